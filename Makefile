@@ -1,0 +1,53 @@
+# Everything a person or CI runs. `make demo` and `make test` set up a fresh machine by themselves:
+# Python >= 3.11 with venv is all they need.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test check bench lock test-compose clean
+
+help:            ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | expand -t 16
+
+# Installed sets are stamped: a changed lock or pyproject installs again, nothing else does.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/server.stamp: $(BIN)/python requirements/server.txt pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/server.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: $(BIN)/python requirements/dev.txt pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/server.stamp
+
+demo: $(VENV)/server.stamp   ## train a real net on real data, from nothing, in one command
+	$(BIN)/mlpq demo
+
+run: $(VENV)/server.stamp    ## keep the service running: page, API, worker, embedded Valkey
+	$(BIN)/mlpq up
+
+check: $(VENV)/dev.stamp     ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check                  ## every check and every test
+	$(BIN)/python -m pytest
+
+test-compose: $(VENV)/dev.stamp   ## build the image, bring docker-compose.yml up, break it, find all intact
+	$(BIN)/python -m pytest -m compose tests/compose
+
+bench: $(VENV)/dev.stamp     ## measure what the README claims; writes bench/results
+	$(BIN)/python -m bench
+
+lock:            ## pin the dependencies again
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra server pyproject.toml requirements/build.in -o requirements/server.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra server --extra dev pyproject.toml requirements/build.in -o requirements/dev.txt
+
+clean:           ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""What one operation does: one table of operations with gradients, NumPy and CuPy backends."""

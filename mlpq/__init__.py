@@ -1,0 +1,1 @@
+"""How a person uses mlpq: Python client, command line, and the supervisor of a local deployment."""

@@ -1,0 +1,1 @@
+"""What is remembered: job records and their transitions, the event log, data sets, artifacts."""

@@ -1,0 +1,47 @@
+"""Real parts for every test: one Valkey server per session, emptied between the tests that ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from mlpq.embedded import EmbeddedServer
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """GPU and compose tests run only when asked for by `-m`; they are deselected, not skipped silently."""
+    asked = config.getoption("-m")
+    for marker in ("gpu", "compose"):
+        if marker not in asked:
+            left_out = [item for item in items if item.get_closest_marker(marker)]
+            items[:] = [item for item in items if not item.get_closest_marker(marker)]
+            config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """A running Valkey server shared by the session. Tests that kill a server start their own."""
+    server = EmbeddedServer(tmp_path_factory.mktemp("valkey"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis(valkey: EmbeddedServer) -> Iterator[Redis]:
+    """A client of the session's server, which is empty when the test starts."""
+    client = Redis.from_url(valkey.url)
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """An empty data directory."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder
