@@ -1,18 +1,19 @@
 """The exception tree of all rooms; every class has a stable `code`, mapped to HTTP in one place.
 
-    MlpqError
-    ├── InvalidInput            422  a value outside its allowed range: field, value, allowed
-    ├── MalformedInput          400  not even the right shape: broken JSON, a bad event id
-    ├── NotFound                404  no such resource (or not yours)
-    ├── IllegalTransition       409  the job's state does not allow the move; names what is allowed
-    ├── Conflict                409  still referenced, already running
-    ├── TooLarge                413  a body or a declared size over its limit
-    ├── DiskFull                507  no space left; nothing was written
-    ├── StoreUnavailable        503  Redis is away; try again after `retry_after_s`
-    ├── Fenced                   -   this worker's lease was taken over: stop, write nothing more
-    └── TrainingError            -   ends the job as failed: its code becomes the job's error
-        ├── Diverged                 a loss or parameter became non-finite
-        └── OutOfMemory              the device has less memory than the run needs
+MlpqError
+├── InvalidInput            422  a value outside its allowed range: field, value, allowed
+├── MalformedInput          400  not even the right shape: broken JSON, a bad event id
+├── NotFound                404  no such resource (or not yours)
+├── IllegalTransition       409  the job's state does not allow the move; names what is allowed
+├── Conflict                409  still referenced, already running
+├── TooLarge                413  a body or a declared size over its limit
+├── DiskFull                507  no space left; nothing was written
+├── Corrupted               500  a stored file does not match its sha256
+├── StoreUnavailable        503  Redis is away; try again after `retry_after_s`
+├── Fenced                   -   this worker's lease was taken over: stop, write nothing more
+└── TrainingError            -   ends the job as failed: its code becomes the job's error
+    ├── Diverged                 a loss or parameter became non-finite
+    └── OutOfMemory              the device has less memory than the run needs
 """
 
 from __future__ import annotations
@@ -87,6 +88,12 @@ class DiskFull(MlpqError):
     """No space left on the data volume; nothing was published."""
 
     code = "disk_full"
+
+
+class Corrupted(MlpqError):
+    """A stored file is not what was written: its sha256 differs."""
+
+    code = "corrupted"
 
 
 class StoreUnavailable(MlpqError):
