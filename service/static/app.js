@@ -1,0 +1,46 @@
+// Routes of the page and the connection line. Each view renders into <main> and returns what ends it.
+import { alert, h } from "./dom.js";
+import { jobsView } from "./jobs.js";
+import { jobView } from "./job.js";
+import { newView } from "./new.js";
+import { queueView } from "./queue.js";
+
+const main = document.getElementById("view");
+const line = document.getElementById("connection");
+let leave = () => {};
+let turn = 0;
+
+export function connection(up) {
+  line.textContent = up ? "" : "connection lost, trying again";
+  line.classList.toggle("offline", !up);
+}
+
+const routes = [
+  [/^#\/jobs\/(job_\w+)$/, "jobs", jobView],
+  [/^#\/new$/, "new", newView],
+  [/^#\/queue$/, "queue", queueView],
+  [/^/, "jobs", jobsView],
+];
+
+async function show() {
+  leave();
+  leave = () => {};
+  const mine = ++turn;
+  const hash = location.hash || "#/";
+  const [pattern, name, view] = routes.find(([p]) => p.test(hash));
+  for (const link of document.querySelectorAll("[data-view]")) {
+    link.toggleAttribute("aria-current", link.dataset.view === name);
+  }
+  main.replaceChildren(h("p", { class: "soft" }, "Loading …"));
+  try {
+    const end = await view(main, hash.match(pattern)[1]);
+    if (mine === turn) leave = end || leave;
+    else end?.();
+    connection(true);
+  } catch (error) {
+    if (mine === turn) main.replaceChildren(alert(error), h("button", { onclick: show }, "Try again"));
+  }
+}
+
+addEventListener("hashchange", show);
+show();

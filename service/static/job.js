@@ -1,0 +1,94 @@
+// One job: live curves, facts, downloads, and the moves that its state allows.
+import { call, follow } from "./api.js";
+import { connection } from "./app.js";
+import { chart, number } from "./curve.js";
+import { alert, duration, h, status } from "./dom.js";
+
+const MOVES = {
+  queued: ["pause", "cancel"], running: ["pause", "cancel"], pausing: ["resume", "cancel"], paused: ["resume", "cancel"],
+};
+const ENDED = new Set(["succeeded", "failed", "cancelled"]);
+const FRAME_MS = 150;
+
+export async function jobView(main, id) {
+  let job = await call(`/v1/jobs/${id}`);
+  const head = h("div"), facts = h("dl", { class: "facts" }), charts = h("div", { class: "charts" }), after = h("div"), trouble = h("div");
+  main.replaceChildren(trouble, head, facts, charts, after);
+  const points = [];
+  let due = null;
+
+  function draw() {
+    due = null;
+    head.replaceChildren(...header(job, move));
+    facts.replaceChildren(...factsOf(job, points.at(-1)));
+    charts.replaceChildren(...curves(points));
+    after.replaceChildren(...downloads(job), ...again(job));
+  }
+  const soon = () => { due ??= setTimeout(draw, FRAME_MS); };
+  const refresh = async () => { job = await call(`/v1/jobs/${id}`); soon(); };
+  async function move(action) {
+    trouble.replaceChildren();
+    try { job = await call(`/v1/jobs/${id}/${action}`, { method: "POST" }); soon(); }
+    catch (error) { trouble.replaceChildren(alert(error)); }
+  }
+
+  draw();
+  const stop = follow(`/v1/jobs/${id}/events`, {
+    metric: (data) => { points.push(data); soon(); },
+    checkpoint: refresh,
+    status: refresh,
+    reset: () => { points.length = 0; },
+    end: async () => { stop(); connection(true); await refresh(); },
+  }, connection);
+  return () => { stop(); clearTimeout(due); };
+}
+
+function header(job, move) {
+  const buttons = (MOVES[job.status] || []).map((action) => h("button", { onclick: () => move(action) }, action[0].toUpperCase() + action.slice(1)));
+  const { epoch = 0, epochs = 0 } = job.progress || {};
+  const error = job.error ? alert({ message: `${job.error.code}: ${job.error.message}` }) : null;
+  return [
+    h("div", { class: "head" },
+      h("div", {}, h("h1", {}, job.name || job.id), h("span", { class: "soft" }, `${job.dataset} · `), status(job.status),
+        job.status_reason ? h("span", { class: "soft" }, ` (${job.status_reason})`) : null),
+      h("div", { class: "actions" }, ...buttons)),
+    error,
+    ENDED.has(job.status) ? null : h("progress", { max: epochs || 1, value: epoch, "aria-label": `epoch ${epoch} of ${epochs}` }),
+  ].filter(Boolean);
+}
+
+function factsOf(job, point) {
+  const shown = { ...job.metrics };
+  for (const key of ["train_loss", "val_loss", "val_accuracy", "val_r2"]) if (point && !ENDED.has(job.status)) shown[key] = point[key];
+  const net = job.spec?.net || {};
+  const pairs = [
+    ["Epoch", `${job.progress?.epoch ?? 0} of ${job.progress?.epochs ?? "?"}`],
+    ...Object.entries(shown).filter(([, v]) => typeof v === "number").map(([k, v]) => [k.replaceAll("_", " "), number(v)]),
+    ["Hidden layers", (net.hidden || []).join(" – ") || "none (linear)"],
+    ["Device", [job.device, job.backend].filter(Boolean).join(", ") || "–"],
+    ["Took", duration(job)],
+    ["Attempt", job.attempt],
+  ];
+  return pairs.map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, String(value))));
+}
+
+function curves(points) {
+  const line = (name, key) => ({ name, points: points.filter((p) => typeof p[key] === "number").map((p) => [p.step, p[key]]) });
+  const figures = [["Loss", [line("training", "train_loss"), line("validation", "val_loss")]]];
+  const scored = points.some((p) => "val_accuracy" in p) ? ["Accuracy", "val_accuracy"] : ["R²", "val_r2"];
+  if (points.some((p) => typeof p[scored[1]] === "number")) figures.push([scored[0], [line("validation", scored[1])]]);
+  return figures.map(([title, lines]) => chart(title, lines.filter((l) => l.points.length), "step"));
+}
+
+function downloads(job) {
+  if (job.status !== "succeeded") return [];
+  const link = (format) => h("a", { class: "button", href: `/v1/jobs/${job.id}/weights?format=${format}` }, format);
+  return [h("h2", {}, "Weights"), h("div", { class: "actions" }, link("npz"), link("safetensors"), h("a", { class: "button", href: `/v1/jobs/${job.id}/metrics?format=csv` }, "curve as CSV"))];
+}
+
+function again(job) {
+  const { net, loss, optimizer, schedule, training } = job.spec || {};
+  const body = JSON.stringify({ dataset: job.dataset, net, loss, optimizer, schedule, training }, null, 1);
+  const text = `curl -X POST ${location.origin}/v1/jobs -H 'Content-Type: application/json' -d '${body}'`;
+  return [h("h2", {}, "The same job again"), h("pre", { tabindex: "0" }, text)];
+}

@@ -1,0 +1,26 @@
+// The queue and the workers, asked again every few seconds.
+import { call } from "./api.js";
+import { connection } from "./app.js";
+import { h } from "./dom.js";
+
+const PERIOD_MS = 3000;
+
+export async function queueView(main) {
+  async function draw() {
+    const [queue, workers] = await Promise.all([call("/v1/queue"), call("/v1/workers")]);
+    const counts = Object.entries(queue.jobs || queue.counts || queue).filter(([, v]) => typeof v === "number");
+    main.replaceChildren(
+      h("h1", {}, "Queue"),
+      h("dl", { class: "facts" }, ...counts.map(([k, v]) => h("div", {}, h("dt", {}, k.replaceAll("_", " ")), h("dd", {}, String(v))))),
+      h("h2", {}, "Workers"),
+      workers.data.length
+        ? h("table", {}, h("thead", {}, h("tr", {}, ...["Worker", "Host", "Device", "Training"].map((t) => h("th", { scope: "col" }, t)))),
+          h("tbody", {}, ...workers.data.map((w) => h("tr", {}, h("td", {}, w.name || w.id), h("td", {}, w.host || ""), h("td", {}, w.device || ""),
+            h("td", {}, ...(w.jobs || w.current_jobs || []).map((id) => h("a", { href: `#/jobs/${id}` }, `${id} `)))))))
+        : h("p", { class: "empty" }, "No worker is running: queued jobs wait."),
+    );
+  }
+  await draw();
+  const timer = setInterval(() => draw().then(() => connection(true), () => connection(false)), PERIOD_MS);
+  return () => clearInterval(timer);
+}
