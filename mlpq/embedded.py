@@ -97,7 +97,7 @@ class EmbeddedServer:
             *("--appendonly", "yes", "--appendfsync", self.fsync, "--aof-load-truncated", "yes", "--save", ""),
             *("--maxmemory-policy", "noeviction", "--tcp-backlog", "511"),
         ]
-        self.process = subprocess.Popen(  # noqa: PLW1509 - a single prctl call is safe after fork
+        self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
