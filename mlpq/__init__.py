@@ -1,1 +1,79 @@
-"""How a person uses mlpq: Python client, command line, and the supervisor of a local deployment."""
+"""How a person uses mlpq: Python client, command line, and the supervisor of a local deployment.
+
+>>> from mlpq import Client
+>>> with Client() as client:                                   # doctest: +SKIP
+...     job = client.train("digits", hidden=[64], epochs=5)
+...     for event in job.watch():
+...         print(event)
+...     weights = job.weights()
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_ERRORS = [
+    "ApiError",
+    "ConflictError",
+    "CorruptDownloadError",
+    "DeploymentError",
+    "FieldProblem",
+    "InvalidArgumentError",
+    "InvalidInputError",
+    "JobFailedError",
+    "MlpqError",
+    "NotAllowedError",
+    "NotFoundError",
+    "ServiceUnreachableError",
+    "UnavailableError",
+    "WaitTimeoutError",
+]
+_EVENTS = ["CheckpointEvent", "EndEvent", "Event", "LogEvent", "MetricEvent", "ResetEvent", "StatusEvent"]
+_WHERE = {
+    "Client": "mlpq.client",
+    **dict.fromkeys(("Job", "Prediction"), "mlpq.job"),
+    **dict.fromkeys(_ERRORS, "mlpq.errors"),
+    **dict.fromkeys(_EVENTS, "mlpq.events"),
+    **dict.fromkeys(("DatasetRecord", "JobRecord", "Progress"), "mlpq.records"),
+}
+
+if TYPE_CHECKING:
+    from mlpq.client import Client as Client
+    from mlpq.errors import ApiError as ApiError
+    from mlpq.errors import ConflictError as ConflictError
+    from mlpq.errors import CorruptDownloadError as CorruptDownloadError
+    from mlpq.errors import DeploymentError as DeploymentError
+    from mlpq.errors import FieldProblem as FieldProblem
+    from mlpq.errors import InvalidArgumentError as InvalidArgumentError
+    from mlpq.errors import InvalidInputError as InvalidInputError
+    from mlpq.errors import JobFailedError as JobFailedError
+    from mlpq.errors import MlpqError as MlpqError
+    from mlpq.errors import NotAllowedError as NotAllowedError
+    from mlpq.errors import NotFoundError as NotFoundError
+    from mlpq.errors import ServiceUnreachableError as ServiceUnreachableError
+    from mlpq.errors import UnavailableError as UnavailableError
+    from mlpq.errors import WaitTimeoutError as WaitTimeoutError
+    from mlpq.events import CheckpointEvent as CheckpointEvent
+    from mlpq.events import EndEvent as EndEvent
+    from mlpq.events import Event as Event
+    from mlpq.events import LogEvent as LogEvent
+    from mlpq.events import MetricEvent as MetricEvent
+    from mlpq.events import ResetEvent as ResetEvent
+    from mlpq.events import StatusEvent as StatusEvent
+    from mlpq.job import Job as Job
+    from mlpq.job import Prediction as Prediction
+    from mlpq.records import DatasetRecord as DatasetRecord
+    from mlpq.records import JobRecord as JobRecord
+    from mlpq.records import Progress as Progress
+
+__all__ = ["__version__", *sorted(_WHERE)]
+
+
+def __getattr__(name: str) -> object:
+    """Import on first use: `mlpq --help` and `import mlpq.errors` need neither NumPy nor an HTTP client."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'mlpq' has no attribute {name!r}")
+    return getattr(importlib.import_module(_WHERE[name]), name)

@@ -1,0 +1,203 @@
+"""Every call of the HTTP contract, once: coroutines over a transport, with retries, checks and reconnection.
+
+`Client` drives them to the end on the caller's thread; a client for asyncio awaits the same ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlpq.errors import CorruptDownloadError, NotFoundError, ServiceUnreachableError, error_from
+from mlpq.records import DatasetRecord, JobRecord, Json, dataset_from, job_from, parse_json
+from mlpq.transport import ConnectionLostError, Reply, Request, Transport
+
+RETRY_STATUS = frozenset({429, 502, 503, 504})
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
+UPLOAD_CHUNK_BYTES = 1 << 18
+
+ProgressCallback = Callable[[int, int], None]
+"""Called with the bytes sent so far and the bytes in all."""
+
+
+class Api:
+    """The service's operations.
+
+    Args:
+        transport: how requests travel.
+        patience_s: seconds during which lost connections and 429/502/503/504 are tried again. Every POST carries an
+            `Idempotency-Key`, so a second attempt never makes a second job.
+    """
+
+    def __init__(self, transport: Transport, patience_s: float) -> None:
+        self.transport = transport
+        self.patience_s = patience_s
+
+    async def call(self, request: Request) -> Reply:
+        """Send, again if need be, and return an answer below 400.
+
+        Raises:
+            ServiceUnreachableError: no connection within `patience_s`.
+            ApiError: the service refused.
+        """
+        if request.method == "POST" and "Idempotency-Key" not in request.headers:
+            request = request.with_headers(Idempotency_Key=uuid.uuid4().hex)
+        deadline = time.monotonic() + self.patience_s
+        attempt = 0
+        while True:
+            wanted_s = None
+            try:
+                reply = await self.transport.send(request)
+            except ConnectionLostError as error:
+                if time.monotonic() >= deadline:
+                    raise ServiceUnreachableError(self.transport.url, str(error)) from error
+            else:
+                if reply.status not in RETRY_STATUS or time.monotonic() >= deadline:
+                    return _checked(reply, request, attempt)
+                wanted_s = _retry_after_s(reply.headers)
+            pause = min(pause_s(attempt, wanted_s), max(deadline - time.monotonic(), 0.0))
+            await self.transport.sleep(pause)
+            attempt += 1
+
+    async def get_json(self, path: str, query: Mapping[str, str] | None = None) -> Json:
+        """GET a JSON object."""
+        return parse_json((await self.call(Request("GET", path, query or {}))).content)
+
+    async def post_json(self, path: str, body: Mapping[str, Any], query: Mapping[str, str] | None = None) -> Json:
+        """POST a JSON object and return the one that comes back."""
+        return parse_json((await self.call(json_request("POST", path, body, query))).content)
+
+    async def submit(self, specification: Mapping[str, Any]) -> JobRecord:
+        """Create a job."""
+        return job_from(await self.post_json("/v1/jobs", specification))
+
+    async def dry_run(self, specification: Mapping[str, Any]) -> Json:
+        """Resolve a job without creating it."""
+        return await self.post_json("/v1/jobs", specification, {"dry_run": "true"})
+
+    async def job(self, job_id: str) -> JobRecord:
+        """One job as it is now."""
+        return job_from(await self.get_json(job_path(job_id)))
+
+    async def act(self, job_id: str, verb: str) -> JobRecord:
+        """`cancel`, `pause` or `resume` a job."""
+        return job_from(await self.post_json(f"{job_path(job_id)}/{verb}", {}))
+
+    async def patch(self, job_id: str, changes: Mapping[str, Any]) -> JobRecord:
+        """Change a job's name, tags or priority."""
+        return job_from(parse_json((await self.call(json_request("PATCH", job_path(job_id), changes))).content))
+
+    async def delete(self, path: str) -> None:
+        """DELETE a resource."""
+        await self.call(Request("DELETE", path))
+
+    async def listed(self, path: str, query: Mapping[str, str], limit: int | None) -> AsyncIterator[Json]:
+        """The items of a cursor list, page by page, at most `limit` of them."""
+        left = limit
+        query = dict(query)
+        while left is None or left > 0:
+            query["limit"] = str(100 if left is None else min(left, 100))
+            page = await self.get_json(path, query)
+            for item in page["data"]:
+                yield item
+            if left is not None:
+                left -= len(page["data"])
+            if not page.get("has_more") or not page["data"]:
+                return
+            query["after"] = str(page["last_id"])
+
+    async def dataset(self, dataset_id: str) -> DatasetRecord:
+        """One data set."""
+        return dataset_from(await self.get_json(f"/v1/datasets/{dataset_id}"))
+
+    async def upload_file(
+        self, path: Path, options: Mapping[str, Any], progress: ProgressCallback | None
+    ) -> DatasetRecord:
+        """Stream a file to the service as a new data set; memory stays small whatever its size."""
+        size = path.stat().st_size
+
+        def body() -> Any:
+            sent = 0
+            with path.open("rb") as file:
+                while chunk := file.read(UPLOAD_CHUNK_BYTES):
+                    yield chunk
+                    sent += len(chunk)
+                    if progress is not None:
+                        progress(sent, size)
+
+        return await self._upload(_upload_request(path.name, options, body, size))
+
+    async def upload_bytes(self, filename: str, content: bytes, options: Mapping[str, Any]) -> DatasetRecord:
+        """Send bytes as a new data set."""
+        return await self._upload(_upload_request(filename, options, content, None))
+
+    async def _upload(self, request: Request) -> DatasetRecord:
+        return dataset_from(parse_json((await self.call(request)).content))
+
+    async def predict(self, job_id: str, rows: Sequence[Any]) -> Json:
+        """What a finished job says about rows."""
+        return await self.post_json(f"{job_path(job_id)}/predict", {"rows": list(rows)})
+
+    async def weights(self, job_id: str, file_format: str) -> bytes:
+        """A job's weights file, whole and verified.
+
+        Raises:
+            CorruptDownloadError: the bytes do not have the SHA-256 of the answer's header.
+        """
+        request = Request("GET", f"{job_path(job_id)}/weights", {"format": file_format})
+        reply = await self.call(request)
+        named, found = named_sha256(reply.headers), hashlib.sha256(reply.content).hexdigest()
+        if named != found:
+            raise CorruptDownloadError(f"the weights of {job_id} have SHA-256 {found}, the service names {named}")
+        return reply.content
+
+
+def json_request(method: str, path: str, body: Mapping[str, Any], query: Mapping[str, str] | None = None) -> Request:
+    """A request with a JSON body; NaN and infinities are refused here, as JSON has none."""
+    content = json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+    return Request(method, path, query or {}, {"Content-Type": "application/json"}, content)
+
+
+def job_path(job_id: str) -> str:
+    """Where a job lives."""
+    return f"/v1/jobs/{job_id}"
+
+
+def pause_s(attempt: int, wanted_s: float | None = None) -> float:
+    """Seconds before the next attempt: what the service wants, else doubling from 0.1 s to 5 s, with ± 25 % jitter."""
+    doubled = min(FIRST_PAUSE_S * 2.0 ** min(attempt, 16), LONGEST_PAUSE_S)
+    base = doubled if wanted_s is None else min(max(wanted_s, FIRST_PAUSE_S), 30.0)
+    return base * random.uniform(0.75, 1.25)  # noqa: S311 - jitter, not a secret
+
+
+def named_sha256(headers: Mapping[str, str]) -> str | None:
+    """The hexadecimal SHA-256 in an answer's headers, or None."""
+    return headers.get("x-content-sha256")
+
+
+def _upload_request(filename: str, options: Mapping[str, Any], body: Any, length: int | None) -> Request:
+    query = {"filename": filename, "options": json.dumps(options, allow_nan=False)}
+    headers = {"Content-Type": "application/octet-stream"}
+    return Request("POST", "/v1/datasets", query, headers, body, length)
+
+
+def _checked(reply: Reply, request: Request, attempt: int) -> Reply:
+    """An answer below 400, or its exception. What a lost DELETE already removed counts as removed."""
+    if reply.status < 400:
+        return reply
+    error = error_from(reply.status, reply.content)
+    if isinstance(error, NotFoundError) and request.method == "DELETE" and attempt > 0:
+        return reply
+    raise error
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() else None

@@ -1,0 +1,166 @@
+"""The blocking client: `Client().train(...)` and what follows from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+from numpy.typing import ArrayLike
+
+import mlpq
+from mlpq.api import Api, ProgressCallback
+from mlpq.arrays import table_to_npz
+from mlpq.errors import InvalidArgumentError
+from mlpq.job import Job
+from mlpq.records import DatasetRecord, Json, dataset_from, job_from
+from mlpq.settings import TrainSettings, job_specification
+from mlpq.transport import BlockingTransport, iterate, run
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+Dataset = str | os.PathLike[str] | tuple[ArrayLike, ArrayLike] | DatasetRecord
+"""An id of the service (`digits`, `ds_…`), a path of a CSV or NPZ file, `(X, y)` arrays, or a data set's record."""
+
+
+class Client:
+    """A connection to one service.
+
+    Args:
+        url: where the service is; default `MLPQ_URL`, else http://127.0.0.1:8000.
+        api_key: default `MLPQ_API_KEY`; a service on loopback needs none.
+        timeout: seconds without a byte after which one attempt is given up.
+        patience_s: seconds during which lost connections and a busy service are tried again; every POST carries an
+            idempotency key, so nothing is ever done twice.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        timeout: float = 30.0,
+        *,
+        patience_s: float = 15.0,
+    ) -> None:
+        self.url = (url or os.environ.get("MLPQ_URL") or DEFAULT_URL).rstrip("/")
+        if not self.url.startswith(("http://", "https://")):
+            raise InvalidArgumentError(f"url is {self.url!r}; must start with http:// or https://")
+        key = api_key or os.environ.get("MLPQ_API_KEY")
+        headers = {"User-Agent": f"mlpq/{mlpq.__version__}"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        self._api = Api(BlockingTransport(self.url, headers, timeout), patience_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        run(self._api.transport.close())
+
+    def train(self, dataset: Dataset, **settings: Unpack[TrainSettings]) -> Job:
+        """Queue a training job and return its handle at once.
+
+        Args:
+            dataset: an id, a path of a CSV or NPZ file, or `(X, y)`; files and arrays are uploaded first.
+            settings: see `TrainSettings`; none is required.
+
+        Raises:
+            InvalidInputError: the service refuses a setting; `errors` names each with its allowed range.
+        """
+        specification = job_specification(self._dataset_id(dataset), settings)
+        return self.submit(specification)
+
+    def submit(self, specification: Mapping[str, Any]) -> Job:
+        """Queue a job from a whole specification, as in the HTTP contract."""
+        return Job(self._api, run(self._api.submit(specification)))
+
+    def dry_run(self, dataset: Dataset, **settings: Unpack[TrainSettings]) -> Json:
+        """What `train` would do: the resolved spec, parameter count, memory, initial loss, gradient check."""
+        return run(self._api.dry_run(job_specification(self._dataset_id(dataset), settings)))
+
+    def job(self, job_id: str) -> Job:
+        """A handle on an existing job."""
+        return Job(self._api, run(self._api.job(job_id)))
+
+    def jobs(self, status: str | None = None, tag: str | None = None, limit: int | None = 20) -> Iterator[Job]:
+        """Jobs, newest first; `limit=None` goes on to the oldest."""
+        asked = {"status": status, "tag": tag}
+        query = {name: value for name, value in asked.items() if value is not None}
+        for document in iterate(self._api.listed("/v1/jobs", query, limit)):
+            yield Job(self._api, job_from(document))
+
+    def datasets(self, limit: int | None = None) -> Iterator[DatasetRecord]:
+        """Data sets, built-in ones among them."""
+        for document in iterate(self._api.listed("/v1/datasets", {}, limit)):
+            yield dataset_from(document)
+
+    def dataset(self, dataset_id: str) -> DatasetRecord:
+        """One data set."""
+        return run(self._api.dataset(dataset_id))
+
+    def delete_dataset(self, dataset_id: str) -> None:
+        """Forget a data set. Raises ConflictError while an unfinished job needs it."""
+        run(self._api.delete(f"/v1/datasets/{dataset_id}"))
+
+    def upload(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        target: str | None = None,
+        name: str | None = None,
+        progress: ProgressCallback | None = None,
+        **options: Any,
+    ) -> DatasetRecord:
+        """Stream a CSV or NPZ file (gzipped where customary) to the service.
+
+        Args:
+            path: the file.
+            target: the column to predict; default the last of a table, `y` of an NPZ.
+            name: default the file's name.
+            progress: called with (bytes sent, bytes in all).
+            options: `format`, `task`, `features`, `missing`, `standardize`.
+
+        Raises:
+            InvalidInputError: the file cannot be used; row and column are named.
+        """
+        chosen = {"target": target, "name": name, **options}
+        given = {key: value for key, value in chosen.items() if value is not None}
+        return run(self._api.upload_file(Path(path), given, progress))
+
+    def upload_arrays(self, x: ArrayLike, y: ArrayLike, *, name: str = "arrays", **options: Any) -> DatasetRecord:
+        """Send `X` (n, features) and `y` (n,) as a data set; equal content gives the same data set again."""
+        return run(self._api.upload_bytes(f"{name}.npz", table_to_npz(x, y), {"name": name, **options}))
+
+    def capabilities(self) -> Json:
+        """Every activation, loss, optimizer, schedule and initializer, with parameters, ranges, defaults and docs."""
+        return run(self._api.get_json("/v1/capabilities"))
+
+    def queue(self) -> Json:
+        """How many jobs wait and run."""
+        return run(self._api.get_json("/v1/queue"))
+
+    def workers(self) -> Json:
+        """The workers that are alive, with host, device and present jobs."""
+        return run(self._api.get_json("/v1/workers"))
+
+    def _dataset_id(self, dataset: Dataset) -> str:
+        if isinstance(dataset, DatasetRecord):
+            return dataset.id
+        if isinstance(dataset, tuple):
+            if len(dataset) != 2:
+                raise InvalidArgumentError(f"dataset is a tuple of {len(dataset)}; must be (X, y)")
+            return self.upload_arrays(*dataset).id
+        if isinstance(dataset, os.PathLike) or looks_like_file(dataset):
+            return self.upload(dataset).id
+        return dataset
+
+
+def looks_like_file(dataset: str) -> bool:
+    """Whether a string names a file rather than a data set of the service: it has a path separator or a suffix."""
+    return "/" in dataset or "." in dataset or os.sep in dataset

@@ -1,0 +1,183 @@
+"""The client's exception tree; every class has a stable `code`.
+
+MlpqError
+├── InvalidArgumentError (ValueError)   refused here, before anything was sent
+├── ServiceUnreachableError             nobody answered, for as long as the client's patience lasted
+├── CorruptDownloadError                the bytes do not have the SHA-256 that the service named
+├── JobFailedError                      wait() saw the job end as failed or cancelled
+├── WaitTimeoutError (TimeoutError)     wait() ran out of its own time; the job goes on
+├── DeploymentError                     `mlpq up` cannot start here: port taken, folder in use, server missing
+└── ApiError                            the service answered with problem+json
+    ├── InvalidInputError               400 413 415 422
+    ├── NotAllowedError                 401 403
+    ├── NotFoundError                   404
+    ├── ConflictError                   409
+    └── UnavailableError                429 502 503 504 507, after all retries
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlpq.records import JobProblem
+
+
+class MlpqError(Exception):
+    """Root of every error that this package raises on purpose."""
+
+    code = "error"
+    hint = ""
+    """One sentence on what to do about it, or nothing."""
+
+
+class InvalidArgumentError(MlpqError, ValueError):
+    """An argument cannot be sent: it names the argument, the value and what is allowed."""
+
+    code = "invalid_argument"
+
+
+class ServiceUnreachableError(MlpqError):
+    """No service answered at `url`."""
+
+    code = "unreachable"
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"no service answers at {url}: {reason}")
+        self.url = url
+        self.hint = "start one with `mlpq up`, or name another with MLPQ_URL"
+
+
+class CorruptDownloadError(MlpqError):
+    """What arrived is not what the service stored."""
+
+    code = "corrupt_download"
+
+
+class JobFailedError(MlpqError):
+    """A job that was waited for ended without a result."""
+
+    code = "job_failed"
+
+    def __init__(self, job_id: str, status: str, problem: JobProblem | None) -> None:
+        why = f" ({problem.code}): {problem.message}" if problem else ""
+        super().__init__(f"{job_id} {status}{why}")
+        self.job_id = job_id
+        self.status = status
+        self.problem = problem
+
+
+class WaitTimeoutError(MlpqError, TimeoutError):
+    """The job had not ended when `wait` had to."""
+
+    code = "wait_timeout"
+
+
+class DeploymentError(MlpqError):
+    """A local deployment cannot start, or did not come up."""
+
+    code = "cannot_start"
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    """One refused field: a JSON pointer and a sentence with the value and the allowed range."""
+
+    pointer: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.pointer or '/'}: {self.detail}"
+
+
+class ApiError(MlpqError):
+    """The service answered, and said no.
+
+    Attributes:
+        status: the HTTP status.
+        code: the problem's stable code.
+        detail: the problem's sentence.
+        errors: the refused fields, possibly none.
+        problem: the whole problem document as it came.
+    """
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        self.status = status
+        self.problem = problem
+        self.code = str(problem.get("code") or f"http_{status}")
+        self.title = str(problem.get("title") or "")
+        self.detail = str(problem.get("detail") or self.title or f"HTTP {status}")
+        listed = problem.get("errors") or ()
+        self.errors = tuple(
+            FieldProblem(str(entry.get("pointer", "")), str(entry.get("detail", "")))
+            for entry in listed
+            if isinstance(entry, Mapping)
+        )
+        super().__init__(self._sentence())
+
+    def _sentence(self) -> str:
+        said = [str(error) for error in self.errors if str(error) not in self.detail]
+        if not said:
+            return f"{self.detail} [{self.status} {self.code}]"
+        if len(said) == 1:
+            return f"{said[0]} [{self.status} {self.code}]"
+        return f"{self.detail} [{self.status} {self.code}]" + "".join(f"\n  {line}" for line in said)
+
+
+class InvalidInputError(ApiError):
+    """The service refused the input; `errors` names the fields."""
+
+
+class NotAllowedError(ApiError):
+    """No key, a wrong key, or a host that is not allowed."""
+
+    hint = "set MLPQ_API_KEY to the key that the service was started with"
+
+
+class NotFoundError(ApiError):
+    """No such job, data set or file."""
+
+
+class ConflictError(ApiError):
+    """The resource's present state does not allow the call; `detail` names what is allowed."""
+
+
+class UnavailableError(ApiError):
+    """The service is there but cannot do it now; retries did not help."""
+
+    hint = "it may be busy or without its store; try again shortly"
+
+
+_BY_STATUS: Mapping[int, type[ApiError]] = {
+    400: InvalidInputError,
+    401: NotAllowedError,
+    403: NotAllowedError,
+    404: NotFoundError,
+    409: ConflictError,
+    413: InvalidInputError,
+    415: InvalidInputError,
+    422: InvalidInputError,
+    429: UnavailableError,
+    502: UnavailableError,
+    503: UnavailableError,
+    504: UnavailableError,
+    507: UnavailableError,
+}
+
+
+def error_from(status: int, body: bytes) -> ApiError:
+    """The exception for an answer of `status` >= 400, whether or not its body is problem+json."""
+    try:
+        problem = json.loads(body)
+    except ValueError:
+        problem = {"detail": body[:200].decode(errors="replace").strip()}
+    if not isinstance(problem, dict):
+        problem = {"detail": str(problem)[:200]}
+    return _BY_STATUS.get(status, ApiError)(status, problem)

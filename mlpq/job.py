@@ -1,0 +1,195 @@
+"""A handle on one job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlpq.api import Api, job_path
+from mlpq.arrays import Array, arrays_from_npz, columns_to_arrays, json_rows
+from mlpq.errors import JobFailedError, WaitTimeoutError
+from mlpq.events import Event, StatusEvent
+from mlpq.files import write_whole
+from mlpq.records import JobProblem, JobRecord, Json, Progress
+from mlpq.transport import iterate, run
+from mlpq.watching import Watch
+
+WATCH_PATIENCE_S = 300.0
+POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a net says about rows.
+
+    Attributes:
+        predictions: (n,) class names, or numbers for a regression.
+        probabilities: (n, classes) float64, or None where the loss gives none.
+        classes: the names of the columns of `probabilities`.
+    """
+
+    predictions: Array
+    probabilities: Array | None
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+
+class Job:
+    """One job on the service. Its attributes are those of the last answer; `refresh` asks again."""
+
+    def __init__(self, api: Api, record: JobRecord) -> None:
+        self._api = api
+        self.record = record
+
+    @property
+    def id(self) -> str:
+        """The job's id, `job_…`."""
+        return self.record.id
+
+    @property
+    def status(self) -> str:
+        """`queued running pausing paused cancelling succeeded failed cancelled`, as of the last answer."""
+        return self.record.status
+
+    @property
+    def progress(self) -> Progress:
+        """Epochs and steps done, as of the last answer."""
+        return self.record.progress
+
+    @property
+    def error(self) -> JobProblem | None:
+        """Why the job failed, or None."""
+        return self.record.error
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """The resolved specification: every default filled in."""
+        return self.record.spec
+
+    @property
+    def final_metrics(self) -> Mapping[str, float | None]:
+        """Losses and scores of the finished net, by name; empty before."""
+        return self.record.metrics
+
+    @property
+    def ended(self) -> bool:
+        """Whether the status is final, as of the last answer."""
+        return self.record.ended
+
+    def __repr__(self) -> str:
+        done = f"{self.progress.epoch}/{self.progress.epochs}"
+        return f"<Job {self.id} {self.status} on {self.record.dataset}, epoch {done}>"
+
+    def refresh(self) -> Job:
+        """Ask the service how the job is now."""
+        self.record = run(self._api.job(self.id))
+        return self
+
+    def watch(self, after: int = 0, patience_s: float = WATCH_PATIENCE_S) -> Iterator[Event]:
+        """The job's events from its beginning (or behind event `after`) to its end, each exactly once.
+
+        Lost connections are taken up again behind the last event, also across a restart of the service. If the service
+        has trimmed older history it says so with a `ResetEvent`, and the next event's id jumps.
+
+        Raises:
+            ServiceUnreachableError: nothing was heard for `patience_s` seconds.
+        """
+        for event in iterate(Watch(self._api, self.id, after, patience_s).events()):
+            if isinstance(event, StatusEvent):
+                self.refresh()
+            yield event
+        self.refresh()
+
+    def wait(self, timeout_s: float | None = None, *, check: bool = True) -> Job:
+        """Return when the job has ended.
+
+        Raises:
+            JobFailedError: it ended as failed or cancelled (not with `check=False`).
+            WaitTimeoutError: it had not ended after `timeout_s` seconds.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self.refresh().ended:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise WaitTimeoutError(f"{self.id} is still {self.status} after {timeout_s} s")
+            time.sleep(POLL_S if deadline is None else min(POLL_S, max(deadline - time.monotonic(), 0)))
+        if check and self.status != "succeeded":
+            raise JobFailedError(self.id, self.status, self.error)
+        return self
+
+    def metrics(self, after_step: int | None = None, max_points: int | None = None) -> dict[str, Array]:
+        """The curves so far, as equally long arrays: `step`, `epoch`, `train_loss`, `val_loss`, ….
+
+        Args:
+            after_step: only points behind this step.
+            max_points: let the service thin the curves to about so many points.
+        """
+        asked = {"after_step": after_step, "max_points": max_points}
+        query = {name: str(value) for name, value in asked.items() if value is not None}
+        document = run(self._api.get_json(f"{job_path(self.id)}/metrics", query))
+        return columns_to_arrays(document)
+
+    def weights(self) -> dict[str, Array]:
+        """The trained arrays by name: `W1` (in, out), `b1` (out,), …, the preprocessing, and `meta` (JSON text).
+
+        Raises:
+            CorruptDownloadError: the bytes are not those that the service stored.
+            NotFoundError: the job has no weights (yet).
+        """
+        return arrays_from_npz(run(self._api.weights(self.id, "npz")))
+
+    def save_weights(self, path: str | Path, file_format: str | None = None) -> Path:
+        """Write the weights file, whole or not at all; the format follows the ending (`.npz`, `.safetensors`)."""
+        target = Path(path)
+        chosen = file_format or target.suffix.removeprefix(".") or "npz"
+        write_whole(target, run(self._api.weights(self.id, chosen)))
+        return target
+
+    def predict(self, rows: Array | Sequence[Any]) -> Prediction:
+        """What the trained net says about raw rows; the service applies the job's own preprocessing.
+
+        Args:
+            rows: (n, features) numbers, or dictionaries `{column: value}`.
+        """
+        document = run(self._api.predict(self.id, json_rows(rows)))
+        probabilities = document.get("probabilities")
+        return Prediction(
+            np.asarray(document["predictions"]),
+            None if probabilities is None else np.asarray(probabilities, dtype=np.float64),
+            tuple(str(name) for name in document.get("classes") or ()),
+        )
+
+    def cancel(self) -> Job:
+        """Stop the job for good; a running one stops within two seconds."""
+        return self._act("cancel")
+
+    def pause(self) -> Job:
+        """Checkpoint the job and release its worker until `resume`."""
+        return self._act("pause")
+
+    def resume(self) -> Job:
+        """Queue a paused job again; it goes on where it stopped."""
+        return self._act("resume")
+
+    def update(self, **changes: Any) -> Job:
+        """Change `name`, `tags` or `priority`."""
+        self.record = run(self._api.patch(self.id, changes))
+        return self
+
+    def delete(self) -> None:
+        """Forget an ended job and its files."""
+        run(self._api.delete(job_path(self.id)))
+
+    def _act(self, verb: str) -> Job:
+        self.record = run(self._api.act(self.id, verb))
+        return self
+
+    def to_json(self) -> Json:
+        """The job exactly as the service described it last."""
+        return dict(self.record.raw)
