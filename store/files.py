@@ -172,7 +172,7 @@ def sweep(root: Path) -> int:
     """
     if not root.is_dir():
         return 0
-    leftovers = [path for path in root.rglob(f"{TEMPORARY_PREFIX}*")]
+    leftovers = list(root.rglob(f"{TEMPORARY_PREFIX}*"))
     return sum(_sweep_one(path) for path in leftovers)
 
 

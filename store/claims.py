@@ -1,0 +1,210 @@
+"""The workers' side of the job store: claim, report, let go; and the reaper, who takes back what was dropped.
+
+Everything a worker writes passes its fence inside the script that writes it. A call that is sent twice, because
+the answer to the first was lost, counts once: it carries a token.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from redis import Redis
+
+from kernels.errors import Fenced, IllegalTransition
+from store import keys, scripts, wakeups
+from store.connection import redis_errors
+from store.records import Claim, Job, Json, Reaped, directive, encode, job_from_parts, report_parts
+from store.transitions import TRANSITIONS, Directive, Status
+
+LEASE_S = 8.0
+"""How long a worker may be silent before its job is taken back."""
+
+REAP_PERIOD_S = 2.0
+"""How often each reaper looks."""
+
+REAP_PAUSE_S = 5.0
+"""No reap by anybody for this long means that the server was away: the workers could not renew either."""
+
+WAKEUPS_PER_REAP = 1000
+"""Most wake-ups that one reap pushes: it holds the server for a few milliseconds only."""
+
+NewEvent = tuple[str, Mapping[str, Any]]
+"""What a worker appends: (type, data)."""
+
+
+class Claims:
+    """Leases, fences and reports over one Redis connection. Safe to share between threads."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self._scripts = scripts.load(redis)
+
+    def claim(self, worker_id: str, lease_s: float = LEASE_S) -> Claim | None:
+        """Take the best queued job by priority, then age, or None when nothing is queued."""
+        taken = self._claim(worker_id, lease_s, ())
+        return taken[0] if taken else None
+
+    def claim_also(self, worker_id: str, job_ids: Sequence[str], lease_s: float = LEASE_S) -> list[Claim]:
+        """Take those of `job_ids` that are still queued, in that order: the rest of a stack."""
+        return self._claim(worker_id, lease_s, job_ids) if job_ids else []
+
+    def _claim(self, worker_id: str, lease_s: float, job_ids: Sequence[str]) -> list[Claim]:
+        answer = self._call("claim", worker_id, int(lease_s * 1000), secrets.token_hex(8), *job_ids)
+        jobs = [job_from_parts(parts) for parts in answer]
+        return [Claim(job, job.fence, worker_id, lease_s) for job in jobs]
+
+    def write(
+        self,
+        claim: Claim,
+        *,
+        events: Sequence[NewEvent] = (),
+        progress: Json | None = None,
+        metrics: Json | None = None,
+        checkpoint: Json | None = None,
+        device: str | None = None,
+        backend: str | None = None,
+        environment: Json | None = None,
+        token: str | None = None,
+    ) -> Directive:
+        """Report and renew the lease in one fenced step; without arguments it is a heartbeat.
+
+        Args:
+            claim: what `claim` gave.
+            events: (type, data) in order; the data of `metric` events carries its `step`.
+            progress: replaces the record's progress.
+            metrics: replaces the record's metrics.
+            checkpoint: the manifest of a new checkpoint; the one before is kept as the second choice.
+            device: where the job runs, `cpu` or `cuda:0`.
+            backend: what computes it.
+            environment: versions and names worth keeping with the result.
+            token: names this batch. Pass the same one when sending it again after `StoreUnavailable`.
+
+        Returns:
+            What to do next: continue, pause or cancel.
+
+        Raises:
+            Fenced: the job is no longer this claim's; nothing was written.
+            StoreUnavailable: no answer; the batch may or may not be in (see `token`).
+        """
+        parts = report_parts(
+            progress=progress,
+            metrics=metrics,
+            checkpoint=checkpoint,
+            device=device,
+            backend=backend,
+            environment=environment,
+        )
+        status = self._call(
+            "write",
+            claim.job_id,
+            claim.fence,
+            int(claim.lease_s * 1000),
+            token or secrets.token_hex(8),
+            _last_metric_step(events),
+            len(parts),
+            *parts,
+            *_event_parts(events),
+        )
+        if status is None:
+            raise Fenced(f"{claim.job_id} is no longer held by fence {claim.fence}")
+        return directive(Status(status.decode()))
+
+    def finish(
+        self,
+        claim: Claim,
+        to: Status,
+        reason: str = "",
+        *,
+        events: Sequence[NewEvent] = (),
+        result: Json | None = None,
+        error: Json | None = None,
+        progress: Json | None = None,
+        metrics: Json | None = None,
+        checkpoint: Json | None = None,
+        token: str | None = None,
+    ) -> Job:
+        """Let go of the job in one fenced step; the status event, and `end` when it has ended, come last.
+
+        An accepted cancel wins: then the job is cancelled, and `result` and `error` are dropped. A job given
+        back (`to` queued) while its pause is awaited is paused; one that stops for a pause that the user has
+        withdrawn is queued. No attempt is counted.
+
+        Returns:
+            The record as it now is; look at its status.
+
+        Raises:
+            Fenced: the job is no longer this claim's; nothing was written.
+            IllegalTransition: `to` is no move from where the job is.
+        """
+        parts = report_parts(progress=progress, metrics=metrics, checkpoint=checkpoint)
+        appended = _event_parts(events)
+        answer = self._call(
+            "finish",
+            claim.job_id,
+            claim.fence,
+            to.value,
+            reason,
+            token or secrets.token_hex(8),
+            _last_metric_step(events),
+            len(parts),
+            *parts,
+            "" if result is None else encode(result),
+            "" if error is None else encode(error),
+            len(appended),
+            *appended,
+            *self._wake_parts(),
+        )
+        if answer[0] == b"fenced":
+            raise Fenced(f"{claim.job_id} is no longer held by fence {claim.fence}")
+        if answer[0] == b"illegal":
+            status = Status(answer[1].decode())
+            allowed = tuple(sorted(TRANSITIONS[status]))
+            raise IllegalTransition(f"{claim.job_id} is {status}; it cannot become {to.value}", allowed)
+        return job_from_parts(answer[1])
+
+    def crashed(self, job_id: str, fence: int, code: str, message: str) -> Job | None:
+        """Say that the process which held the job has died; its third crash ends the job as failed.
+
+        Returns:
+            The record as it now is, or None when the job was no longer held by that fence.
+        """
+        answer = self._call("crashed", job_id, fence, code, message, *self._wake_parts())
+        return job_from_parts(answer) if answer else None
+
+    def held_by(self, worker_id: str) -> list[Claim]:
+        """What a worker holds right now, as claims with the default lease: for its parent, after it died."""
+        with redis_errors():
+            held = cast("list[bytes]", self.redis.zrange(keys.LEASES, 0, -1))
+        found = [self._call("get", job_id) for job_id in held]
+        jobs = [job_from_parts(parts) for parts in found if parts]
+        return [Claim(job, job.fence, worker_id, LEASE_S) for job in jobs if job.worker_id == worker_id]
+
+    def reap(self, grace_s: float = LEASE_S, pause_s: float = REAP_PAUSE_S) -> Reaped:
+        """Take back jobs whose lease has expired, and push wake-ups until every queued job has one waiting.
+
+        After a pause of more than `pause_s` in which nobody could reap (the server was down or stopped),
+        expired leases are left alone for `grace_s`: the outage itself costs nobody an attempt.
+        """
+        answer = self._call("reap", int(grace_s * 1000), int(pause_s * 1000), WAKEUPS_PER_REAP, *self._wake_parts())
+        in_grace, pushed, *moved = answer
+        names = [part.decode() for part in moved]
+        pairs = zip(names[::2], names[1::2], strict=True)
+        return Reaped({job_id: Status(status) for job_id, status in pairs}, int(pushed), bool(in_grace))
+
+    def _call(self, script: str, *arguments: Any) -> Any:
+        with redis_errors():
+            return self._scripts[script](args=arguments)
+
+    def _wake_parts(self) -> list[bytes | str | int | float]:
+        return wakeups.entry_fields(self.redis)
+
+
+def _event_parts(events: Sequence[NewEvent]) -> list[str | bytes]:
+    return [part for kind, data in events for part in (kind, encode(data))]
+
+
+def _last_metric_step(events: Sequence[NewEvent]) -> int | str:
+    steps = [int(data["step"]) for kind, data in events if kind == "metric" and "step" in data]
+    return max(steps, default="")

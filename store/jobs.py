@@ -1,0 +1,175 @@
+"""The job store: the users' side here, on top of the workers' side in `claims`. Redis is the only truth."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Any, cast
+
+from kernels.errors import Conflict, IllegalTransition, InvalidInput, NotFound
+from store import keys
+from store.claims import Claims
+from store.connection import redis_errors
+from store.records import (
+    Job,
+    Json,
+    NewJob,
+    Page,
+    check_priority,
+    check_tags,
+    encode,
+    job_from_parts,
+    new_job_parts,
+)
+from store.transitions import Action, Status, allowed_actions
+
+IDEMPOTENCY_S = 24 * 3600
+"""How long an `Idempotency-Key` is remembered."""
+
+CURSOR_S = 3600
+"""How long the id of a deleted job still works as a page cursor."""
+
+PAGE_MAX = 100
+"""Most records in one page."""
+
+
+class JobStore(Claims):
+    """Every operation on jobs, each one script, one round trip, one transaction.
+
+    Raises from every method: StoreUnavailable when Redis is away, DiskFull when it cannot save.
+    """
+
+    def create(self, new: NewJob, idempotency: tuple[str, str] | None = None) -> tuple[Job, bool]:
+        """Accept a job: it is recorded, indexed, queued and announced to the workers when this returns.
+
+        Args:
+            new: what the user submits.
+            idempotency: the client's key and the sha256 of the body it came with.
+
+        Returns:
+            The job, and whether this call made it (False: the same key and body came before).
+
+        Raises:
+            InvalidInput: the key came before with another body; bad tags or priority.
+            NotFound: the data set is gone.
+        """
+        key, sha256 = ("", "") if idempotency is None else (keys.idempotency(idempotency[0]), idempotency[1])
+        parts = new_job_parts(new)
+        answer = self._call(
+            "create",
+            f"job_{secrets.token_hex(10)}",
+            new.dataset,
+            key,
+            sha256,
+            IDEMPOTENCY_S,
+            len(parts),
+            *parts,
+            *self._wake_parts(),
+        )
+        if answer[0] == b"other":
+            raise InvalidInput.at("/headers/Idempotency-Key", "was used before with another body")
+        if answer[0] == b"no_dataset":
+            raise NotFound(f"no data set {new.dataset}")
+        return job_from_parts(answer[1]), answer[0] == b"ok"
+
+    def get(self, job_id: str) -> Job:
+        """The record of a job. Raises: NotFound."""
+        parts = self._call("get", job_id)
+        if not parts:
+            raise _missing(job_id)
+        return job_from_parts(parts)
+
+    def page(
+        self,
+        status: Status | None = None,
+        tag: str | None = None,
+        limit: int = 20,
+        after: str | None = None,
+    ) -> Page:
+        """Jobs newest first, those after the job `after`, with this status and this tag where given.
+
+        Raises:
+            InvalidInput: a limit outside 1..100, or a cursor that names no job.
+        """
+        if not 1 <= limit <= PAGE_MAX:
+            raise InvalidInput.at("/query/limit", f"is {limit}; must be 1..{PAGE_MAX}")
+        answer = self._call("page", keys.index(status, tag), limit, after or "")
+        if answer[0] == b"missing":
+            raise InvalidInput.at("/query/after", f"names no job: {(after or '')[:80]!r}")
+        return Page(tuple(job_from_parts(parts) for parts in answer[2:]), bool(answer[1]))
+
+    def patch(
+        self,
+        job_id: str,
+        *,
+        name: str | None = None,
+        tags: Sequence[str] | None = None,
+        metadata: Json | None = None,
+        priority: int | None = None,
+    ) -> Job:
+        """Change what is given and keep the rest; a new priority moves a queued job. Raises: NotFound, InvalidInput."""
+        parts: list[Any] = []
+        if name is not None:
+            parts += ["name", name]
+        if tags is not None:
+            parts += ["tags", encode(check_tags(tags))]
+        if metadata is not None:
+            parts += ["metadata", encode(metadata)]
+        if priority is not None:
+            parts += ["priority", check_priority(priority)]
+        answer = self._call("patch", job_id, *parts)
+        if not answer:
+            raise _missing(job_id)
+        return job_from_parts(answer)
+
+    def delete(self, job_id: str) -> Job:
+        """Forget a job that has ended, with its events; its files are the caller's to remove.
+
+        Returns:
+            The record as it last was.
+
+        Raises:
+            NotFound: no such job.
+            Conflict: it has not ended.
+        """
+        answer = self._call("delete", job_id, CURSOR_S)
+        if answer[0] == b"missing":
+            raise _missing(job_id)
+        if answer[0] == b"busy":
+            raise Conflict(f"{job_id} is {answer[1].decode()}; only a job that has ended can be deleted")
+        return job_from_parts(answer[1])
+
+    def request(self, job_id: str, action: Action | str, reason: str = "") -> Job:
+        """Ask to cancel, pause or resume. A queued or paused job moves at once; a held one when its worker lets go.
+
+        Raises:
+            NotFound: no such job.
+            IllegalTransition: the job's status does not allow it; names what it allows.
+        """
+        asked = Action(action)
+        answer = self._call("request", job_id, asked.value, reason, *self._wake_parts())
+        if answer[0] == b"missing":
+            raise _missing(job_id)
+        if answer[0] == b"illegal":
+            status = Status(answer[1].decode())
+            allowed = allowed_actions(status)
+            raise IllegalTransition(
+                f"{job_id} is {status}; cannot {asked}; allowed: {', '.join(allowed) or 'nothing'}", allowed
+            )
+        return job_from_parts(answer[1])
+
+    def counts(self) -> dict[Status, int]:
+        """How many jobs have each status."""
+        with redis_errors(), self.redis.pipeline(transaction=False) as pipe:
+            for status in Status:
+                pipe.zcard(keys.index(status))
+            return dict(zip(Status, pipe.execute(), strict=True))
+
+    def queue_position(self, job_id: str) -> int | None:
+        """How many jobs will be started before this one, or None when it is not queued."""
+        with redis_errors():
+            return cast("int | None", self.redis.zrank(keys.QUEUE, job_id))
+
+
+def _missing(job_id: str) -> NotFound:
+    return NotFound(f"no job {job_id[:80]!r}")

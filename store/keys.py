@@ -1,0 +1,100 @@
+"""Every Redis key of the project, in one place; the Lua scripts get their names from here too.
+
+job {id}            hash     the record: the truth about a job
+events {id}         stream   the job's event log, ids 0-1, 0-2, … without holes
+jobs                zset     every job, score = creation sequence
+status {s}          zset     … with this status        } all with the same score, so that
+tag {t}             zset     … with this tag           } any filter is one range query
+both {s} {t}        zset     … with this status and tag
+queue               zset     queued jobs, lowest score next: -priority * 1e13 + sequence
+leases              zset     held jobs, score = the time in ms at which the holder is given up
+idempotency {hash}  string   "<sha256 of the body> <job id>", kept 24 h
+deleted {id}        string   the sequence of a deleted job, kept 1 h, so that a page cursor outlives it
+claimed {token}     string   ids taken by one claim, kept 60 s, so that a repeated call gets the same answer
+dataset {id}        hash     a data set's record; dataset_jobs {id}: set of unfinished jobs that use it
+worker {id}         string   what a worker says of itself (JSON), gone when it stops saying it
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
+
+PREFIX = "mlpq:"
+
+NOTIFY = PREFIX + "notify"
+"""Pub/sub channel: every script that writes to a job says its id here."""
+
+TEMPLATES: Mapping[str, str] = MappingProxyType(
+    {
+        "job": PREFIX + "job:%s",
+        "events": PREFIX + "job:%s:events",
+        "jobs": PREFIX + "jobs",
+        "status": PREFIX + "jobs:status:%s",
+        "tag": PREFIX + "jobs:tag:%s",
+        "both": PREFIX + "jobs:both:%s:%s",
+        "queue": PREFIX + "queue",
+        "leases": PREFIX + "leases",
+        "sequence": PREFIX + "sequence",
+        "idempotency": PREFIX + "idempotency:%s",
+        "deleted": PREFIX + "deleted:%s",
+        "claimed": PREFIX + "claimed:%s",
+        "datasets": PREFIX + "datasets",
+        "dataset": PREFIX + "dataset:%s",
+        "dataset_jobs": PREFIX + "dataset:%s:jobs",
+        "workers": PREFIX + "workers",
+        "worker": PREFIX + "worker:%s",
+        "wakeups": PREFIX + "wakeups",
+        "reaper_last": PREFIX + "reaper:last",
+        "reaper_grace": PREFIX + "reaper:grace",
+    }
+)
+"""Names with `%s` for each variable part; Lua formats the very same strings."""
+
+JOBS = TEMPLATES["jobs"]
+QUEUE = TEMPLATES["queue"]
+LEASES = TEMPLATES["leases"]
+DATASETS = TEMPLATES["datasets"]
+WORKERS = TEMPLATES["workers"]
+
+
+def job(job_id: str) -> str:
+    """The record of a job."""
+    return TEMPLATES["job"] % job_id
+
+
+def events(job_id: str) -> str:
+    """The event stream of a job."""
+    return TEMPLATES["events"] % job_id
+
+
+def index(status: str | None = None, tag: str | None = None) -> str:
+    """The index that holds exactly the jobs with this status and this tag (None: any)."""
+    if status is not None and tag is not None:
+        return TEMPLATES["both"] % (status, tag)
+    if status is not None:
+        return TEMPLATES["status"] % status
+    if tag is not None:
+        return TEMPLATES["tag"] % tag
+    return JOBS
+
+
+def idempotency(key: str) -> str:
+    """Where the answer to an `Idempotency-Key` is kept; the client's text is hashed, whatever its length."""
+    return TEMPLATES["idempotency"] % hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def dataset(dataset_id: str) -> str:
+    """The record of a data set."""
+    return TEMPLATES["dataset"] % dataset_id
+
+
+def dataset_jobs(dataset_id: str) -> str:
+    """The unfinished jobs that use a data set."""
+    return TEMPLATES["dataset_jobs"] % dataset_id
+
+
+def worker(worker_id: str) -> str:
+    """What a worker last said of itself."""
+    return TEMPLATES["worker"] % worker_id

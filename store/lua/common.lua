@@ -1,0 +1,141 @@
+-- What all scripts share. KEY, NOTIFY, TRANSITIONS, TERMINAL, HELD, REQUESTS, YIELDS, MAX_CRASHES and
+-- EVENTS_KEPT stand before this text, written out from the Python tables.
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Milliseconds since 1970 as ISO-8601 in UTC (civil calendar from a day count, proleptic Gregorian).
+local function iso(ms)
+  local days = math.floor(ms / 86400000)
+  local rest = ms - days * 86400000
+  local shifted = days + 719468
+  local era = math.floor(shifted / 146097)
+  local doe = shifted - era * 146097
+  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+  local mp = math.floor((5 * doy + 2) / 153)
+  local day = doy - math.floor((153 * mp + 2) / 5) + 1
+  local month = mp < 10 and mp + 3 or mp - 9
+  local year = yoe + era * 400 + (month <= 2 and 1 or 0)
+  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month, day, math.floor(rest / 3600000),
+    math.floor(rest / 60000) % 60, math.floor(rest / 1000) % 60, rest % 1000)
+end
+
+-- Append one event; its number is the next whole one, and doubles as the stream id 0-<n>.
+local function emit(id, kind, data, now)
+  local number = redis.call('HINCRBY', KEY.job:format(id), 'last_event', 1)
+  redis.call('XADD', KEY.events:format(id), 'MAXLEN', '~', EVENTS_KEPT, '0-' .. number,
+    'type', kind, 'data', data, 'at', now)
+end
+
+local function notify(id)
+  redis.call('PUBLISH', NOTIFY, id)
+end
+
+local function queue_score(priority, sequence)
+  return -tonumber(priority) * 1e13 + tonumber(sequence)
+end
+
+-- Every index that holds jobs of this status and these tags, apart from the one of all jobs.
+local function index_keys(status, tags)
+  local found = { KEY.status:format(status) }
+  for _, tag in ipairs(tags) do
+    found[#found + 1] = KEY.tag:format(tag)
+    found[#found + 1] = KEY.both:format(status, tag)
+  end
+  return found
+end
+
+local function status_event(id, key, kind, now)
+  local status, reason, attempt, failure = unpack(redis.call('HMGET', key, 'status', 'status_reason', 'attempt', 'error'))
+  emit(id, kind, string.format('{"status":"%s","status_reason":%s,"attempt":%s,"error":%s,"at":"%s"}', status,
+    reason == '' and 'null' or cjson.encode(reason), attempt, failure or 'null', iso(now)), now)
+end
+
+-- THE transition: record, indexes, queue, leases and log change together, or (illegal) nothing does.
+local function move(id, to, reason, now)
+  local key = KEY.job:format(id)
+  local from, tags, dataset, priority, sequence =
+    unpack(redis.call('HMGET', key, 'status', 'tags', 'dataset', 'priority', 'sequence'))
+  if not (from and TRANSITIONS[from][to]) then
+    error('illegal transition of ' .. id .. ': ' .. tostring(from) .. ' to ' .. to)
+  end
+  redis.call('HSET', key, 'status', to, 'status_reason', reason, 'updated_at_ms', now)
+  redis.call('ZREM', KEY.status:format(from), id)
+  redis.call('ZADD', KEY.status:format(to), sequence, id)
+  for _, tag in ipairs(cjson.decode(tags)) do
+    redis.call('ZREM', KEY.both:format(from, tag), id)
+    redis.call('ZADD', KEY.both:format(to, tag), sequence, id)
+  end
+  if to == 'queued' then
+    redis.call('ZADD', KEY.queue, queue_score(priority, sequence), id)
+  elseif from == 'queued' then
+    redis.call('ZREM', KEY.queue, id)
+  end
+  if HELD[from] and not HELD[to] then
+    redis.call('ZREM', KEY.leases, id)
+    redis.call('HDEL', key, 'worker_id')
+  end
+  if TERMINAL[to] then
+    redis.call('HSET', key, 'finished_at_ms', now)
+    redis.call('SREM', KEY.dataset_jobs:format(dataset), id)
+  end
+  status_event(id, key, 'status', now)
+  if TERMINAL[to] then
+    status_event(id, key, 'end', now)
+  end
+  notify(id)
+end
+
+-- Push wake-ups until as many wait as jobs are queued, at most `most`. They are all alike, so this never
+-- piles up, and one that was lost is made good by whoever comes next.
+local function wake(most, fields)
+  local missing = math.min(most, redis.call('ZCARD', KEY.queue) - redis.call('LLEN', KEY.entries))
+  for _ = 1, missing do
+    local entry = 'wake_' .. redis.call('INCR', KEY.wakeups)
+    redis.call('HSET', KEY.entry:format(entry), unpack(fields))
+    redis.call('RPUSH', KEY.entries, entry)
+  end
+  if missing > 0 then
+    redis.call('SADD', KEY.rq_queues, KEY.entries)
+  end
+  return math.max(missing, 0)
+end
+
+-- The record as field, value, …, with its place in the queue while it waits there.
+local function record(id)
+  local found = redis.call('HGETALL', KEY.job:format(id))
+  local rank = redis.call('ZRANK', KEY.queue, id)
+  if rank then
+    found[#found + 1] = 'queue_position'
+    found[#found + 1] = tostring(rank)
+  end
+  return found
+end
+
+-- Whether the caller's fence still holds the job: it must be held, and by this very claim.
+local function holds(key, fence)
+  local status, present = unpack(redis.call('HMGET', key, 'status', 'fence'))
+  return status and HELD[status] and present == fence and status or nil
+end
+
+-- A worker died with the job: count it, and put the job where it belongs.
+local function crash(id, code, message, now)
+  local key = KEY.job:format(id)
+  local status = redis.call('HGET', key, 'status')
+  local crashes = redis.call('HINCRBY', key, 'crashes', 1)
+  local asked = 'queued'
+  if status == 'running' and crashes >= MAX_CRASHES then
+    asked = 'failed'
+    redis.call('HSET', key, 'error', cjson.encode({ code = 'crashed',
+      message = 'the worker died ' .. crashes .. ' times with this job; last: ' .. message .. ' (' .. code .. ')' }))
+  end
+  local to = YIELDS[status] and YIELDS[status][asked] or asked
+  if not TERMINAL[to] then
+    redis.call('HSET', key, 'attempt', crashes + 1)
+  end
+  move(id, to, to ~= asked and '' or asked == 'failed' and 'crashed' or code, now)
+  return to
+end

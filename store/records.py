@@ -1,0 +1,226 @@
+"""What is remembered of a job, typed, and the one mapping between it and its Redis hash. JSON is orjson's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from kernels.errors import InvalidInput
+from store.transitions import DIRECTIVES, TERMINAL, Directive, Status
+
+PRIORITY_RANGE = (-100, 100)
+"""Allowed priorities; higher runs sooner."""
+
+TAGS_MAX = 32
+"""Tags per job: each costs two index entries."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """What a user submits: the resolved spec and the words beside it."""
+
+    spec: Json
+    dataset: str
+    name: str = ""
+    tags: tuple[str, ...] = ()
+    metadata: Json = field(default_factory=dict)
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as recorded at one moment. Times are ms since 1970 by the clock of the Redis server."""
+
+    id: str
+    name: str
+    status: Status
+    status_reason: str | None
+    attempt: int
+    priority: int
+    dataset: str
+    spec: Json
+    tags: tuple[str, ...]
+    metadata: Json
+    created_at_ms: int
+    updated_at_ms: int
+    started_at_ms: int | None
+    finished_at_ms: int | None
+    queue_position: int | None
+    progress: Json | None
+    metrics: Json
+    error: Json | None
+    result: Json | None
+    checkpoints: tuple[Json, ...]
+    device: str | None
+    backend: str | None
+    environment: Json
+    worker_id: str | None
+    crashes: int
+    fence: int
+    last_event: int
+    last_metric_step: int
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the job has ended for good."""
+        return self.status in TERMINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to run a job: every write carries `fence`, and counts only while this claim holds the job."""
+
+    job: Job
+    fence: int
+    worker_id: str
+    lease_s: float
+
+    @property
+    def job_id(self) -> str:
+        """The id of the claimed job."""
+        return self.job.id
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing, newest first."""
+
+    items: tuple[Job, ...]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """What one reap did: where the jobs of lost workers went, wake-ups pushed, and whether it held back."""
+
+    moved: Mapping[str, Status]
+    wakeups: int
+    in_grace: bool
+
+
+def encode(value: Any) -> bytes:
+    """JSON bytes; NaN and infinities become null. Raises: InvalidInput for what JSON cannot hold."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError as error:
+        raise InvalidInput.at("", f"cannot be written as JSON: {error}") from error
+
+
+def iso(ms: int | None) -> str | None:
+    """A stored time as UTC ISO-8601 with milliseconds and `Z`; None stays None."""
+    if ms is None:
+        return None
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def directive(status: Status) -> Directive:
+    """What a held status means for the worker."""
+    return DIRECTIVES[status]
+
+
+def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """Tags without repeats, in the given order. Raises: InvalidInput for an empty, long or 33rd one."""
+    unique = tuple(dict.fromkeys(tags))
+    if len(unique) > TAGS_MAX:
+        raise InvalidInput.at("/tags", f"has {len(unique)} entries; must be at most {TAGS_MAX}")
+    for position, tag in enumerate(unique):
+        if not 1 <= len(tag) <= 64:
+            raise InvalidInput.at(f"/tags/{position}", f"has {len(tag)} characters; must be 1..64")
+    return unique
+
+
+def check_priority(priority: int) -> int:
+    """The priority itself. Raises: InvalidInput outside -100..100."""
+    low, high = PRIORITY_RANGE
+    if not low <= priority <= high:
+        raise InvalidInput.at("/priority", f"is {priority}; must be {low}..{high}")
+    return priority
+
+
+def new_job_parts(new: NewJob) -> list[str | bytes | int]:
+    """The user's part of a fresh record as field, value, …"""
+    return [
+        *("name", new.name),
+        *("spec", encode(new.spec)),
+        *("tags", encode(check_tags(new.tags))),
+        *("metadata", encode(new.metadata)),
+        *("priority", check_priority(new.priority)),
+    ]
+
+
+def report_parts(
+    *,
+    progress: Json | None = None,
+    metrics: Json | None = None,
+    checkpoint: Json | None = None,
+    device: str | None = None,
+    backend: str | None = None,
+    environment: Json | None = None,
+) -> list[str | bytes]:
+    """The worker's part of a record as field, value, …; what is None stays as it is."""
+    parts: list[str | bytes] = []
+    documents = {
+        "progress": progress,
+        "metrics": metrics,
+        "checkpoint": checkpoint,
+        "environment": environment,
+    }
+    for name, document in documents.items():
+        if document is not None:
+            parts += [name, encode(document)]
+    for name, text in {"device": device, "backend": backend}.items():
+        if text is not None:
+            parts += [name, text]
+    return parts
+
+
+def job_from_parts(parts: Sequence[bytes]) -> Job:
+    """A job from its hash as a script answers it: field, value, field, value, …"""
+    fields = dict(zip(parts[::2], parts[1::2], strict=True))
+
+    def text(name: bytes) -> str | None:
+        return fields[name].decode() if fields.get(name) else None
+
+    def integer(name: bytes) -> int | None:
+        return int(fields[name]) if name in fields else None
+
+    def document(name: bytes) -> Any:
+        return orjson.loads(fields[name]) if name in fields else None
+
+    checkpoints = (document(b"checkpoint"), document(b"checkpoint_before"))
+    return Job(
+        id=fields[b"id"].decode(),
+        name=fields[b"name"].decode(),
+        status=Status(fields[b"status"].decode()),
+        status_reason=text(b"status_reason"),
+        attempt=int(fields[b"attempt"]),
+        priority=int(fields[b"priority"]),
+        dataset=fields[b"dataset"].decode(),
+        spec=document(b"spec"),
+        tags=tuple(document(b"tags")),
+        metadata=document(b"metadata"),
+        created_at_ms=int(fields[b"created_at_ms"]),
+        updated_at_ms=int(fields[b"updated_at_ms"]),
+        started_at_ms=integer(b"started_at_ms"),
+        finished_at_ms=integer(b"finished_at_ms"),
+        queue_position=integer(b"queue_position"),
+        progress=document(b"progress"),
+        metrics=document(b"metrics") or {},
+        error=document(b"error"),
+        result=document(b"result"),
+        checkpoints=tuple(checkpoint for checkpoint in checkpoints if checkpoint is not None),
+        device=text(b"device"),
+        backend=text(b"backend"),
+        environment=document(b"environment") or {},
+        worker_id=text(b"worker_id"),
+        crashes=int(fields[b"crashes"]),
+        fence=int(fields[b"fence"]),
+        last_event=int(fields[b"last_event"]),
+        last_metric_step=int(fields[b"last_metric_step"]),
+    )
