@@ -1,0 +1,114 @@
+"""The CPU: NumPy's BLAS for products, cached plans of ufuncs for everything elementwise."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import numpy as np
+
+from kernels.operations import Operation
+from kernels.programs import Evaluator
+
+Array = np.ndarray[Any, Any]
+
+
+class NumpyBackend:
+    """Backend on host memory; may be shared by threads, each of which has its own scratch."""
+
+    name: Final = "numpy"
+    device: Final = "cpu"
+
+    def __init__(self) -> None:
+        self._evaluator = Evaluator()
+
+    @property
+    def xp(self) -> ModuleType:
+        """NumPy."""
+        return np
+
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any] | type | str) -> Array:
+        """See Backend."""
+        return np.zeros(shape, dtype)
+
+    def to_device(self, host: Array) -> Array:
+        """See Backend."""
+        return np.array(host, order="C", copy=True)
+
+    def to_host(self, array: Array) -> Array:
+        """See Backend; a copy, so that the caller may keep it while training goes on."""
+        return np.array(array, order="C", copy=True)
+
+    def matmul(self, a: Array, b: Array, out: Array) -> None:
+        """See Backend. NumPy calls BLAS once per model, so a model's bits do not depend on M."""
+        np.matmul(a, b, out=out)
+
+    def activate(self, operation: Operation, z: Array, parameters: Mapping[str, float], out: Array) -> None:
+        """See Backend."""
+        bound = tuple((name, parameters[name]) for name in operation.parameter_names)
+        self._evaluator.evaluate(operation.value_expression, {"x": z}, bound, out)
+
+    def backpropagate(
+        self, operation: Operation, z: Array, a: Array, upstream: Array, parameters: Mapping[str, float], out: Array
+    ) -> None:
+        """See Backend."""
+        bound = tuple((name, parameters[name]) for name in operation.parameter_names)
+        inputs = {"x": z, "y": a, "upstream": upstream}
+        self._evaluator.evaluate(operation.pullback_expression, inputs, bound, out)
+
+    def take_rows(self, source: Array, indices: Array, out: Array) -> None:
+        """See Backend; `clip` spares NumPy the second buffer that its own bounds check needs."""
+        np.take(source, indices, axis=0, out=out, mode="clip")
+
+    def synchronize(self) -> None:
+        """Nothing is ever pending on the CPU."""
+
+    def free_bytes(self) -> int:
+        """See Backend: what the kernel calls available, within the control group's limit."""
+        return min(_available_bytes(), _control_group_bytes())
+
+    def describe(self) -> dict[str, str]:
+        """See Backend."""
+        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+        return {
+            "backend": self.name,
+            "device": self.device,
+            "device_name": _processor_name(),
+            "numpy": np.__version__,
+            "blas": f"{blas['name']} {blas['version']}",
+        }
+
+
+def _available_bytes() -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass  # not Linux: fall back to the pages that nothing occupies
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def _control_group_bytes() -> int:
+    """What a container may still take (cgroup v2), or a number beyond any machine where nothing limits it."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = (group / "memory.max").read_text("ascii").strip()
+        used = (group / "memory.current").read_text("ascii").strip()
+    except OSError:
+        return 1 << 62
+    return 1 << 62 if limit == "max" else max(0, int(limit) - int(used))
+
+
+def _processor_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
