@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-_ERRORS = [
+_ERRORS = (
     "ApiError",
     "ConflictError",
     "CorruptDownloadError",
@@ -30,7 +30,7 @@ _ERRORS = [
     "ServiceUnreachableError",
     "UnavailableError",
     "WaitTimeoutError",
-]
+)
 _EVENTS = ["CheckpointEvent", "EndEvent", "Event", "LogEvent", "MetricEvent", "ResetEvent", "StatusEvent"]
 _WHERE = {
     "Client": "mlpq.client",

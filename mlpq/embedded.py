@@ -7,6 +7,7 @@ is used, under our own process handle, because the durability settings and the t
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib.util
 import os
 import platform
@@ -50,10 +51,19 @@ def find_server_binary() -> Path:
     )
 
 
-def die_with_parent() -> None:
-    """Run in a child between fork and exec: the kernel sends SIGTERM when the parent dies, however it dies."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+_LIBRARY = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def die_with_parent(parent: int) -> None:
+    """Run in a child between fork and exec: the kernel sends SIGTERM when the parent dies, however it dies.
+
+    The wish is bound to the *thread* that forked, so processes are started from threads that live as long as they
+    should. A parent that died before the wish was noted is seen by its changed process id.
+    """
+    if _LIBRARY is not None:
+        _LIBRARY.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 class EmbeddedServer:
@@ -82,28 +92,36 @@ class EmbeddedServer:
         """The address in the form that redis-py takes."""
         return f"unix://{self.socket_path}"
 
+    def command(self, *more: str) -> list[str]:
+        """The argument list of the server process; a stale socket makes way.
+
+        Raises:
+            ServerNotFoundError: there is no server binary on this machine.
+        """
+        self.socket_path.unlink(missing_ok=True)
+        return [
+            str(find_server_binary()),
+            *("--port", "0", "--unixsocket", str(self.socket_path), "--unixsocketperm", "700"),
+            *("--dir", str(self.directory.resolve()), "--daemonize", "no"),
+            *("--appendonly", "yes", "--appendfsync", self.fsync, "--aof-load-truncated", "yes", "--save", ""),
+            *("--maxmemory-policy", "noeviction", "--tcp-backlog", "511"),
+            *more,
+        ]
+
     def start(self, timeout_s: float = 30.0) -> None:
         """Start the process and return when it has loaded its data and answers PING.
 
         Raises:
             RuntimeError: it ended, or did not answer in time; the message holds the end of its log.
         """
-        self.socket_path.unlink(missing_ok=True)
-        log = self.directory / "valkey.log"
-        command = [
-            str(find_server_binary()),
-            *("--port", "0", "--unixsocket", str(self.socket_path), "--unixsocketperm", "700"),
-            *("--dir", str(self.directory.resolve()), "--logfile", str(log.resolve()), "--daemonize", "no"),
-            *("--appendonly", "yes", "--appendfsync", self.fsync, "--aof-load-truncated", "yes", "--save", ""),
-            *("--maxmemory-policy", "noeviction", "--tcp-backlog", "511"),
-        ]
+        log = (self.directory / "valkey.log").resolve()
         self.process = subprocess.Popen(
-            command,
+            self.command("--logfile", str(log)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=die_with_parent,
+            preexec_fn=functools.partial(die_with_parent, os.getpid()),
         )
         deadline = time.monotonic() + timeout_s
         while not self.ping():
@@ -133,7 +151,7 @@ class EmbeddedServer:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        self._clean()
+        self.clean()
 
     def kill(self) -> None:
         """End the process at once, as a power cut would; a later `start` loads the append-only file."""
@@ -141,7 +159,8 @@ class EmbeddedServer:
             self.process.kill()
             self.process.wait()
 
-    def _clean(self) -> None:
+    def clean(self) -> None:
+        """Remove the socket of a server that has ended."""
         self.socket_path.unlink(missing_ok=True)
         if self._socket_directory is not None:
             self._socket_directory.cleanup()

@@ -52,22 +52,20 @@ class TrainSettings(TypedDict, total=False):
 
 _NET = ("hidden", "activation", "init", "dropout", "bias")
 _OPTIMIZER = ("learning_rate", "momentum", "nesterov", "l2")
-_TRAINING = tuple(
-    [
-        "epochs",
-        "batch_size",
-        "shuffle",
-        "validation_fraction",
-        "early_stopping",
-        "clip_norm",
-        "class_weight",
-        "seed",
-        "precision",
-        "device",
-        "checkpoint_every_s",
-        "max_runtime_s",
-    ]
-)
+_TRAINING = [
+    "epochs",
+    "batch_size",
+    "shuffle",
+    "validation_fraction",
+    "early_stopping",
+    "clip_norm",
+    "class_weight",
+    "seed",
+    "precision",
+    "device",
+    "checkpoint_every_s",
+    "max_runtime_s",
+]
 _PART_OF = {
     **dict.fromkeys(_NET, "net"),
     **dict.fromkeys(_OPTIMIZER, "optimizer"),

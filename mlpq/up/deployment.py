@@ -1,0 +1,198 @@
+"""`mlpq up` from the first check to the last stopped process."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from mlpq.embedded import EmbeddedServer, ServerNotFoundError
+from mlpq.errors import DeploymentError
+from mlpq.up import plan
+from mlpq.up.lock import DataDirectoryLock
+from mlpq.up.plan import Options
+from mlpq.up.program import ManagedProcess
+from mlpq.up.supervisor import Signals, Supervisor
+
+READY_TIMEOUT_S = 90.0
+HOPELESS_AFTER = 3
+"""Ends of the same process before the deployment is ready, after which it is given up."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A deployment that is ready."""
+
+    url: str
+    data_dir: Path
+    logs: Path
+    redis: str
+    devices: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The facts for a machine."""
+        return {
+            "object": "deployment",
+            "pid": os.getpid(),
+            "url": self.url,
+            "docs": f"{self.url}/docs",
+            "data_dir": str(self.data_dir),
+            "logs": str(self.logs),
+            "redis": self.redis,
+            "devices": list(self.devices),
+        }
+
+
+def up(
+    options: Options,
+    ready: Callable[[Running], None],
+    say: Callable[[str], None],
+    environment: Mapping[str, str] = os.environ,
+) -> bool:
+    """Start everything, call `ready`, keep it running until a signal says stop, and stop it.
+
+    Returns:
+        Whether every process ended by itself when asked.
+
+    Raises:
+        DeploymentError: it cannot start here, or did not come up.
+    """
+    plan.require_server()
+    plan.require_key(options.host, environment)
+    n_gpus = 0 if options.device == "cpu" else plan.count_gpus()
+    devices = plan.choose_devices(options.device, options.workers, n_gpus)
+    options = replace(options, data_dir=options.data_dir.expanduser().resolve())
+    lock = DataDirectoryLock(options.data_dir)
+    lock.acquire()
+    try:
+        options = replace(options, port=plan.choose_port(options.host, options.port))
+        with Signals() as signals:
+            return _Deployment(options, devices, lock, signals, say, environment).run(ready)
+    finally:
+        lock.release()
+
+
+class _Deployment:
+    def __init__(
+        self,
+        options: Options,
+        devices: list[str],
+        lock: DataDirectoryLock,
+        signals: Signals,
+        say: Callable[[str], None],
+        environment: Mapping[str, str],
+    ) -> None:
+        self.options = options
+        self.devices = devices
+        self.lock = lock
+        self.environment = environment
+        self.url = plan.page_url(options.host, options.port)
+        self.embedded = None if options.redis_url else EmbeddedServer(options.data_dir / "valkey")
+        self.supervisor = Supervisor([], signals, say)
+
+    def run(self, ready: Callable[[Running], None]) -> bool:
+        """Start, wait until ready, supervise, stop; whatever happens, nothing is left running."""
+        supervisor = self.supervisor
+        try:
+            if self.embedded is not None:
+                self._start_embedded(self.embedded)
+            self._start_rooms(self.options.redis_url or (self.embedded.url if self.embedded else ""))
+            if self._wait_until_ready():
+                self.lock.describe({"url": self.url})
+                ready(self._running())
+            supervisor.run()
+        finally:
+            graceful = supervisor.stop()
+            if self.embedded is not None:
+                self.embedded.clean()
+        return graceful
+
+    def _start_embedded(self, server: EmbeddedServer) -> None:
+        try:
+            command = server.command("--logfile", "")
+        except ServerNotFoundError as error:
+            raise DeploymentError(str(error)) from error
+        program = plan.valkey_program(command, self.options.data_dir, self.environment)
+        self.supervisor.processes.append(ManagedProcess(program, [self.lock.handle]))
+        self._turn_until(server.ping, "the embedded Valkey server does not answer")
+
+    def _start_rooms(self, redis_url: str) -> None:
+        programs = [
+            plan.api_program(self.options, redis_url, self.environment),
+            *plan.worker_programs(self.options, redis_url, self.devices, self.environment),
+        ]
+        self.supervisor.processes.extend(ManagedProcess(program, [self.lock.handle]) for program in programs)
+
+    def _wait_until_ready(self) -> bool:
+        return self._turn_until(
+            lambda: is_ready(self.url) and n_workers(self.url, self.environment) >= len(self.devices),
+            "the service does not become ready",
+        )
+
+    def _turn_until(self, reached: Callable[[], bool], complaint: str) -> bool:
+        """Supervise until `reached`; False when told to stop meanwhile."""
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        pause_s = 0.02
+        while not self.supervisor.signals.stop_requests:
+            self.supervisor.turn(pause_s)
+            for process in self.supervisor.processes:
+                if process.backoff.failures >= HOPELESS_AFTER:
+                    raise DeploymentError(
+                        f"{process.program.name} keeps ending:\n{process.log_tail()}", self._see_logs()
+                    )
+            if reached():
+                return True
+            if time.monotonic() > deadline:
+                raise DeploymentError(f"{complaint} within {READY_TIMEOUT_S:.0f} s", self._see_logs())
+            pause_s = min(pause_s * 1.5, 0.25)
+        return False
+
+    def _see_logs(self) -> str:
+        return f"the logs are in {plan.log_folder(self.options.data_dir)}"
+
+    def _running(self) -> Running:
+        redis = "embedded" if self.embedded is not None else _without_password(self.options.redis_url or "")
+        logs = plan.log_folder(self.options.data_dir)
+        return Running(self.url, self.options.data_dir, logs, redis, tuple(self.devices))
+
+
+def is_ready(url: str) -> bool:
+    """Whether the service says that it can do its work."""
+    return _get(url, "/readyz", {})[0] == 200
+
+
+def n_workers(url: str, environment: Mapping[str, str]) -> int:
+    """How many workers the service knows to be alive."""
+    key = environment.get("MLPQ_API_KEY", "").partition(",")[0].strip()
+    status, body = _get(url, "/v1/workers", {"Authorization": f"Bearer {key}"} if key else {})
+    with suppress(ValueError, KeyError, TypeError):
+        return len(json.loads(body)["data"]) if status == 200 else 0
+    return 0
+
+
+def _get(url: str, path: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    """One GET with what the standard library has; (0, b"") when nobody answers."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=2.0)
+    try:
+        connection.request("GET", path, headers=dict(headers))
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except (OSError, http.client.HTTPException):
+        return 0, b""
+    finally:
+        connection.close()
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return parts._replace(netloc=f"…@{parts.hostname}" + (f":{parts.port}" if parts.port else "")).geturl()
