@@ -144,9 +144,8 @@ class _Deployment:
             self.supervisor.turn(pause_s)
             for process in self.supervisor.processes:
                 if process.backoff.failures >= HOPELESS_AFTER:
-                    raise DeploymentError(
-                        f"{process.program.name} keeps ending:\n{process.log_tail()}", self._see_logs()
-                    )
+                    what = f"{process.program.name} keeps ending:\n{process.log_tail()}"
+                    raise DeploymentError(what, self._see_logs())
             if reached():
                 return True
             if time.monotonic() > deadline:

@@ -45,10 +45,8 @@ class DataDirectoryLock:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            hint = "choose another with --data-dir"
-            raise DeploymentError(
-                f"the data directory {self.directory} cannot be used: {error.strerror}", hint
-            ) from error
+            what = f"the data directory {self.directory} cannot be used: {error.strerror}"
+            raise DeploymentError(what, "choose another with --data-dir") from error
         deadline = time.monotonic() + _LEFTOVER_WAIT_S
         while not self._try():
             holder = running_deployment(self.directory)

@@ -86,9 +86,7 @@ def choose_port(host: str, port: int) -> int:
     try:
         return _bind_once(host, port)
     except PermissionError:
-        raise DeploymentError(
-            f"port {port} needs more rights than yours", "choose one above 1023: --port 8000"
-        ) from None
+        raise DeploymentError(f"port {port} needs more rights than yours", "choose one above 1023") from None
     except socket.gaierror:
         raise DeploymentError(f"--host {host} is no known address", "use 127.0.0.1, 0.0.0.0 or ::1") from None
     except OSError as error:
@@ -152,7 +150,7 @@ def api_program(options: Options, redis_url: str, environment: Mapping[str, str]
     command = [sys.executable, "-m", "service", "--host", options.host, "--port", str(options.port)]
     return Program(
         name="api",
-        command=[*command, "--data-dir", str(options.data_dir)],
+        command=command,
         environment=_child_environment(environment, redis_url, options.data_dir),
         log=log_folder(options.data_dir) / "api.log",
         stage=STAGE_API,
@@ -168,7 +166,7 @@ def worker_programs(
     return [
         Program(
             name=f"worker-{index}",
-            command=[sys.executable, "-m", "worker", "--data-dir", str(options.data_dir), "--device", device],
+            command=[sys.executable, "-m", "worker", *("--device", device, "--name", f"worker-{index}")],
             environment=_child_environment(without_key, redis_url, options.data_dir),
             log=log_folder(options.data_dir) / f"worker-{index}.log",
             stage=STAGE_WORKER,

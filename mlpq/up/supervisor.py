@@ -9,8 +9,8 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from types import FrameType, TracebackType
-from typing import Self
+from types import TracebackType
+from typing import Any, Self
 
 from mlpq.up.program import ManagedProcess
 
@@ -31,7 +31,8 @@ class Signals:
 
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            self._before[number] = signal.signal(number, self._count)
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup stays in force
+                self._before[number] = signal.signal(number, self._count)
         self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         return self
@@ -45,7 +46,7 @@ class Signals:
         os.close(self._read)
         os.close(self._write)
 
-    def _count(self, number: int, frame: FrameType | None) -> None:
+    def _count(self, *_: Any) -> None:
         self.stop_requests += 1
 
     def wait(self, seconds: float) -> None:
@@ -93,7 +94,11 @@ class Supervisor:
             self.turn(LOG_CHECK_S)
 
     def stop(self) -> bool:
-        """Stop stage by stage, gracefully; a second wish to stop shortens it. Returns whether all ended by themselves."""
+        """Stop stage by stage, gracefully; a second wish to stop shortens it.
+
+        Returns:
+            Whether every process ended by itself.
+        """
         graceful = True
         for stage in sorted({process.program.stage for process in self.processes}):
             group = [process for process in self.processes if process.program.stage == stage and process.running]
