@@ -15,6 +15,7 @@ from redis import Redis
 from kernels.errors import Fenced, IllegalTransition
 from store import keys, scripts, wakeups
 from store.connection import redis_errors
+from store.events import EventLog
 from store.records import Claim, Job, Json, Reaped, directive, encode, job_from_parts, report_parts
 from store.transitions import TRANSITIONS, Directive, Status
 
@@ -39,6 +40,7 @@ class Claims:
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
+        self.events = EventLog(redis)
         self._scripts = scripts.load(redis)
 
     def claim(self, worker_id: str, lease_s: float = LEASE_S) -> Claim | None:
