@@ -1,0 +1,50 @@
+"""Everything that a spec may name, straight from the registries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nets.initializers import INITIALIZERS
+from nets.losses import LOSSES
+from nets.optimizers import OPTIMIZERS
+from nets.options import ACTIVATION_ROWS, Option, Row
+from nets.schedules import SCHEDULES
+from nets.spec import MAX_BATCH, MAX_EPOCHS, MAX_LAYERS, MAX_SEED, MAX_WIDTH, ScheduleSpec, TrainingSpec
+
+
+def _rows(registry: Mapping[str, Row], common: tuple[Option, ...] = ()) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "doc": row.doc,
+            "source": row.source,
+            "parameters": [option.describe() for option in (*row.options, *common)],
+        }
+        for name, row in registry.items()
+    ]
+
+
+def capabilities() -> dict[str, Any]:
+    """Activations, losses, optimizers, schedules and initialisers with parameters, ranges, defaults and docs.
+
+    Also the limits of a spec and its JSON schema.
+    """
+    losses = _rows(LOSSES)
+    for shown in losses:
+        shown["tasks"] = list(LOSSES[shown["name"]].tasks)
+    return {
+        "activations": _rows(ACTIVATION_ROWS),
+        "losses": losses,
+        "optimizers": _rows(OPTIMIZERS),
+        "schedules": _rows(SCHEDULES, ScheduleSpec.common),
+        "initializers": _rows(INITIALIZERS),
+        "limits": {
+            "max_hidden_layers": MAX_LAYERS,
+            "max_width": MAX_WIDTH,
+            "max_epochs": MAX_EPOCHS,
+            "max_batch_size": MAX_BATCH,
+            "max_seed": MAX_SEED,
+        },
+        "spec_schema": TrainingSpec.model_json_schema(),
+    }

@@ -1,0 +1,203 @@
+"""Losses: each takes raw scores, gives the loss of every sample and the gradient, and owns its link.
+
+Axis legend: M models, C scores (classes or target values), B samples. Scores are (M, C, B). A loss is
+bound once to its arrays: playing its tape turns the scores into `weights`·dL/dscores in place and leaves
+in `records` what `values` needs to tell every sample's loss, so that logarithms are taken once per chunk
+of steps and not in every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.backend import Backend
+from nets.options import Option, Value
+from nets.tape import Array, Tape, call, play
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """What a loss is bound to: scores (M, C, B), targets, weights (M, B), records (n_records, M, B).
+
+    `targets` are flat positions (M, B, 1) of each sample's class in the scores (`target == "class"`), or
+    numbers (M, B, C) (`target == "values"`). `weights` scale each sample's gradient: 1/count for a mean,
+    1 for a sum, 0 for a padded row.
+    """
+
+    scores: Array
+    targets: Array
+    weights: Array
+    records: Array
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One loss: how it is bound, what its records mean, its link from scores to probabilities."""
+
+    name: str
+    doc: str
+    source: str
+    tasks: tuple[str, ...]
+    target: Literal["class", "values"]
+    n_records: int
+    bind: Callable[[Backend, Arrays, Mapping[str, Value]], Tape]
+    values: Callable[[Floats], Floats]
+    """records (n_records, ...) as float64 -> loss of every sample (...)."""
+    probabilities: Callable[[Floats], Floats] | None = None
+    """scores (n, C) -> probabilities (n, C); None where the loss has no probabilistic reading."""
+    options: tuple[Option, ...] = ()
+
+    def is_mean(self, options: Mapping[str, Value]) -> bool:
+        """True if the batch loss is the mean over samples, False if it is their sum."""
+        return options.get("reduction", "mean") == "mean"
+
+
+def softmax(scores: Floats) -> Floats:
+    """exp(s_c) / Σ exp(s_k) along the last axis, shifted by the largest score so that nothing overflows."""
+    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def _bind_softmax(backend: Backend, at: Arrays, _options: Mapping[str, Value]) -> Tape:
+    """dL/ds_c = p_c for c != y and -(Σ_{c != y} p_c) for c = y: no 1 - p, nothing cancels."""
+    xp, scores, labels = backend.xp, at.scores, at.targets[..., 0]
+    rest, own_logit = at.records[0], at.records[1]  # Σ_{c != y} exp(s_c - max) and s_y - max
+    peak = xp.empty_like(scores[:, :1])
+    own, scale = xp.empty_like(rest), xp.empty_like(rest)
+    tape: Tape = []
+    call(tape, scores.max, axis=1, out=peak, keepdims=True)
+    call(tape, xp.subtract, scores, peak, out=scores)
+    call(tape, backend.take_rows, scores.reshape(-1, 1), labels, own_logit[..., None])
+    call(tape, xp.exp, scores, out=scores)
+    call(tape, xp.exp, own_logit, out=own)
+    call(tape, scores.put, labels, 0.0)
+    call(tape, scores.sum, axis=1, out=rest)
+    call(tape, xp.add, rest, own, out=own)
+    call(tape, xp.divide, at.weights, own, out=scale)
+    call(tape, xp.multiply, scores, scale[:, None, :], out=scores)
+    call(tape, xp.multiply, rest, scale, out=own)
+    call(tape, xp.negative, own, out=own)
+    call(tape, scores.put, labels, own)
+    return tape
+
+
+def _softmax_values(records: Floats) -> Floats:
+    """-ln p_y = ln(rest + exp(own)) - own; log1p keeps losses of 1e-48 that a plain log would call 0."""
+    rest, own_logit = records
+    return np.asarray(np.log1p(rest + np.expm1(own_logit)) - own_logit)
+
+
+def _bind_svm(backend: Backend, at: Arrays, options: Mapping[str, Value]) -> Tape:
+    """L = Σ_{c != y} max(0, s_c - s_y + margin); at a kink (exactly at the margin) the gradient is 0."""
+    xp, scores, labels, loss = backend.xp, at.scores, at.targets[..., 0], at.records[0]
+    own, active = xp.empty_like(loss), xp.empty(scores.shape, dtype=bool)
+    margin = xp.asarray(options["margin"], dtype=scores.dtype)
+    tape: Tape = []
+    call(tape, backend.take_rows, scores.reshape(-1, 1), labels, own[..., None])
+    call(tape, xp.subtract, own, margin, out=own)
+    call(tape, xp.subtract, scores, own[:, None, :], out=scores)
+    call(tape, scores.put, labels, 0.0)
+    call(tape, xp.maximum, scores, 0, out=scores)
+    call(tape, scores.sum, axis=1, out=loss)
+    call(tape, xp.greater, scores, 0, out=active)
+    call(tape, xp.multiply, active, at.weights[:, None, :], out=scores)
+    call(tape, scores.sum, axis=1, out=own)
+    call(tape, xp.negative, own, out=own)
+    call(tape, scores.put, labels, own)
+    return tape
+
+
+def _bind_squared_error(backend: Backend, at: Arrays, _options: Mapping[str, Value]) -> Tape:
+    """L = Σ_c (s_c - t_c)², dL/ds_c = 2 (s_c - t_c)."""
+    xp, scores, loss = backend.xp, at.scores, at.records[0]
+    square, twice = xp.empty_like(scores), xp.empty_like(loss)
+    tape: Tape = []
+    call(tape, xp.subtract, scores, at.targets.transpose(0, 2, 1), out=scores)
+    call(tape, xp.multiply, scores, scores, out=square)
+    call(tape, square.sum, axis=1, out=loss)
+    call(tape, xp.add, at.weights, at.weights, out=twice)
+    call(tape, xp.multiply, scores, twice[:, None, :], out=scores)
+    return tape
+
+
+def _recorded(records: Floats) -> Floats:
+    return np.asarray(records[0])
+
+
+LOSSES: Mapping[str, Loss] = {
+    row.name: row
+    for row in (
+        Loss(
+            "softmax",
+            "Cross-entropy of the softmax: -ln p_y, mean over samples.",
+            "Bishop, Pattern Recognition and Machine Learning, eq. 4.108",
+            ("classification",),
+            "class",
+            2,
+            _bind_softmax,
+            _softmax_values,
+            softmax,
+        ),
+        Loss(
+            "svm",
+            "Multiclass hinge: Σ over wrong classes of max(0, s_c - s_y + margin), mean over samples.",
+            "Weston & Watkins 1999, Support vector machines for multi-class pattern recognition",
+            ("classification",),
+            "class",
+            1,
+            _bind_svm,
+            _recorded,
+            options=(Option("margin", 1.0, "Lead the right class must have.", 0.0, 1e6, low_open=True),),
+        ),
+        Loss(
+            "squared_error",
+            "Σ (score - target)² per sample; classification uses one-hot targets.",
+            "Gauss 1809; no factor 1/2",
+            ("regression", "classification"),
+            "values",
+            1,
+            _bind_squared_error,
+            _recorded,
+            options=(Option("reduction", "mean", "Over the samples of a batch.", choices=("mean", "sum")),),
+        ),
+    )
+}
+
+
+def default_loss(task: str) -> str:
+    """softmax for classification, squared_error for regression."""
+    return "softmax" if task == "classification" else "squared_error"
+
+
+def value_and_gradient(
+    loss: Loss,
+    backend: Backend,
+    scores: Floats,
+    targets: NDArray[np.generic],
+    options: Mapping[str, Value] | None = None,
+) -> tuple[Floats, Floats]:
+    """Loss (n,) and unweighted gradient (n, C) of raw scores (n, C), through the bound tape.
+
+    `targets` are class codes (n,) or values (n, C). For tests, checks and explanations, not for training.
+    """
+    chosen = {o.name: o.default for o in loss.options} | dict(options or {})
+    count, width = scores.shape
+    columns = backend.to_device(np.ascontiguousarray(scores.T)[None])
+    if loss.target == "class":
+        targets = (targets * count + np.arange(count))[:, None]
+    at = Arrays(
+        columns,
+        backend.to_device(targets[None]),
+        backend.to_device(np.ones((1, count), scores.dtype)),
+        backend.zeros((loss.n_records, 1, count), scores.dtype),
+    )
+    play(loss.bind(backend, at, chosen))
+    values = loss.values(backend.to_host(at.records).astype(np.float64))[0]
+    return values, np.ascontiguousarray(backend.to_host(columns)[0].T.reshape(count, width))

@@ -1,0 +1,172 @@
+"""From what was asked to what is run: defaults by data set, impossible combinations refused.
+
+The default rules were chosen by measurement on the built-in sets (docs/defaults.md has the table); they
+depend only on what is known before training: task, rows and inputs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+
+import numpy as np
+
+from kernels.errors import InvalidInput
+from nets.losses import LOSSES, default_loss
+from nets.optimizers import OPTIMIZERS
+from nets.parameters import Layout
+from nets.spec import (
+    ActivationSpec,
+    InitSpec,
+    LossSpec,
+    OptimizerSpec,
+    ResolvedNet,
+    ResolvedSpec,
+    ResolvedTraining,
+    ScheduleSpec,
+    TrainingSpec,
+)
+from nets.table import TableInfo
+
+DEFAULT_HIDDEN = [128, 64]
+DEFAULT_BATCH = 32
+DEFAULT_UPDATES = 4_000
+"""Updates that a run makes by default: small sets get more epochs, within the limits below."""
+MIN_DEFAULT_EPOCHS, MAX_DEFAULT_EPOCHS = 20, 200
+EVALUATION_BLOCK = 128
+"""Least rows of a validation block."""
+MAX_BYTES = 1 << 40
+
+
+def split_sizes(n_rows: int, validation_fraction: float) -> tuple[int, int]:
+    """(training rows, validation rows); validation gets at least 1 row and leaves at least 1, unless 0."""
+    if validation_fraction == 0:
+        return n_rows, 0
+    validation = min(max(round(n_rows * validation_fraction), 1), n_rows - 1)
+    return n_rows - validation, validation
+
+
+def default_epochs(n_train: int, batch_size: int) -> int:
+    """Enough epochs for DEFAULT_UPDATES updates, but 20..200."""
+    wanted = math.ceil(DEFAULT_UPDATES / math.ceil(n_train / batch_size))
+    return min(max(wanted, MIN_DEFAULT_EPOCHS), MAX_DEFAULT_EPOCHS)
+
+
+def resolve(spec: TrainingSpec, about: TableInfo) -> ResolvedSpec:
+    """The spec with every default written out for this data set; resolving again changes nothing.
+
+    Raises InvalidInput where the combination cannot be trained, pointing at the field.
+    """
+    _check_data(spec, about)
+    n_train, _ = split_sizes(about.n_rows, spec.training.validation_fraction)
+    loss = (spec.loss or LossSpec(name=default_loss(about.task))).resolved()
+    _check_loss(loss, about)
+    net = spec.net
+    hidden = DEFAULT_HIDDEN if net.hidden is None else net.hidden
+    given = net.activation or ActivationSpec(name="relu")
+    activation = given if isinstance(given, list) else [given] * len(hidden)
+    if len(activation) != len(hidden):
+        detail = (
+            f"has {len(activation)} entries; must be one activation, or one for each of {len(hidden)} hidden layers"
+        )
+        raise InvalidInput.at("/net/activation", detail)
+    batch_size = min(spec.training.batch_size or DEFAULT_BATCH, n_train)
+    resolved = ResolvedSpec(
+        net=ResolvedNet(
+            hidden=list(hidden),
+            activation=[one.resolved() for one in activation],
+            init=(net.init or InitSpec(name="he")).resolved(),
+            dropout=net.dropout,
+            bias=net.bias,
+        ),
+        loss=loss,
+        optimizer=(spec.optimizer or OptimizerSpec(name="adam")).resolved(),
+        schedule=(spec.schedule or ScheduleSpec(name="cosine")).resolved(),
+        training=ResolvedTraining(
+            **spec.training.model_dump(exclude={"epochs", "batch_size", "early_stopping"}),
+            early_stopping=spec.training.early_stopping,
+            epochs=spec.training.epochs or default_epochs(n_train, batch_size),
+            batch_size=batch_size,
+        ),
+    )
+    _check_memory(resolved, about)
+    return resolved
+
+
+def _check_data(spec: TrainingSpec, about: TableInfo) -> None:
+    training = spec.training
+    if about.n_rows < 1 or about.n_inputs < 1:
+        raise InvalidInput.at("/dataset", f"has {about.n_rows} rows and {about.n_inputs} inputs; must have 1 of each")
+    if about.task == "classification" and len(about.classes) < 2:
+        raise InvalidInput.at("/dataset", f"has {len(about.classes)} classes; must have at least 2")
+    if training.validation_fraction and about.n_rows < 2:
+        raise InvalidInput.at("/training/validation_fraction", "must be 0: the data set has one row")
+    stopping = training.early_stopping
+    if stopping is not None:
+        if stopping.metric.startswith("val_") and not training.validation_fraction:
+            raise InvalidInput.at("/training/early_stopping/metric", "needs a validation_fraction above 0")
+        wrong = "val_accuracy" if about.task == "regression" else "val_r2"
+        if stopping.metric == wrong:
+            raise InvalidInput.at("/training/early_stopping/metric", f"is {wrong}; the task is {about.task}")
+    if training.class_weight is not None:
+        if about.task != "classification":
+            raise InvalidInput.at("/training/class_weight", f"is given; the task is {about.task}")
+        unknown = set(training.class_weight) - set(about.classes) if isinstance(training.class_weight, dict) else set()
+        if unknown:
+            known = ", ".join(about.classes[:20])
+            raise InvalidInput.at(f"/training/class_weight/{min(unknown)}", f"is not a class; classes are {known}")
+
+
+def _check_loss(loss: LossSpec, about: TableInfo) -> None:
+    row = LOSSES[loss.name]
+    if about.task not in row.tasks:
+        usable = ", ".join(name for name, other in LOSSES.items() if about.task in other.tasks)
+        raise InvalidInput.at("/loss", f"is {loss.name}; must be one of {usable} for {about.task}")
+
+
+def _check_memory(resolved: ResolvedSpec, about: TableInfo) -> None:
+    estimate = memory_estimate_bytes(resolved, about)
+    if estimate > MAX_BYTES:
+        raise InvalidInput.at("/net/hidden", f"needs about {estimate / 2**30:.0f} GiB; must be under 1024")
+
+
+def layout_of(resolved: ResolvedSpec, n_inputs: int, n_outputs: int) -> Layout:
+    """The flat buffer's layout of a resolved spec."""
+    return Layout((n_inputs, *resolved.net.hidden, n_outputs), resolved.net.bias)
+
+
+def parameter_count(resolved: ResolvedSpec, n_inputs: int, n_outputs: int) -> int:
+    """Weights and biases of one model."""
+    return layout_of(resolved, n_inputs, n_outputs).count
+
+
+def memory_estimate_bytes(resolved: ResolvedSpec, about: TableInfo) -> int:
+    """Bytes that one run holds on its device: parameters, gradient, state, activations, resident data."""
+    layout = layout_of(resolved, about.n_inputs, about.n_outputs)
+    batch = evaluation_block(resolved) + (resolved.training.batch_size)
+    # parameters, gradient, scratch, decay, the last good copy, and the optimizer's slots twice
+    copies = 5 + 2 * len(OPTIMIZERS[resolved.optimizer.name].slots)
+    activations = batch * 4 * sum(layout.widths)
+    data = about.n_rows * (about.n_inputs + 2)
+    return (copies * layout.count + activations + data) * np.dtype(resolved.training.precision).itemsize
+
+
+def evaluation_block(resolved: ResolvedSpec) -> int:
+    """Rows of one validation block: the batch size within 128..1024, equal for all models of a stack."""
+    return min(max(resolved.training.batch_size, EVALUATION_BLOCK), 1024)
+
+
+def stack_key(resolved: ResolvedSpec, n_inputs: int, n_outputs: int, task: str) -> Hashable:
+    """Models may be trained in one stack if and only if their keys are equal.
+
+    Learning rate, momentum and the other hyperparameters of the optimizer, l2, seed, initialiser, schedule,
+    epochs, rows, class weights and early stopping may differ. Everything else must agree.
+    """
+    net, training = resolved.net, resolved.training
+    return (
+        layout_of(resolved, n_inputs, n_outputs),
+        tuple((one.name, *sorted(one.options.items())) for one in net.activation),
+        (resolved.loss.name, *sorted(resolved.loss.options.items())),
+        (resolved.optimizer.name, resolved.optimizer.options.get("nesterov")),
+        (training.batch_size, training.precision, training.device, task),
+    )

@@ -1,0 +1,359 @@
+"""What a person asks for: strict models with the names of the HTTP contract, validated by the registries.
+
+Every field may be left out; `resolve` fills in what suits the data set. A choice (activation, loss,
+optimizer, schedule, initialiser) is a name, or an object with the name and its settings; which names and
+settings exist is read from the registries, so a new row needs no change here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    Tag,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from kernels.errors import FieldError, InvalidInput
+from nets.initializers import INITIALIZERS
+from nets.losses import LOSSES
+from nets.optimizers import OPTIMIZERS
+from nets.options import ACTIVATION_ROWS, Option, Row, Value, number
+from nets.schedules import SCHEDULES
+
+MAX_LAYERS = 64
+MAX_WIDTH = 65_536
+MAX_EPOCHS = 1_000_000
+MAX_BATCH = 1_048_576
+MAX_SEED = 2**53 - 1
+"""The largest seed that every JSON reader keeps exact."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """An allowed range that an error names whole: `is 0; must be 1..65536`."""
+
+    low: float
+    high: float
+    low_open: bool = False
+
+    def check(self, value: float) -> float:
+        """The value itself, if it lies in the range."""
+        if self.low <= value <= self.high and not (self.low_open and value == self.low):
+            return value
+        bounds = f"> {self.low:g} and <= {self.high:g}" if self.low_open else f"{self.low:.16g}..{self.high:.16g}"
+        raise _problem("", f"is {_shown(value)}; must be {bounds}")
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        low = "exclusiveMinimum" if self.low_open else "minimum"
+        return {**handler(core), low: self.low, "maximum": self.high}
+
+
+class Strict(BaseModel):
+    """No coercion, no unknown fields, no NaN; values are immutable."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Choice(BaseModel):
+    """One row of a registry with its settings: `"relu"` or `{"name": "leaky_relu", "alpha": 0.1}`."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True, allow_inf_nan=False)
+    registry: ClassVar[Mapping[str, Row]] = {}
+    common: ClassVar[tuple[Option, ...]] = ()
+    """Options that every row of the registry shares."""
+
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_name(cls, data: Any) -> Any:
+        return {"name": data} if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        row = self.registry.get(self.name)
+        if row is None:
+            raise _problem("name", f"is {self.name!r}; must be one of {', '.join(self.registry)}")
+        options = {option.name: option for option in (*row.options, *self.common)}
+        for name, value in self.given.items():
+            if name not in options:
+                known = ", ".join(options) or "none"
+                raise _problem(name, f"is not a setting of {self.name}; its settings are: {known}")
+            if not options[name].accepts(value):
+                raise _problem(name, f"is {_shown(value)}; must be {options[name].allowed}")
+        return self
+
+    @property
+    def row(self) -> Row:
+        """The registry's row of this name."""
+        return self.registry[self.name]
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The settings as given, without defaults."""
+        return dict(self.__pydantic_extra__ or {})
+
+    @property
+    def options(self) -> dict[str, Value]:
+        """Every setting of the row: as given, else its default."""
+        return {o.name: self.given.get(o.name, o.default) for o in (*self.row.options, *self.common)}
+
+    def number(self, name: str) -> float:
+        """One numeric setting."""
+        return number(self.options, name)
+
+    def resolved(self) -> Self:
+        """The same choice with every default written out."""
+        return self.model_validate({"name": self.name, **self.options})
+
+    @model_serializer
+    def _serialize(self) -> str | dict[str, Any]:
+        return {"name": self.name, **self.given} if self.given else self.name
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        rows: list[dict[str, Any]] = [
+            {
+                "type": "object",
+                "title": name,
+                "description": row.doc,
+                "properties": {
+                    "name": {"const": name},
+                    **{o.name: o.schema() for o in (*row.options, *cls.common)},
+                },
+                "required": ["name"],
+                "additionalProperties": False,
+            }
+            for name, row in cls.registry.items()
+        ]
+        return {"title": cls.__name__, "anyOf": [{"type": "string", "enum": list(cls.registry)}, *rows]}
+
+
+def _problem(at: str, detail: str) -> PydanticCustomError:
+    return PydanticCustomError("setting", "{detail}", {"at": at, "detail": detail})
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+class ActivationSpec(Choice):
+    """Activation of a hidden layer."""
+
+    registry: ClassVar[Mapping[str, Row]] = ACTIVATION_ROWS
+
+
+class LossSpec(Choice):
+    """What is minimised, beside the l2 penalty."""
+
+    registry: ClassVar[Mapping[str, Row]] = LOSSES
+
+
+class OptimizerSpec(Choice):
+    """How a gradient becomes a step."""
+
+    registry: ClassVar[Mapping[str, Row]] = OPTIMIZERS
+
+    @model_serializer
+    def _serialize(self) -> dict[str, Any]:
+        return {"name": self.name, **self.given}
+
+
+class ScheduleSpec(Choice):
+    """How the learning rate changes over the run."""
+
+    registry: ClassVar[Mapping[str, Row]] = SCHEDULES
+    common: ClassVar[tuple[Option, ...]] = (
+        Option("warmup_steps", 0, "Steps of linear warm-up that multiply the schedule.", 0, 1e9),
+    )
+
+    @model_serializer
+    def _serialize(self) -> dict[str, Any]:
+        return {"name": self.name, **self.given}
+
+
+class InitSpec(Choice):
+    """Initial weights; `normal:0.01` is short for `{"name": "normal", "std": 0.01}`."""
+
+    registry: ClassVar[Mapping[str, Row]] = INITIALIZERS
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_name(cls, data: Any) -> Any:
+        if not isinstance(data, str):
+            return data
+        name, colon, text = data.partition(":")
+        if not colon:
+            return {"name": name}
+        try:
+            return {"name": name, "std": float(text)}
+        except ValueError:
+            raise _problem("", f"is {_shown(data)}; must be a name, or normal:<std>") from None
+
+
+def _one_or_many(data: Any) -> str:
+    return "<many>" if isinstance(data, list | tuple) else "<one>"
+
+
+Width = Annotated[int, Range(1, MAX_WIDTH)]
+Activations = Annotated[
+    Annotated[ActivationSpec, Tag("<one>")]
+    | Annotated[list[ActivationSpec], Tag("<many>"), Field(max_length=MAX_LAYERS)],
+    Discriminator(_one_or_many),
+]
+
+
+class NetSpec(Strict):
+    """The net: hidden widths, activations (one, or one per hidden layer), initial weights, biases."""
+
+    hidden: Annotated[list[Width], Field(max_length=MAX_LAYERS)] | None = None
+    activation: Activations | None = None
+    init: InitSpec | None = None
+    dropout: Annotated[float, Range(0.0, 0.0)] = 0.0
+    bias: bool = True
+
+
+class EarlyStoppingSpec(Strict):
+    """Stop after `patience` epochs without an improvement of `metric` by more than `min_delta`."""
+
+    metric: Literal["val_loss", "val_accuracy", "val_r2", "train_loss"] = "val_loss"
+    patience: Annotated[int, Range(1, MAX_EPOCHS)] = 10
+    min_delta: Annotated[float, Range(0.0, 1e9)] = 0.0
+    restore_best: bool = True
+
+
+def _balanced_or_weights(data: Any) -> str:
+    return "<many>" if isinstance(data, dict) else "<one>"
+
+
+ClassWeight = Annotated[
+    Annotated[Literal["balanced"], Tag("<one>")]
+    | Annotated[dict[str, Annotated[float, Range(0.0, 1e6)]], Tag("<many>"), Field(max_length=10_000)],
+    Discriminator(_balanced_or_weights),
+]
+
+
+Epochs = Annotated[int, Range(1, MAX_EPOCHS)]
+BatchSize = Annotated[int, Range(1, MAX_BATCH)]
+
+
+class TrainingOptions(Strict):
+    """Everything about the run that is neither net nor loss nor optimizer."""
+
+    epochs: Epochs | None = None
+    batch_size: BatchSize | None = None
+    shuffle: bool = True
+    validation_fraction: Annotated[float, Range(0.0, 0.9)] = 0.2
+    early_stopping: EarlyStoppingSpec | None = None
+    clip_norm: Annotated[float, Range(0.0, 1e9, low_open=True)] | None = None
+    class_weight: ClassWeight | None = None
+    seed: Annotated[int, Range(0, MAX_SEED)] = 0
+    precision: Literal["float32", "float64"] = "float32"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda:[0-9]{1,2})$")] = "auto"
+    checkpoint_every_s: Annotated[float, Range(0.1, 86_400.0)] = 10.0
+    max_runtime_s: Annotated[float, Range(0.0, 31_536_000.0, low_open=True)] | None = None
+
+
+class TrainingSpec(Strict):
+    """A whole training job beside its data set; `{}` is valid and means good defaults for that data set."""
+
+    net: NetSpec = NetSpec()
+    loss: LossSpec | None = None
+    optimizer: OptimizerSpec | None = None
+    schedule: ScheduleSpec | None = None
+    training: TrainingOptions = TrainingOptions()
+
+    @classmethod
+    def parse(cls, data: object) -> Self:
+        """From plain JSON values. Raises InvalidInput naming every wrong field by its pointer."""
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise InvalidInput(*field_errors(error)) from None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `parse` reads them back."""
+        return self.model_dump(mode="json")
+
+
+class ResolvedNet(NetSpec):
+    """A net with nothing left open: one activation per hidden layer."""
+
+    hidden: Annotated[list[Width], Field(max_length=MAX_LAYERS)]
+    activation: Annotated[list[ActivationSpec], Field(max_length=MAX_LAYERS)]
+    init: InitSpec
+
+
+class ResolvedTraining(TrainingOptions):
+    """Options with nothing left open."""
+
+    epochs: Epochs
+    batch_size: BatchSize
+
+
+class ResolvedSpec(TrainingSpec):
+    """A whole job with nothing left open; what `resolve` returns and a job record keeps."""
+
+    net: ResolvedNet
+    loss: LossSpec
+    optimizer: OptimizerSpec
+    schedule: ScheduleSpec
+    training: ResolvedTraining
+
+
+_UNION_LABELS = frozenset({"<one>", "<many>"})
+
+
+def field_errors(error: ValidationError, prefix: str = "") -> tuple[FieldError, ...]:
+    """A validation error as pointers and sentences, for InvalidInput; union labels are left out."""
+    found = []
+    for item in error.errors(include_url=False):
+        context = item.get("ctx", {})
+        path = [str(part) for part in item["loc"] if part not in _UNION_LABELS]
+        if item["type"] == "setting":
+            path += filter(None, [context["at"]])
+            detail = context["detail"]
+        elif item["type"] in {"extra_forbidden", "missing"}:
+            detail = "is not a known field" if item["type"] == "extra_forbidden" else "is required"
+        else:
+            detail = f"is {_shown(item['input'])}; must be {_wanted(item['type'], item['msg'], context)}"
+        pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
+        found.append(FieldError(prefix + pointer, detail))
+    return tuple(found)
+
+
+_WANTED = {
+    "int_type": "an integer",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a string",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "finite_number": "a finite number",
+}
+
+
+def _wanted(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    if kind == "too_long":
+        return f"at most {context['max_length']} long"
+    if kind == "string_pattern_mismatch":
+        return f"text that matches {context['pattern']}"
+    return _WANTED.get(kind, message.removeprefix("Input should be "))

@@ -1,0 +1,124 @@
+"""A data set as training sees it: column descriptions beside two plain arrays.
+
+Axis legend: R rows, F columns (before preprocessing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.errors import InvalidInput
+
+Kind = Literal["numeric", "categorical", "boolean"]
+Task = Literal["classification", "regression"]
+KINDS: tuple[Kind, ...] = ("numeric", "categorical", "boolean")
+TASKS: tuple[Task, ...] = ("classification", "regression")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One input column; `categories` name the codes 0, 1, ... of a categorical one; `missing` counts cells."""
+
+    name: str
+    kind: Kind = "numeric"
+    categories: tuple[str, ...] = ()
+    missing: int = 0
+
+
+@dataclass(frozen=True)
+class TableInfo:
+    """What is known of a data set without its cells: enough to resolve and to size a net."""
+
+    n_rows: int
+    columns: tuple[Column, ...]
+    task: Task
+    classes: tuple[str, ...] = ()
+    standardize: bool = True
+
+    @property
+    def n_inputs(self) -> int:
+        """Inputs of a net after preprocessing: one per numeric or boolean column, one per category."""
+        return sum(len(c.categories) if c.kind == "categorical" else 1 for c in self.columns)
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of a net: one per class, or one for regression."""
+        return len(self.classes) if self.task == "classification" else 1
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys that `info.json` and weights files hold."""
+        return {
+            "n_rows": self.n_rows,
+            "task": self.task,
+            "classes": list(self.classes),
+            "standardize": self.standardize,
+            "columns": [
+                {"name": c.name, "kind": c.kind, "categories": list(c.categories), "missing": c.missing}
+                for c in self.columns
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TableInfo:
+        """Back from `to_json`; further keys are ignored. Raises InvalidInput naming what is wrong."""
+        try:
+            columns = tuple(
+                Column(str(c["name"]), c["kind"], tuple(map(str, c.get("categories", ()))), int(c.get("missing", 0)))
+                for c in data["columns"]
+            )
+            info = cls(
+                int(data["n_rows"]),
+                columns,
+                data["task"],
+                tuple(map(str, data.get("classes", ()))),
+                bool(data.get("standardize", True)),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidInput.at("/info", f"does not describe a table: {error!r}") from error
+        if info.task not in TASKS:
+            raise InvalidInput.at("/info/task", f"is {info.task!r}; must be one of {', '.join(TASKS)}")
+        for index, column in enumerate(info.columns):
+            if column.kind not in KINDS:
+                raise InvalidInput.at(f"/info/columns/{index}/kind", f"is {column.kind!r}; must be one of {KINDS}")
+        return info
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of a data set: x (R, F) numbers or category codes, NaN = missing; y (R,) codes or numbers."""
+
+    info: TableInfo
+    x: NDArray[Any]
+    y: NDArray[Any]
+
+    def __post_init__(self) -> None:
+        if self.x.ndim != 2 or self.x.shape != (self.info.n_rows, len(self.info.columns)):
+            raise InvalidInput.at(
+                "/dataset", f"x has shape {self.x.shape}; must be {(self.info.n_rows, len(self.info.columns))}"
+            )
+        if self.y.shape != (self.info.n_rows,):
+            raise InvalidInput.at("/dataset", f"y has shape {self.y.shape}; must be {(self.info.n_rows,)}")
+
+    @classmethod
+    def from_arrays(
+        cls,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        task: Task = "classification",
+        *,
+        classes: Sequence[str] | None = None,
+        standardize: bool = True,
+    ) -> Table:
+        """A table of numeric columns x0, x1, ...; classes default to the labels 0..max(y)."""
+        if task == "classification":
+            names = tuple(map(str, range(int(y.max()) + 1))) if classes is None else tuple(classes)
+            y = y.astype(np.int64)
+        else:
+            names, y = (), y.astype(np.float64)
+        columns = tuple(Column(f"x{i}") for i in range(x.shape[1]))
+        return cls(TableInfo(len(x), columns, task, names, standardize), x, y)
