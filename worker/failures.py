@@ -1,0 +1,47 @@
+"""What went wrong, as a stable code and a sentence for the person whose job it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kernels.errors import DiskFull, InvalidInput, MlpqError, OutOfMemory
+
+_HINT = "a smaller batch_size, fewer or narrower hidden layers, or precision float32 need less"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """`code` and `message` of the job's `error`; `recycle` asks for a fresh training process afterwards."""
+
+    code: str
+    message: str
+    recycle: bool = False
+
+    def as_error(self) -> dict[str, str]:
+        """The job's `error` object."""
+        return {"code": self.code, "message": self.message}
+
+
+def classify(error: BaseException, device: str) -> Failure:
+    """The failure that `error` means to the owner of the job, when it ended a run on `device` ("cpu", "cuda:0").
+
+    Anything unforeseen is `internal`: the message names the class alone, since its text may hold paths and data;
+    the log has the rest.
+    """
+    on_gpu = device.startswith("cuda")
+    name = type(error).__name__
+    if isinstance(error, OutOfMemory | MemoryError) or name == "OutOfMemoryError":
+        code, place = ("gpu_oom", "the GPU") if on_gpu else ("out_of_memory", "this machine")
+        return Failure(code, f"{place} has too little free memory for this run; {_HINT}", recycle=True)
+    if isinstance(error, DiskFull):
+        return Failure("disk_full", "no space is left on the data volume; nothing was published")
+    if isinstance(error, InvalidInput | MlpqError):
+        return Failure(error.code, str(error))
+    if _is_cuda_error(error):
+        return Failure("gpu_error", f"the GPU reported {name}; the training process was replaced", recycle=True)
+    return Failure("internal", f"an unexpected {name} ended the run; the worker's log has the details", recycle=on_gpu)
+
+
+def _is_cuda_error(error: BaseException) -> bool:
+    module = type(error).__module__.partition(".")[0]
+    return module in {"cupy", "cupy_backends", "cuda"}

@@ -1,0 +1,135 @@
+"""What one claimed job still has to tell the store, in order, and what the store last asked of it.
+
+The training thread fills an outbox, the reporter thread empties it. A batch that was taken is sent again unchanged
+until the store has answered, so that an outage can neither lose nor reorder anything.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from store.records import Claim
+from store.transitions import Directive, Status
+from worker.settings import BATCH_EVENTS
+
+Event = tuple[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended: the state to move to, and what becomes part of the record with it."""
+
+    to: Status
+    reason: str
+    result: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    metrics: dict[str, Any] | None = None
+
+
+@dataclass
+class Batch:
+    """One fenced write: up to `BATCH_EVENTS` events and the fields that belong to them.
+
+    `token` makes a second sending harmless when only the answer to the first was lost.
+    """
+
+    events: list[Event] = field(default_factory=list)
+    checkpoint: dict[str, Any] | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
+    ending: Ending | None = None
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    def __bool__(self) -> bool:
+        return bool(self.events or self.checkpoint or self.ending or self.fields)
+
+    @property
+    def full(self) -> bool:
+        """Whether the next event must go into another batch: a checkpoint seals what leads up to it."""
+        return len(self.events) >= BATCH_EVENTS or self.checkpoint is not None or self.ending is not None
+
+
+class Outbox:
+    """The unsent batches of one claim. All methods may be called from any thread."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.directive = Directive.CONTINUE
+        self.closed = False
+        """No more is to be sent: the ending was acknowledged, or the claim was fenced."""
+        self.fenced = False
+        self._pending: deque[Batch] = deque()
+        self._sending: Batch | None = None
+        self._lock = threading.Lock()
+
+    def add(self, *events: Event, checkpoint: dict[str, Any] | None = None, **fields: Any) -> bool:
+        """Append events, and fields of the record that change with them. Returns whether nothing was waiting."""
+        with self._lock:
+            was_empty = not self._pending
+            batch = self._open_batch()
+            batch.events += events
+            batch.checkpoint = checkpoint
+            batch.fields |= fields
+            return was_empty
+
+    def end(self, ending: Ending) -> None:
+        """Append the ending; nothing may follow it."""
+        with self._lock:
+            self._open_batch().ending = ending
+
+    def _open_batch(self) -> Batch:
+        if not self._pending or self._pending[-1].full:
+            self._pending.append(Batch())
+        return self._pending[-1]
+
+    def next_batch(self) -> Batch:
+        """The oldest batch; the same one again until it is acknowledged. An empty one is a heartbeat."""
+        with self._lock:
+            if self._sending is None:
+                self._sending = self._pending.popleft() if self._pending else Batch()
+            return self._sending
+
+    def acknowledge(self) -> None:
+        """The store has what `next_batch` gave."""
+        with self._lock:
+            self.closed = self._sending is not None and self._sending.ending is not None
+            self._sending = None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to send."""
+        with self._lock:
+            return bool(self._sending) or bool(self._pending)
+
+    @property
+    def ending_waits(self) -> bool:
+        """Whether the ending was given and not yet acknowledged."""
+        with self._lock:
+            last = self._pending[-1] if self._pending else self._sending
+            return last is not None and last.ending is not None
+
+    @property
+    def unsaved_checkpoint(self) -> bool:
+        """Whether a checkpoint was written whose pointer has not reached the store."""
+        with self._lock:
+            batches = [*self._pending, self._sending]
+            return any(batch is not None and batch.checkpoint is not None for batch in batches)
+
+    def abandon(self) -> None:
+        """Someone else holds the job: forget everything unsent."""
+        with self._lock:
+            self._pending.clear()
+            self._sending = None
+            self.fenced = self.closed = True
+
+
+def finite(point: Mapping[str, Any]) -> dict[str, Any]:
+    """`point` with non-finite numbers as None: JSON has no word for them."""
+    return {
+        key: None if isinstance(value, float) and not float("-inf") < value < float("inf") else value
+        for key, value in point.items()
+    }

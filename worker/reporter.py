@@ -1,0 +1,149 @@
+"""The thread of the training process that talks to the store while the main thread trains.
+
+It renews every lease, sends events in batches, and brings back what the store asks for. While Redis is away
+it keeps everything and tries again; training does not notice.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from kernels.errors import DiskFull, Fenced, IllegalTransition, StoreUnavailable
+from store.jobs import JobStore
+from worker import failpoints, log
+from worker.outbox import Batch, Ending, Outbox
+from worker.settings import BATCH_S, GIVE_BACK_OUTAGE_S, HEARTBEAT_S, OUTAGE_RETRY_S
+
+
+class Reporter:
+    """Sends the outboxes of one run until each is closed.
+
+    Args:
+        jobs: the store; its connection is used by this thread alone while the run lasts.
+        outboxes: one per claim.
+        stopping: set when the process was told to go: an outage is then waited for no longer than
+            `GIVE_BACK_OUTAGE_S`.
+        released: called with the job's id when its outbox is closed.
+    """
+
+    def __init__(
+        self,
+        jobs: JobStore,
+        outboxes: Sequence[Outbox],
+        stopping: threading.Event,
+        released: Callable[[str], None],
+    ) -> None:
+        self._jobs = jobs
+        self._open = list(outboxes)
+        self._stopping = stopping
+        self._released = released
+        self._wake = threading.Event()
+        self._sent_at = {id(outbox): float("-inf") for outbox in outboxes}
+        self._away_since: float | None = None
+        self._leaving_since: float | None = None
+        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
+
+    def start(self) -> None:
+        """Begin renewing leases."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is something to send."""
+        self._wake.set()
+
+    def join(self) -> None:
+        """Wait until every outbox is closed; each must have been given its ending."""
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while self._open:
+            self._wake.wait(max(0.0, min(map(self._due, self._open)) - time.monotonic()))
+            self._wake.clear()
+            try:
+                for outbox in list(self._open):
+                    if time.monotonic() >= self._due(outbox):
+                        self._send(outbox)
+                self._mark_back()
+            except (StoreUnavailable, DiskFull) as error:
+                self._mark_away(error)
+                if self._out_of_patience():
+                    return
+                time.sleep(OUTAGE_RETRY_S)
+
+    def _due(self, outbox: Outbox) -> float:
+        """When `outbox` is next to be sent, on the monotonic clock."""
+        if outbox.ending_waits:
+            return 0.0
+        return self._sent_at[id(outbox)] + (BATCH_S if outbox.waiting else HEARTBEAT_S)
+
+    def _send(self, outbox: Outbox) -> None:
+        """Send one batch or a heartbeat. Raises: StoreUnavailable, DiskFull; then the batch is sent again."""
+        batch = outbox.next_batch()
+        try:
+            if batch.ending is not None:
+                self._finish(outbox, batch, batch.ending)
+            else:
+                self._write(outbox, batch)
+            outbox.acknowledge()
+        except (Fenced, IllegalTransition) as error:
+            log.warning("fenced", job=outbox.claim.job_id, fence=outbox.claim.fence, detail=str(error))
+            outbox.abandon()
+        self._sent_at[id(outbox)] = time.monotonic()
+        if outbox.closed:
+            self._open.remove(outbox)
+            self._released(outbox.claim.job_id)
+
+    def _write(self, outbox: Outbox, batch: Batch) -> None:
+        if batch.checkpoint is not None:
+            failpoints.reach("before_checkpoint_pointer")
+        directive = self._jobs.write(
+            outbox.claim, events=batch.events, checkpoint=batch.checkpoint, token=batch.token, **batch.fields
+        )
+        if directive is not outbox.directive:
+            log.info("asked_to", job=outbox.claim.job_id, directive=directive)
+            outbox.directive = directive
+        if batch.checkpoint is not None:
+            failpoints.reach("after_checkpoint")
+
+    def _finish(self, outbox: Outbox, batch: Batch, ending: Ending) -> None:
+        failpoints.reach("before_publish")
+        fields = {name: value for name, value in batch.fields.items() if name in {"progress", "metrics"}}
+        job = self._jobs.finish(
+            outbox.claim,
+            ending.to,
+            ending.reason,
+            events=batch.events,
+            checkpoint=batch.checkpoint,
+            result=ending.result,
+            error=ending.error,
+            token=batch.token,
+            **(fields | ({} if ending.metrics is None else {"metrics": ending.metrics})),
+        )
+        failpoints.reach("after_publish")
+        log.info("let_go", job=job.id, fence=outbox.claim.fence, status=job.status, reason=job.status_reason)
+
+    # ---- outages --------------------------------------------------------------------------------------
+
+    def _mark_away(self, error: Exception) -> None:
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+            log.warning("redis_unavailable", detail=str(error)[:200])
+
+    def _mark_back(self) -> None:
+        if self._away_since is not None:
+            log.info("redis_is_back", after_s=round(time.monotonic() - self._away_since, 1))
+            self._away_since = None
+
+    def _out_of_patience(self) -> bool:
+        """Whether we were told to go and Redis stays away: the leases then run out by themselves."""
+        if not self._stopping.is_set() or not all(outbox.ending_waits for outbox in self._open):
+            return False
+        if self._leaving_since is None:
+            self._leaving_since = time.monotonic()
+        if time.monotonic() - self._leaving_since < GIVE_BACK_OUTAGE_S:
+            return False
+        log.error("left_without_giving_back", jobs=",".join(outbox.claim.job_id for outbox in self._open))
+        return True

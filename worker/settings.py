@@ -1,0 +1,62 @@
+"""What a worker is told when it starts, and the clocks it runs by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+LEASE_S = 8.0
+"""Seconds a claim stays ours after its last write. Seen as lost by the reaper within a few seconds more."""
+
+HEARTBEAT_S = 0.25
+"""Seconds between lease renewals while nothing else is written; each brings back cancel and pause."""
+
+BATCH_S = 0.05
+"""Seconds between two writes of events; the first after a silence goes out at once."""
+
+BATCH_EVENTS = 500
+"""Most events in one write: bounds how long the script holds the server."""
+
+OUTAGE_RETRY_S = 0.5
+"""Seconds between attempts to reach a Redis that is away."""
+
+DEQUEUE_S = 1
+"""Seconds of one blocking pop: how late an idle worker sees SIGTERM, and a partition."""
+
+RQ_HEARTBEAT_S = 30.0
+"""Seconds between renewals of RQ's own worker key (it lives for minutes)."""
+
+REGISTRY_S = 1.0
+"""Seconds between reports to the worker registry."""
+
+INTERMEDIATE_SWEEP_S = 60.0
+"""An entry of RQ's intermediate list that is older than this belongs to a worker that died."""
+
+RECYCLE_AFTER_RUNS = 1000
+"""Runs after which the training process is replaced by a fresh one."""
+
+GIVE_BACK_S = 20.0
+"""Seconds the training process gets after SIGTERM to checkpoint and give its job back."""
+
+GIVE_BACK_OUTAGE_S = 5.0
+"""Seconds of those it waits for a Redis that is away; then the lease runs out by itself."""
+
+RESTART_PAUSE_S = (0.0, 0.5, 1.0, 2.0, 5.0)
+"""Pauses before a training process that could not even start is started again; the last one repeats."""
+
+DATA_CACHE_BYTES = 256 * 2**20
+"""Bound on the prepared data sets that the training process keeps between jobs."""
+
+EXIT_UNUSABLE = 3
+"""Exit status of a training process that can never work as it was told to (no such device)."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Command line of one worker, checked."""
+
+    redis_url: str
+    data_dir: Path
+    device: str
+    name: str
+    recycle_after: int = RECYCLE_AFTER_RUNS

@@ -1,0 +1,49 @@
+"""Puts a worker together from its parts: connections, store, reaper, registry, supervisor."""
+
+from __future__ import annotations
+
+import time
+
+from redis.exceptions import RedisError
+
+from kernels.errors import DiskFull, StoreUnavailable
+from store.connection import connect
+from store.jobs import JobStore
+from store.reaper import Reaper
+from store.workers import Workers
+from worker import log
+from worker.registry import Presence
+from worker.settings import EXIT_UNUSABLE, OUTAGE_RETRY_S, Settings
+from worker.supervisor import Supervisor, UnusableError
+
+
+def run(settings: Settings) -> int:
+    """Run one worker until it is told to stop; returns the exit status of the process."""
+    log.setup(settings.name, "worker")
+    reaper = Reaper(JobStore(connect(settings.redis_url)))
+    supervisor = _build(settings)
+    reaper.start()
+    try:
+        supervisor.work()
+    except UnusableError as error:
+        log.error("unusable", detail=str(error))
+        return EXIT_UNUSABLE
+    finally:
+        reaper.stop()
+    log.info("stopped")
+    return 0
+
+
+def _build(settings: Settings) -> Supervisor:
+    """The supervisor, as soon as Redis answers for the first time."""
+    jobs = JobStore(connect(settings.redis_url))
+    told = False
+    while True:
+        try:
+            presence = Presence(settings.name, settings.device, Workers(connect(settings.redis_url)))
+            return Supervisor(settings, connect(settings.redis_url), jobs, presence)
+        except (RedisError, StoreUnavailable, DiskFull) as error:
+            if not told:
+                log.warning("redis_unavailable", error=type(error).__name__, detail=str(error)[:200])
+            told = True
+            time.sleep(OUTAGE_RETRY_S)
