@@ -1,1 +1,1 @@
-"""How the world talks to mlpq: the FastAPI app, event streams, errors as problem+json, the web page."""
+"""How the world talks to mlpq: the HTTP API, event streams, errors as problem+json, the web page."""

@@ -1,0 +1,94 @@
+"""`python -m service`: one API process under uvicorn, which stops within seconds even with open streams."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import resource
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.context import Services
+from service.settings import RefusedToStart, Settings, check_exposure, from_environment
+
+EXIT_REFUSED = 2
+BACKLOG = 2048
+
+
+class Server(uvicorn.Server):
+    """Uvicorn, with the event streams told to end before it waits for open requests."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let the streams end, then stop as usual."""
+        app = self.config.app
+        assert isinstance(app, FastAPI)
+        services: Services = app.state.services
+        services.feed.drain()
+        await super().shutdown(sockets)
+
+
+def parse(arguments: list[str] | None = None) -> Settings:
+    """Settings from the environment, overridden by the command line. Raises RefusedToStart."""
+    given = from_environment()
+    parser = argparse.ArgumentParser(prog="python -m service", description="The HTTP API of mlpq.")
+    parser.add_argument("--host", default=given.host, help="address to listen on (default %(default)s)")
+    parser.add_argument("--port", type=int, default=given.port, help="port; 0 picks a free one (default %(default)s)")
+    parser.add_argument("--redis-url", default=given.redis_url, help="redis://, rediss:// or unix:// (REDIS_URL)")
+    parser.add_argument("--data-dir", type=Path, default=given.data_dir, help="data sets and artifacts")
+    chosen = parser.parse_args(arguments)
+    return replace(
+        given, host=chosen.host, port=chosen.port, redis_url=chosen.redis_url, data_dir=chosen.data_dir.resolve()
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until SIGTERM or SIGINT; the exit status is 0 after a stop, 2 when it refused to start."""
+    import os
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    try:
+        settings = parse(arguments)
+        check_exposure(settings.host, os.environ)
+    except RefusedToStart as refusal:
+        sys.stderr.write(f"mlpq: {refusal}\n")
+        return EXIT_REFUSED
+    _allow_many_connections()
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        http="httptools",
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=settings.shutdown_s,
+    )
+    server = Server(config)
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        return 0
+    return 0 if server.started else 1
+
+
+def _allow_many_connections() -> None:
+    """Thousands of streams need as many descriptors; the soft limit is often 1 024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

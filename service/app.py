@@ -1,0 +1,125 @@
+"""The application: its parts made and ended with it, its routes, its errors, its OpenAPI document."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from kernels.errors import MlpqError, NotFound
+from service.context import Services
+from service.edge import Edge
+from service.feed import Feed
+from service.guard import Guard
+from service.metrics import Metrics
+from service.models import JobPatch, JobRequest, PredictRequest
+from service.predictors import Predictors
+from service.problems import problem_of
+from service.routes import datasets, events, jobs, page, results, system
+from service.settings import Settings
+from service.tables import Tables
+from store.connection import connect, connect_async
+from store.datasets import DatasetStore
+from store.events import EventLog
+from store.files import LocalArtifacts
+from store.jobs import JobStore
+from store.reaper import Reaper
+from store.workers import Workers
+
+VERSION = "0.1.0"
+DESCRIPTION = "Train fully connected networks over HTTP: submit a job, watch the loss fall, take the weights home."
+BODIES = (JobRequest, JobPatch, PredictRequest)
+"""Models that `service.body.json_body` reads; FastAPI does not see them."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """An application on the store and the data directory that `settings` name. Connects when it starts."""
+    metrics = Metrics()
+    app = FastAPI(
+        title="mlpq",
+        version=VERSION,
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = build(settings, metrics)
+    for module in (results, jobs, events, datasets, system, page):
+        app.include_router(module.router)
+    for error in (MlpqError, HTTPException, RequestValidationError, ClientDisconnect):
+        app.add_exception_handler(error, refuse)
+    app.add_middleware(Edge, guard=Guard(settings), metrics=metrics)
+    setattr(app, "openapi", lambda: _openapi(app))  # noqa: B010 - FastAPI's documented way to extend it
+    return app
+
+
+def build(settings: Settings, metrics: Metrics) -> Services:
+    """Every part, not yet connected to anything."""
+    redis = connect(settings.redis_url, "fail_fast", max_connections=128)
+    store = DatasetStore(redis, settings.data_dir)
+    artifacts = LocalArtifacts(settings.data_dir)
+    return Services(
+        settings=settings,
+        jobs=JobStore(redis),
+        log=EventLog(redis),
+        workers=Workers(redis),
+        datasets=store,
+        artifacts=artifacts,
+        tables=Tables(store),
+        predictors=Predictors(artifacts),
+        feed=Feed(lambda: connect_async(settings.redis_url, "fail_fast"), metrics),
+        metrics=metrics,
+    )
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    services: Services = app.state.services
+    settings = services.settings
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(services.artifacts.sweep)
+    reaper = Reaper(JobStore(connect(settings.redis_url, "fail_fast")))
+    reaper.start()
+    services.feed.start()
+    yield
+    await services.feed.stop()
+    await asyncio.to_thread(reaper.stop)
+    services.jobs.redis.close()
+
+
+async def refuse(request: Request, error: Exception) -> Response:
+    """The one mapper. What is not there is named by its route, so that all such answers are alike."""
+    instance = request.url.path
+    if isinstance(error, NotFound):
+        instance = getattr(request.scope.get("route"), "path", instance)
+    return problem_of(error).response(instance)
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes, tags=[]
+        )
+        _, bodies = models_json_schema(
+            [(model, "validation") for model in BODIES], ref_template="#/components/schemas/{model}"
+        )
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas.update(bodies["$defs"])
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        if app.state.services.settings.api_keys:
+            document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            document["security"] = [{"key": []}]
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,46 @@
+"""The parts of one running application, made at its start and found on `app.state.services`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from service.feed import Feed
+from service.metrics import Metrics
+from service.predictors import Predictors
+from service.settings import Settings
+from service.tables import Tables
+from store.datasets import DatasetStore
+from store.events import EventLog
+from store.files import LocalArtifacts
+from store.jobs import JobStore
+from store.transitions import Status
+from store.workers import Workers
+
+COUNTS_AGE_S = 1.0
+"""How old the job counts may be that the limit on queued jobs looks at."""
+
+
+@dataclass
+class Services:
+    """What routes call. Everything here may be used from several threads, except `feed`: event loop only."""
+
+    settings: Settings
+    jobs: JobStore
+    log: EventLog
+    workers: Workers
+    datasets: DatasetStore
+    artifacts: LocalArtifacts
+    tables: Tables
+    predictors: Predictors
+    feed: Feed
+    metrics: Metrics
+    _counts: dict[Status, int] = field(default_factory=dict)
+    _counted_at: float = 0.0
+
+    def queued(self) -> int:
+        """Jobs that wait, counted at most `COUNTS_AGE_S` ago. Raises StoreUnavailable."""
+        now = time.monotonic()
+        if now - self._counted_at > COUNTS_AGE_S:
+            self._counts, self._counted_at = self.jobs.counts(), now
+        return self._counts.get(Status.QUEUED, 0)

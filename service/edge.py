@@ -1,0 +1,123 @@
+"""The outermost layer: guard, request id, security headers, one access log line and one measured latency."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sys
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from service.guard import Guard
+from service.metrics import Metrics
+from service.problems import Problem, problem_of
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
+    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+
+_HEADERS = [
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+]
+
+log = logging.getLogger("mlpq.service")
+
+
+class Edge:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: App, guard: Guard, metrics: Metrics) -> None:
+        self._app, self._guard, self._metrics = app, guard, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; whatever happens inside, the answer is a response with a request id."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(send)
+        scope.setdefault("state", {})["request_id"] = exchange.request_id
+        try:
+            self._guard.check(scope)
+            await self._app(scope, receive, exchange.send)
+        except Exception as error:  # noqa: BLE001 - the last line of defence: nothing leaves as a bare 500
+            await self._answer(error, exchange, scope, receive)
+        finally:
+            self._finish(exchange, scope)
+
+    async def _answer(self, error: Exception, exchange: _Exchange, scope: Scope, receive: Receive) -> None:
+        problem = problem_of(error)
+        if problem.status == 500:
+            log.error("request %s failed", exchange.request_id, exc_info=error)
+        if not exchange.status:
+            await _bare(problem, scope["path"], scope, receive, exchange.send)
+
+    def _finish(self, exchange: _Exchange, scope: Scope) -> None:
+        seconds = time.perf_counter() - exchange.started
+        route = getattr(scope.get("route"), "path", "(none)")
+        self._metrics.request(scope["method"], route, exchange.status, seconds)
+        write_access_line(
+            {
+                "time": datetime.now(UTC),
+                "request_id": exchange.request_id,
+                "client": scope["client"][0] if scope.get("client") else None,
+                "method": scope["method"],
+                "path": scope["path"][:200],
+                "status": exchange.status,
+                "bytes": exchange.bytes,
+                "ms": round(seconds * 1000, 2),
+            }
+        )
+
+
+async def _bare(problem: Problem, instance: str, scope: Scope, receive: Receive, send: Send) -> None:
+    await problem.response(instance)(scope, receive, send)
+
+
+class _Exchange:
+    """One request's answer as it passes: adds the headers, counts the bytes."""
+
+    __slots__ = ("_send", "bytes", "request_id", "started", "status")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.started = time.perf_counter()
+        self.request_id = "req_" + secrets.token_hex(8)
+        self.status = 0
+        self.bytes = 0
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = list(message.get("headers", []))
+            present = {name.lower() for name, _ in headers}
+            headers += [header for header in _HEADERS if header[0] not in present]
+            headers.append((b"x-request-id", self.request_id.encode()))
+            message["headers"] = headers
+        else:
+            self.bytes += len(message.get("body", b""))
+        await self._send(message)
+
+
+def write_access_line(fields: dict[str, Any]) -> None:
+    """One JSON object per line on standard output; never a header, a query or a body."""
+    line = orjson.dumps(fields, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
+    try:
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+    except (BrokenPipeError, ValueError):
+        return

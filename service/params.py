@@ -1,0 +1,123 @@
+"""What routes take from paths, queries and headers, and how they answer."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import orjson
+from fastapi import Depends, Header, Path, Query, Request
+from starlette.responses import Response
+
+from kernels.errors import InvalidInput, MalformedInput, NotFound
+from service.context import Services
+from service.models import ProblemOut
+from service.text import echo
+
+_JOB_ID = re.compile(r"job_[0-9a-zA-Z]{1,64}", re.ASCII)
+_DATASET_ID = re.compile(r"ds_[0-9a-zA-Z]{1,64}|[a-z][a-z0-9_]{1,31}", re.ASCII)
+_EVENT_ID = re.compile(r"[0-9]{1,15}", re.ASCII)
+_HEADER_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+
+NO_JOB = "there is no such job"
+NO_DATASET = "there is no such data set"
+
+
+async def services_of(request: Request) -> Services:
+    """The application's parts."""
+    found: Services = request.app.state.services
+    return found
+
+
+async def job_id_of(job_id: Annotated[str, Path(description="`job_…`, as the service made it")]) -> str:
+    """An id that could be one; anything else is answered like a job that is not there."""
+    return checked_job_id(job_id)
+
+
+async def dataset_id_of(
+    dataset_id: Annotated[str, Path(description="`ds_…`, or the name of a built-in set")],
+) -> str:
+    """An id that could be one; anything else is answered like a data set that is not there."""
+    if not _DATASET_ID.fullmatch(dataset_id):
+        raise NotFound(NO_DATASET)
+    return dataset_id
+
+
+def checked_job_id(text: str) -> str:
+    """`text` if it could be a job's id. Raises NotFound."""
+    if not _JOB_ID.fullmatch(text):
+        raise NotFound(NO_JOB)
+    return text
+
+
+async def idempotency_key_of(
+    idempotency_key: Annotated[
+        str | None, Header(description="The same key with the same body gives the same resource, for 24 h")
+    ] = None,
+) -> str | None:
+    """The client's key for this POST. Raises InvalidInput for what cannot be one."""
+    if idempotency_key is not None and not _HEADER_KEY.fullmatch(idempotency_key):
+        raise InvalidInput.at("/headers/Idempotency-Key", "must be 1..255 printable ASCII characters without spaces")
+    return idempotency_key
+
+
+def event_number(text: str, where: str) -> int:
+    """The id of one event of a job. Raises MalformedInput naming `where` it stood."""
+    if not _EVENT_ID.fullmatch(text):
+        raise MalformedInput(f"{where} is {echo(text)}; must be the number of an event, 0 for the start")
+    return int(text)
+
+
+ServicesDep = Annotated[Services, Depends(services_of)]
+JobId = Annotated[str, Depends(job_id_of)]
+DatasetId = Annotated[str, Depends(dataset_id_of)]
+IdempotencyKey = Annotated[str | None, Depends(idempotency_key_of)]
+Limit = Annotated[int, Query(ge=1, le=100, description="Items per page")]
+After = Annotated[str | None, Query(max_length=100, description="The last id of the page before")]
+
+
+def answer(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """`content` as JSON; NaN and infinities become null."""
+    body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+    return Response(body, status, {"Cache-Control": "no-store"} | (headers or {}), "application/json")
+
+
+def page_of(items: list[dict[str, Any]], has_more: bool) -> dict[str, Any]:
+    """A cursor list."""
+    ids = [item["id"] for item in items]
+    return {
+        "object": "list",
+        "data": items,
+        "first_id": ids[0] if ids else None,
+        "last_id": ids[-1] if ids else None,
+        "has_more": has_more,
+    }
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For a route's `responses`: the refusals it may answer, besides those that every route has."""
+    return {
+        status: {
+            "description": _MEANINGS[status],
+            "model": ProblemOut,
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}},
+        }
+        for status in sorted({*statuses, 401, 403, 421, 503})
+    }
+
+
+_MEANINGS = {
+    400: "The request could not be read",
+    401: "A valid API key is needed",
+    403: "Requests from other sites are refused",
+    404: "There is no such resource",
+    409: "The present state does not allow this; the detail names what is allowed",
+    413: "The body is too large",
+    415: "The media type is not taken here",
+    416: "The range lies outside the file",
+    421: "This service does not answer to that name",
+    422: "A value is not allowed; `errors` names each field",
+    429: "Too much is queued; try again later",
+    503: "The job store cannot be reached; try again after Retry-After",
+    507: "There is no space left on the data volume",
+}

@@ -1,0 +1,183 @@
+"""Every refusal as `application/problem+json` (RFC 9457): the one place where errors become HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from kernels import errors
+from kernels.errors import FieldError
+from service.strict_json import escape_pointer
+from service.text import echo, safe_sentence
+
+MEDIA_TYPE = "application/problem+json"
+
+_SHOWN_ERRORS = 20
+"""A body of a million bad numbers is told about its first twenty."""
+
+ERRORS: Mapping[type[errors.MlpqError], tuple[int, str]] = {
+    errors.InvalidInput: (422, "The request holds values that are not allowed"),
+    errors.MalformedInput: (400, "The request could not be read"),
+    errors.NotFound: (404, "There is no such resource"),
+    errors.IllegalTransition: (409, "The job's state does not allow this"),
+    errors.Conflict: (409, "The resource is in use"),
+    errors.TooLarge: (413, "The request is too large"),
+    errors.DiskFull: (507, "There is no space left on the data volume"),
+    errors.StoreUnavailable: (503, "The job store cannot be reached"),
+    errors.Corrupted: (500, "A stored file is damaged"),
+}
+"""HTTP status and title of each class of the exception tree; what is not here is our own fault (500)."""
+
+ROUTER = {
+    404: ("not_found", "There is no such resource"),
+    405: ("method_not_allowed", "This resource does not know the method"),
+}
+
+
+class Refused(errors.MlpqError):
+    """A refusal that only HTTP knows: media types, keys, hosts, ranges, limits on connections."""
+
+    def __init__(self, status: int, code: str, title: str, detail: str, headers: Mapping[str, str] | None = None):
+        super().__init__(detail)
+        self.status, self.code, self.title, self.headers = status, code, title, dict(headers or {})
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One refusal, ready to be written."""
+
+    status: int
+    code: str
+    title: str
+    detail: str
+    errors: Sequence[FieldError] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def response(self, instance: str) -> Response:
+        """The refusal as a response; `instance` is the path that was asked for."""
+        body = {
+            "type": f"urn:mlpq:problem:{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "detail": safe_sentence(self.detail),
+            "instance": safe_sentence(instance),
+            "code": self.code,
+            "errors": [
+                {"pointer": safe_sentence(e.pointer), "detail": safe_sentence(e.detail)}
+                for e in self.errors[:_SHOWN_ERRORS]
+            ],
+        }
+        return Response(orjson.dumps(body), self.status, self.headers, MEDIA_TYPE)
+
+
+def problem_of(error: Exception) -> Problem:
+    """What `error` is in HTTP. Unknown errors are 500 and tell nothing about the inside."""
+    match error:
+        case Refused():
+            return Problem(error.status, error.code, error.title, str(error), headers=error.headers)
+        case RequestValidationError():
+            return _invalid(_parameter_errors(error))
+        case ValidationError():
+            return _invalid(field_errors(error, None))
+        case HTTPException():
+            code, title = ROUTER.get(error.status_code, ("http_error", "The request was refused"))
+            return Problem(error.status_code, code, title, str(error.detail), headers=error.headers or {})
+        case ClientDisconnect():
+            return Problem(400, "malformed_input", "The request could not be read", "the body ended early")
+        case errors.MlpqError():
+            return _of_tree(error)
+    return Problem(500, "internal", "Something went wrong here", "the error was logged under this request's id")
+
+
+def _of_tree(error: errors.MlpqError) -> Problem:
+    for kind in type(error).__mro__:
+        if kind in ERRORS:
+            status, title = ERRORS[kind]
+            fields = error.errors if isinstance(error, errors.InvalidInput) else ()
+            retry = {"Retry-After": str(error.retry_after_s)} if isinstance(error, errors.StoreUnavailable) else {}
+            # One sentence for all that is not there, whether it never was, is gone, or could not be an id.
+            detail = title if status == 404 else str(error) or title
+            return Problem(status, error.code, title, detail, fields, retry)
+    return Problem(500, "internal", "Something went wrong here", "the error was logged under this request's id")
+
+
+def _invalid(found: Sequence[FieldError]) -> Problem:
+    status, title = ERRORS[errors.InvalidInput]
+    detail = "; ".join(f"{e.pointer}: {e.detail}" for e in found[:3])
+    return Problem(status, errors.InvalidInput.code, title, detail or title, found)
+
+
+def invalid_input(error: ValidationError, body: object) -> errors.InvalidInput:
+    """Pydantic's complaint about `body` as the tree's own error, field by field."""
+    return errors.InvalidInput(*field_errors(error, body))
+
+
+def field_errors(error: ValidationError, body: object) -> list[FieldError]:
+    """Each complaint with a pointer into `body` and a sentence: the value, then what is allowed."""
+    found: dict[tuple[str, str], FieldError] = {}
+    for item in error.errors(include_url=False):
+        for one in _explain(item, body):
+            found.setdefault((one.pointer, one.detail), one)
+    return list(found.values())
+
+
+def _explain(item: Any, body: object) -> list[FieldError]:
+    pointer = _pointer(item["loc"], body, missing=item["type"] == "missing")
+    cause = item.get("ctx", {}).get("error")
+    if item["type"] == "setting":  # a registry row's own check; see nets.spec.Choice
+        context = item["ctx"]
+        step = f"/{escape_pointer(context['at'])}" if context["at"] else ""
+        return [FieldError(pointer + step, context["detail"])]
+    if isinstance(cause, errors.InvalidInput):
+        return [FieldError(_joined(pointer, e.pointer), e.detail) for e in cause.errors]
+    return [FieldError(pointer, _sentence(item))]
+
+
+def _joined(outer: str, inner: str) -> str:
+    """`inner` may be relative to the field that raised it or already the whole pointer."""
+    return inner if inner.startswith(outer) else outer + inner
+
+
+def _sentence(item: Any) -> str:
+    message: str = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message = message[:1].lower() + message[1:]
+    match item["type"]:
+        case "extra_forbidden":
+            return "is not a known field"
+        case "missing":
+            return "is required"
+        case "value_error":
+            return message
+    return f"is {echo(item['input'])}; {message.replace('should', 'must', 1)}"
+
+
+def _pointer(location: Sequence[int | str], body: object, *, missing: bool) -> str:
+    """A JSON pointer from pydantic's location, without the names of union branches that `body` does not hold."""
+    steps: list[str] = []
+    here = body
+    for index, step in enumerate(location):
+        if isinstance(here, dict) and step in here:
+            here = here[step]
+        elif isinstance(here, list) and isinstance(step, int) and 0 <= step < len(here):
+            here = here[step]
+        elif body is not None and not (missing and index == len(location) - 1):
+            continue
+        steps.append(escape_pointer(str(step)))
+    return "".join(f"/{step}" for step in steps)
+
+
+def _parameter_errors(error: RequestValidationError) -> list[FieldError]:
+    """Of query, path and header parameters, which FastAPI checks: `/query/limit`."""
+    found = []
+    for item in error.errors():
+        pointer = "".join(f"/{escape_pointer(str(step))}" for step in item["loc"])
+        found.append(FieldError(pointer, _sentence(item)))
+    return found

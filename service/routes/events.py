@@ -1,0 +1,113 @@
+"""Event streams: one job's, or many on one connection."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Header, Query
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from kernels.errors import InvalidInput, MalformedInput
+from service.context import Services
+from service.params import JobId, ServicesDep, checked_job_id, event_number, problems
+from service.problems import Refused
+from service.sse import EventStream
+from service.text import echo
+
+router = APIRouter(tags=["events"])
+
+MAX_JOBS = 100
+"""Jobs on one multiplexed stream."""
+
+_POSITION = re.compile(r"(job_[0-9a-zA-Z]{1,64}):([0-9]{1,15})", re.ASCII)
+
+_STREAM = {
+    200: {
+        "description": "Server-sent events: status, metric, checkpoint, log, end, reset",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    },
+    204: {"description": "Everything was sent before: the job has ended"},
+}
+LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", description="Resume after this event")]
+
+
+class StreamResponse(Response):
+    """An event stream where FastAPI expects a response."""
+
+    def __init__(self, stream: EventStream) -> None:
+        super().__init__()
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the stream."""
+        await self._stream(scope, receive, send)
+
+
+@router.get("/v1/jobs/{job_id}/events", responses=_STREAM | problems(400, 404))
+async def job_events(
+    services: ServicesDep,
+    job_id: JobId,
+    after: Annotated[str | None, Query(description="Resume after this event; 0 or nothing replays all")] = None,
+    last_event_id: LastEventId = None,
+) -> Response:
+    """Everything that happened to a job and will happen, until its `end`; ids count 1, 2, 3, …"""
+    cursor = 0
+    if after is not None:
+        cursor = event_number(after, "after")
+    if last_event_id is not None:
+        cursor = event_number(last_event_id, "Last-Event-ID")
+    return await _stream(services, {job_id: cursor}, prefixed=False)
+
+
+@router.get("/v1/events", responses=_STREAM | problems(400, 404, 422))
+async def many_events(
+    services: ServicesDep,
+    jobs: Annotated[str, Query(description="Ids of up to 100 jobs, separated by commas")],
+    after: Annotated[str | None, Query(description="`job:number` pairs, separated by commas")] = None,
+    last_event_id: LastEventId = None,
+) -> Response:
+    """The events of many jobs; ids are `job:number/vector`, the vector being the positions of all jobs in order."""
+    names = list(dict.fromkeys(checked_job_id(name) for name in jobs.split(",")))
+    if len(names) > MAX_JOBS:
+        raise InvalidInput.at("/query/jobs", f"names {len(names)} jobs; must be 1..{MAX_JOBS}")
+    cursors = dict.fromkeys(names, 0)
+    if after:
+        for part in after.split(","):
+            _place(cursors, part, "after")
+    if last_event_id is not None:
+        _resume(cursors, last_event_id)
+    return await _stream(services, cursors, prefixed=True)
+
+
+def _resume(cursors: dict[str, int], text: str) -> None:
+    """Positions from a Last-Event-ID: the vector tells all of them, a bare `job:number` only one."""
+    head, slash, vector = text.partition("/")
+    _place(cursors, head, "Last-Event-ID")
+    if slash:
+        numbers = vector.split(",")
+        if len(numbers) != len(cursors):
+            raise MalformedInput(f"Last-Event-ID holds {len(numbers)} positions for {len(cursors)} jobs")
+        for name, number in zip(cursors, numbers, strict=True):
+            cursors[name] = event_number(number, "Last-Event-ID")
+
+
+def _place(cursors: dict[str, int], text: str, where: str) -> None:
+    match = _POSITION.fullmatch(text.strip())
+    if match is None or match[1] not in cursors:
+        raise MalformedInput(f"{where} holds {echo(text)}; must be job:number for a job of this stream")
+    cursors[match[1]] = int(match[2])
+
+
+async def _stream(services: Services, cursors: dict[str, int], *, prefixed: bool) -> Response:
+    if len(services.feed.listeners) >= services.settings.max_streams or services.feed.closing:
+        detail = f"{len(services.feed.listeners)} event streams are open here; try again, or another process"
+        raise Refused(503, "too_many_streams", "Too many event streams", detail, {"Retry-After": "2"})
+    for name in cursors:
+        if not services.feed.knows(name):
+            await run_sync(services.jobs.get, name)
+    channels = {await services.feed.open(name): cursor for name, cursor in cursors.items()}
+    stream = EventStream(services.feed, channels, prefixed=prefixed)
+    return Response(status_code=204) if stream.finished else StreamResponse(stream)

@@ -1,0 +1,93 @@
+"""/v1/jobs: submit, look, change, delete, cancel, pause, resume."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from starlette.responses import Response
+
+from service.body import accepts, json_body
+from service.models import DryRunOut, JobList, JobOut, JobPatch, JobRequest
+from service.params import After, IdempotencyKey, JobId, Limit, ServicesDep, answer, page_of, problems
+from service.problems import Refused
+from service.submit import dry_run_of, new_job
+from service.views import job_view
+from store.transitions import Action, Status
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+@router.post(
+    "",
+    status_code=202,
+    openapi_extra=accepts(JobRequest),
+    responses={202: {"model": JobOut, "description": "Recorded and queued"}, 200: {"model": DryRunOut}}
+    | problems(400, 413, 415, 422, 429, 507),
+)
+def create_job(
+    request: Request,
+    services: ServicesDep,
+    body: Annotated[JobRequest, Depends(json_body(JobRequest))],
+    key: IdempotencyKey,
+    dry_run: Annotated[bool, Query(description="Only say what the job would be")] = False,
+) -> Response:
+    """Queue a job; with `dry_run=true` answer what it would be: spec, size, memory, gradient check, initial loss."""
+    if dry_run:
+        return answer(dry_run_of(services, body))
+    if services.queued() >= services.settings.max_queued:
+        detail = f"{services.settings.max_queued} jobs wait already"
+        raise Refused(429, "queue_full", "Too much is queued", detail, {"Retry-After": "10"})
+    idempotency = None if key is None else (key, "jobs " + request.state.body_sha256)
+    job, _ = services.jobs.create(new_job(services, body), idempotency)
+    return answer(job_view(job), 202, {"Location": f"/v1/jobs/{job.id}"})
+
+
+@router.get("", responses={200: {"model": JobList}} | problems(422))
+def list_jobs(
+    services: ServicesDep,
+    status: Annotated[Status | None, Query(description="Only jobs with this status")] = None,
+    tag: Annotated[str | None, Query(max_length=64, description="Only jobs with this tag")] = None,
+    limit: Limit = 20,
+    after: After = None,
+) -> Response:
+    """Jobs, newest first."""
+    page = services.jobs.page(status, tag, limit, after)
+    return answer(page_of([job_view(job) for job in page.items], page.has_more))
+
+
+@router.get("/{job_id}", responses={200: {"model": JobOut}} | problems(404))
+def get_job(services: ServicesDep, job_id: JobId) -> Response:
+    """One job as it is now."""
+    return answer(job_view(services.jobs.get(job_id)))
+
+
+@router.patch(
+    "/{job_id}",
+    openapi_extra=accepts(JobPatch),
+    responses={200: {"model": JobOut}} | problems(400, 404, 413, 415, 422),
+)
+def patch_job(
+    services: ServicesDep, job_id: JobId, body: Annotated[JobPatch, Depends(json_body(JobPatch))]
+) -> Response:
+    """Change name, tags or priority; a new priority moves a queued job."""
+    changes = {field: getattr(body, field) for field in body.model_fields_set}
+    if "name" in changes:
+        changes["name"] = changes["name"] or ""
+    return answer(job_view(services.jobs.patch(job_id, **changes)))
+
+
+@router.delete("/{job_id}", status_code=204, responses=problems(404, 409))
+def delete_job(services: ServicesDep, job_id: JobId) -> Response:
+    """Forget a job that has ended, with its events and files."""
+    services.jobs.delete(job_id)
+    services.artifacts.delete_folder(job_id)
+    return Response(status_code=204)
+
+
+@router.post("/{job_id}/{action}", status_code=202, responses={202: {"model": JobOut}} | problems(404, 409, 422))
+def request_action(
+    services: ServicesDep, job_id: JobId, action: Annotated[Action, Path(description="What the job should do")]
+) -> Response:
+    """Ask a job to cancel, pause or resume. A move that its state does not allow is answered 409."""
+    return answer(job_view(services.jobs.request(job_id, action)), 202)

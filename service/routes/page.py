@@ -1,0 +1,62 @@
+"""The web page: own files only, named once at the start, so that no path of a client reaches the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from kernels.errors import NotFound
+
+STATIC = Path(__file__).parents[1] / "static"
+
+router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class _File:
+    content: bytes
+    media_type: str
+    etag: str
+
+
+def _read(path: Path) -> _File:
+    content = path.read_bytes()
+    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    kind = "text/javascript" if path.suffix == ".js" else kind
+    return _File(content, kind, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+
+
+FILES = {str(path.relative_to(STATIC)): _read(path) for path in sorted(STATIC.rglob("*")) if path.is_file()}
+
+
+@router.get("/")
+async def index(request: Request) -> Response:
+    """The page."""
+    return _answer(request, "index.html")
+
+
+@router.get("/static/{name:path}")
+async def static(request: Request, name: str) -> Response:
+    """A file of the page."""
+    return _answer(request, name)
+
+
+@router.get("/favicon.ico")
+async def icon(request: Request) -> Response:
+    """What browsers ask for by themselves."""
+    return _answer(request, "icon.svg")
+
+
+def _answer(request: Request, name: str) -> Response:
+    file = FILES.get(name)
+    if file is None:
+        raise NotFound
+    headers = {"ETag": file.etag, "Cache-Control": "no-cache"}
+    if file.etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(file.content, headers=headers, media_type=file.media_type)

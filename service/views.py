@@ -1,0 +1,72 @@
+"""Records as the API shows them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from store.records import Job, iso
+from store.transitions import Status
+
+FORMATS = ("npz", "safetensors")
+"""Formats of `GET …/weights`."""
+
+
+def job_view(job: Job) -> dict[str, Any]:
+    """A job resource."""
+    base = f"/v1/jobs/{job.id}"
+    links = {"self": base, "events": f"{base}/events", "metrics": f"{base}/metrics", "checkpoints": f"{base}/checkpoints"}
+    if job.result is not None or job.checkpoints:
+        links["weights"] = f"{base}/weights"
+    return {
+        "id": job.id,
+        "object": "job",
+        "name": job.name or None,
+        "status": job.status,
+        "status_reason": job.status_reason,
+        "attempt": job.attempt,
+        "progress": _progress(job),
+        "queue_position": job.queue_position,
+        "created_at": iso(job.created_at_ms),
+        "updated_at": iso(job.updated_at_ms),
+        "started_at": iso(job.started_at_ms),
+        "finished_at": iso(job.finished_at_ms),
+        "device": job.device,
+        "backend": job.backend,
+        "environment": job.environment,
+        "spec": job.spec,
+        "dataset": job.dataset,
+        "metrics": job.metrics,
+        "error": None if job.error is None else {"param": None} | job.error,
+        "tags": job.tags,
+        "metadata": job.metadata,
+        "priority": job.priority,
+        "links": links,
+    }
+
+
+def _progress(job: Job) -> dict[str, Any]:
+    """Counts, with the remaining seconds estimated from the progress since the start while the job runs."""
+    epochs = job.spec.get("training", {}).get("epochs", 0)
+    progress = {"epoch": 0, "epochs": epochs, "step": 0, "steps": 0} | (job.progress or {})
+    progress.setdefault("eta_s", None)
+    done = progress["step"] / progress["steps"] if progress["steps"] else 0.0
+    if progress["eta_s"] is None and job.status is Status.RUNNING and job.started_at_ms is not None and done > 0:
+        running_s = max(0.0, time.time() - job.started_at_ms / 1000)
+        progress["eta_s"] = round(running_s * (1 - done) / done, 1)
+    return progress
+
+
+def checkpoint_view(job: Job, manifest: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint resource; its id is its step."""
+    name = str(manifest["step"])
+    return {
+        "id": name,
+        "object": "checkpoint",
+        "job": job.id,
+        "step": manifest["step"],
+        "epoch": manifest["epoch"],
+        "bytes": manifest.get("bytes"),
+        "sha256": manifest.get("sha256"),
+        "links": {"weights": f"/v1/jobs/{job.id}/weights?checkpoint={name}"},
+    }
