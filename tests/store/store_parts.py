@@ -1,0 +1,78 @@
+"""Shared by the store's tests: small jobs, and the laws that every state of the store obeys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from redis import Redis
+
+from store import keys, wakeups
+from store.jobs import JobStore
+from store.records import Job, NewJob
+from store.transitions import HELD, TERMINAL, Status
+
+
+def new_job(**changes: Any) -> NewJob:
+    return NewJob(**{"spec": {"net": {"hidden": [8]}}, "dataset": "digits"} | changes)
+
+
+def bring_to(store: JobStore, status: Status) -> Job:
+    """A fresh job brought to `status` along legal moves."""
+    job, _ = store.create(new_job(tags=("walk",), priority=100))
+    if status in {Status.QUEUED}:
+        return job
+    if status is Status.PAUSED:
+        return store.request(job.id, "pause")
+    claim = store.claim("walker")
+    assert claim is not None
+    assert claim.job_id == job.id
+    if status is Status.RUNNING:
+        return claim.job
+    if status is Status.PAUSING:
+        return store.request(job.id, "pause")
+    if status is Status.CANCELLING:
+        return store.request(job.id, "cancel")
+    if status is Status.CANCELLED:
+        store.request(job.id, "cancel")
+    return store.finish(claim, status)
+
+
+def check_laws(redis: Redis, store: JobStore) -> None:
+    """Indexes, queue, leases, references and logs say exactly what the records say."""
+    ids = [member.decode() for member in redis.zrange(keys.JOBS, 0, -1)]
+    jobs = [store.get(job_id) for job_id in ids]
+    for status in Status:
+        expected = {job.id for job in jobs if job.status is status}
+        assert _members(redis, keys.index(status)) == expected, f"index of {status}"
+        for tag in {tag for job in jobs for tag in job.tags}:
+            both = {job.id for job in jobs if job.status is status and tag in job.tags}
+            assert _members(redis, keys.index(status, tag)) == both, f"index of {status} and {tag}"
+            tagged = {job.id for job in jobs if tag in job.tags}
+            assert _members(redis, keys.index(None, tag)) == tagged, f"index of {tag}"
+    assert _members(redis, keys.QUEUE) == {job.id for job in jobs if job.status is Status.QUEUED}
+    assert _members(redis, keys.LEASES) == {job.id for job in jobs if job.status in HELD}
+    unfinished = {job.id for job in jobs if job.status not in TERMINAL and job.dataset == "digits"}
+    assert {member.decode() for member in redis.smembers(keys.dataset_jobs("digits"))} == unfinished
+    for job in jobs:
+        _check_log(store, job)
+    assert set(redis.lrange(wakeups.LIST_KEY, 0, -1)) == {
+        key.removeprefix(b"rq:job:") for key in redis.keys("rq:job:*")
+    }
+
+
+def _check_log(store: JobStore, job: Job) -> None:
+    events = store.events.read(job.id)
+    assert [event.id for event in events] == list(range(1, job.last_event + 1)), "event ids without holes"
+    said = [orjson.loads(event.data)["status"] for event in events if event.type == "status"]
+    assert said[-1] == job.status, "the last status event is the status"
+    assert [event.type for event in events].count("end") == (1 if job.terminal else 0)
+    assert not job.terminal or events[-1].type == "end"
+    assert job.finished_at_ms is None or job.terminal
+    assert (job.worker_id is not None) == (job.status in HELD)
+    steps = [orjson.loads(event.data)["step"] for event in events if event.type == "metric"]
+    assert max(steps, default=-1) == job.last_metric_step
+
+
+def _members(redis: Redis, key: str) -> set[str]:
+    return {member.decode() for member in redis.zrange(key, 0, -1)}

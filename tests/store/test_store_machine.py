@@ -1,0 +1,188 @@
+"""Random users, workers and reapers against a real server; after every step all laws hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+from redis import Redis
+
+from kernels.errors import Fenced, IllegalTransition
+from mlpq.embedded import EmbeddedServer
+from store import keys
+from store.jobs import JobStore
+from store.records import Claim
+from store.transitions import HELD, MAX_CRASHES, REQUESTS, TERMINAL, Action, Directive, Status
+from tests.store.store_parts import check_laws, new_job
+
+
+@dataclass
+class Seen:
+    """What an outside observer remembers of a job."""
+
+    attempt: int = 1
+    ended: Status | None = None
+    results: list[Any] = field(default_factory=list)
+    fence: int = 0
+
+
+class Life(RuleBasedStateMachine):
+    """One store; jobs and claims are drawn at random, stale claims included."""
+
+    url: str
+    jobs: Bundle[str] = Bundle("jobs")
+    claims: Bundle[Claim] = Bundle("claims")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.redis = Redis.from_url(self.url)
+        self.redis.flushall()
+        self.store = JobStore(self.redis)
+        self.seen: dict[str, Seen] = {}
+        self.step = 0
+
+    def teardown(self) -> None:
+        self.redis.close()
+
+    def _holds(self, claim: Claim) -> bool:
+        job = self.store.get(claim.job_id)
+        return job.status in HELD and job.fence == claim.fence
+
+    @rule(target=jobs, priority=st.integers(-2, 2), tags=st.sets(st.sampled_from("abc")))
+    def create(self, priority: int, tags: set[str]) -> str:
+        job, created = self.store.create(new_job(priority=priority, tags=tuple(sorted(tags))))
+        assert created
+        self.seen[job.id] = Seen()
+        return job.id
+
+    @rule(job_id=jobs, action=st.sampled_from(Action))
+    def request(self, job_id: str, action: Action) -> None:
+        before = self.store.get(job_id).status
+        try:
+            assert self.store.request(job_id, action).status is REQUESTS[action][before]
+        except IllegalTransition:
+            assert before not in REQUESTS[action]
+
+    @rule(target=claims, worker=st.sampled_from(["w1", "w2"]))
+    def claim(self, worker: str) -> Any:
+        queued = [self.store.get(job_id) for job_id in self.seen]
+        waiting = [job for job in queued if job.status is Status.QUEUED]
+        claim = self.store.claim(worker)
+        if claim is None:
+            assert not waiting
+            return multiple()
+        assert claim.job.priority == max(job.priority for job in waiting)
+        assert claim.fence > self.seen[claim.job_id].fence
+        self.seen[claim.job_id].fence = claim.fence
+        return claim
+
+    @rule(target=claims, first=jobs, second=jobs)
+    def claim_also(self, first: str, second: str) -> Any:
+        taken = self.store.claim_also("w3", [first, second])
+        for claim in taken:
+            self.seen[claim.job_id].fence = claim.fence
+        return multiple(*taken)
+
+    @rule(claim=claims, events=st.integers(0, 3))
+    def write(self, claim: Claim, events: int) -> None:
+        held, before = self._holds(claim), self.store.get(claim.job_id)
+        self.step += events
+        batch = [("metric", {"step": self.step + n}) for n in range(1 - events, 1)]
+        try:
+            directive = self.store.write(claim, events=batch, progress={"step": self.step})
+        except Fenced:
+            assert not held
+            assert self.store.get(claim.job_id) == before, "a stale fence wrote"
+        else:
+            assert held
+            wanted = {Status.PAUSING: Directive.PAUSE, Status.CANCELLING: Directive.CANCEL}
+            assert directive is wanted.get(before.status, Directive.CONTINUE)
+
+    @rule(claim=claims, to=st.sampled_from([Status.SUCCEEDED, Status.FAILED, Status.PAUSED, Status.QUEUED]))
+    def finish(self, claim: Claim, to: Status) -> None:
+        held, before = self._holds(claim), self.store.get(claim.job_id)
+        result = {"fence": claim.fence} if to is Status.SUCCEEDED else None
+        try:
+            after = self.store.finish(claim, to, result=result)
+        except Fenced:
+            assert not held
+            assert self.store.get(claim.job_id) == before, "a stale fence wrote"
+        except IllegalTransition:
+            assert held
+            assert self.store.get(claim.job_id) == before
+        else:
+            assert held
+            assert (after.status is Status.CANCELLED) == (before.status is Status.CANCELLING)
+            assert after.attempt == before.attempt, "letting go in order counts no attempt"
+
+    @rule(claim=claims)
+    def crash(self, claim: Claim) -> None:
+        held, before = self._holds(claim), self.store.get(claim.job_id)
+        after = self.store.crashed(claim.job_id, claim.fence, "signal", "killed by signal 9")
+        assert (after is not None) == held
+        if after is not None:
+            assert after.crashes == before.crashes + 1
+            assert after.status is not Status.QUEUED or after.crashes < MAX_CRASHES
+
+    @rule(expire=st.booleans())
+    def reap(self, expire: bool) -> None:
+        if expire:
+            for job_id in self.redis.zrange(keys.LEASES, 0, 0):
+                self.redis.zadd(keys.LEASES, {job_id: 1})
+        expired = {job_id.decode() for job_id in self.redis.zrangebyscore(keys.LEASES, 0, 1)}
+        reaped = self.store.reap(grace_s=0.0)
+        assert set(reaped.moved) == expired
+
+    @rule(job_id=jobs, tags=st.sets(st.sampled_from("abc")), priority=st.integers(-2, 2))
+    def patch(self, job_id: str, tags: set[str], priority: int) -> None:
+        self.store.patch(job_id, tags=sorted(tags), priority=priority)
+
+    @rule(job_id=consumes(jobs))
+    def ask_twice(self, job_id: str) -> None:
+        assert self.store.get(job_id) == self.store.get(job_id)
+
+    @invariant()
+    def laws(self) -> None:
+        check_laws(self.redis, self.store)
+        queued = self.redis.zcard(keys.QUEUE)
+        assert self.redis.llen("rq:queue:mlpq") >= queued, "every queued job has a wake-up waiting"
+        for job_id, seen in self.seen.items():
+            job = self.store.get(job_id)
+            assert job.attempt >= seen.attempt
+            assert seen.ended in {None, job.status}, "terminal is final"
+            if job.result is not None and job.result not in seen.results:
+                seen.results.append(job.result)
+            assert len(seen.results) == (1 if job.status is Status.SUCCEEDED else 0), "published exactly once"
+            seen.attempt = job.attempt
+            seen.ended = job.status if job.status in TERMINAL else None
+
+
+@pytest.fixture
+def machine(valkey: EmbeddedServer) -> Iterator[type[Life]]:
+    yield type("LifeOnServer", (Life,), {"url": valkey.url})
+
+
+def test_no_sequence_of_users_workers_and_reapers_breaks_a_law(machine: type[Life]) -> None:
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=40,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
