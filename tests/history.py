@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def check_log(history: History) -> None:
     assert job.last_event == len(ids), f"{job.id}: the record counts {job.last_event} events, the log {len(ids)}"
     for event in history.events:
         _strict_json(event.data)
-    moves = list(zip(history.statuses, history.statuses[1:], strict=False))
+    moves = list(pairwise(history.statuses))
     illegal = [(source, to) for source, to in moves if to not in TRANSITIONS[source]]
     assert not illegal, f"{job.id}: illegal moves {illegal} in {history.statuses}"
     attempts = [json.loads(e.data)["attempt"] for e in history.events if e.type in {"status", "metric"}]
@@ -94,7 +95,7 @@ def check_end(history: History) -> None:
 def check_curve(history: History) -> None:
     """Metric steps strictly increase: no point is told twice, whatever was repeated."""
     steps = [point["step"] for point in history.metrics]
-    assert all(a < b for a, b in zip(steps, steps[1:], strict=False)), f"{history.job.id}: steps {steps}"
+    assert all(a < b for a, b in pairwise(steps)), f"{history.job.id}: steps {steps}"
 
 
 def check_result(history: History, data_dir: Path) -> None:
