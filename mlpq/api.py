@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlpq.errors import CorruptDownloadError, NotFoundError, ServiceUnreachableError, error_from
+from mlpq.errors import ConflictError, CorruptDownloadError, NotFoundError, ServiceUnreachableError, error_from
 from mlpq.records import DatasetRecord, JobRecord, Json, dataset_from, job_from, parse_json
 from mlpq.transport import ConnectionLostError, Reply, Request, Transport
 
@@ -22,6 +22,13 @@ RETRY_STATUS = frozenset({429, 502, 503, 504})
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 UPLOAD_CHUNK_BYTES = 1 << 18
+
+_AFTER: Mapping[str, tuple[str, ...]] = {
+    "cancel": ("cancelling", "cancelled"),
+    "pause": ("pausing", "paused"),
+    "resume": ("queued", "running"),
+}
+"""Where a job may stand after an action."""
 
 ProgressCallback = Callable[[int, int], None]
 """Called with the bytes sent so far and the bytes in all."""
@@ -87,8 +94,14 @@ class Api:
         return job_from(await self.get_json(job_path(job_id)))
 
     async def act(self, job_id: str, verb: str) -> JobRecord:
-        """`cancel`, `pause` or `resume` a job."""
-        return job_from(await self.post_json(f"{job_path(job_id)}/{verb}", {}))
+        """`cancel`, `pause` or `resume` a job. A move that a lost attempt already made is no conflict."""
+        try:
+            return job_from(await self.post_json(f"{job_path(job_id)}/{verb}", {}))
+        except ConflictError as error:
+            job = await self.job(job_id)
+            if error.retried and job.status in _AFTER[verb]:
+                return job
+            raise
 
     async def patch(self, job_id: str, changes: Mapping[str, Any]) -> JobRecord:
         """Change a job's name, tags or priority."""
@@ -193,7 +206,8 @@ def _checked(reply: Reply, request: Request, attempt: int) -> Reply:
     if reply.status < 400:
         return reply
     error = error_from(reply.status, reply.content)
-    if isinstance(error, NotFoundError) and request.method == "DELETE" and attempt > 0:
+    error.retried = attempt > 0
+    if isinstance(error, NotFoundError) and request.method == "DELETE" and error.retried:
         return reply
     raise error
 

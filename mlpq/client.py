@@ -30,7 +30,7 @@ class Client:
 
     Args:
         url: where the service is; default `MLPQ_URL`, else http://127.0.0.1:8000.
-        api_key: default `MLPQ_API_KEY`; a service on loopback needs none.
+        api_key: default `MLPQ_API_KEY` (the first, where it lists several); a service on loopback needs none.
         timeout: seconds without a byte after which one attempt is given up.
         patience_s: seconds during which lost connections and a busy service are tried again; every POST carries an
             idempotency key, so nothing is ever done twice.
@@ -47,7 +47,7 @@ class Client:
         self.url = (url or os.environ.get("MLPQ_URL") or DEFAULT_URL).rstrip("/")
         if not self.url.startswith(("http://", "https://")):
             raise InvalidArgumentError(f"url is {self.url!r}; must start with http:// or https://")
-        key = api_key or os.environ.get("MLPQ_API_KEY")
+        key = (api_key or os.environ.get("MLPQ_API_KEY", "")).partition(",")[0].strip()
         headers = {"User-Agent": f"mlpq/{mlpq.__version__}"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._api = Api(BlockingTransport(self.url, headers, timeout), patience_s)
 
@@ -82,7 +82,11 @@ class Client:
 
     def dry_run(self, dataset: Dataset, **settings: Unpack[TrainSettings]) -> Json:
         """What `train` would do: the resolved spec, parameter count, memory, initial loss, gradient check."""
-        return run(self._api.dry_run(job_specification(self._dataset_id(dataset), settings)))
+        return self.dry_run_of(job_specification(self._dataset_id(dataset), settings))
+
+    def dry_run_of(self, specification: Mapping[str, Any]) -> Json:
+        """What `submit` would do."""
+        return run(self._api.dry_run(specification))
 
     def job(self, job_id: str) -> Job:
         """A handle on an existing job."""

@@ -106,7 +106,10 @@ class ApiError(MlpqError):
         detail: the problem's sentence.
         errors: the refused fields, possibly none.
         problem: the whole problem document as it came.
+        retried: whether an earlier attempt of the same call was lost, and so may have been carried out.
     """
+
+    retried = False
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
         self.status = status

@@ -21,6 +21,8 @@ from mlpq.watching import Watch
 
 WATCH_PATIENCE_S = 300.0
 POLL_S = 0.5
+PREDICT_ROWS = 2000
+"""Rows sent at once; more go in several requests."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class Job:
         asked = {"after_step": after_step, "max_points": max_points}
         query = {name: str(value) for name, value in asked.items() if value is not None}
         document = run(self._api.get_json(f"{job_path(self.id)}/metrics", query))
-        return columns_to_arrays(document)
+        return columns_to_arrays(document["columns"])
 
     def weights(self) -> dict[str, Array]:
         """The trained arrays by name: `W1` (in, out), `b1` (out,), …, the preprocessing, and `meta` (JSON text).
@@ -157,13 +159,13 @@ class Job:
         Args:
             rows: (n, features) numbers, or dictionaries `{column: value}`.
         """
-        document = run(self._api.predict(self.id, json_rows(rows)))
-        probabilities = document.get("probabilities")
-        return Prediction(
-            np.asarray(document["predictions"]),
-            None if probabilities is None else np.asarray(probabilities, dtype=np.float64),
-            tuple(str(name) for name in document.get("classes") or ()),
-        )
+        listed = json_rows(rows)
+        starts = range(0, max(len(listed), 1), PREDICT_ROWS)
+        parts = [run(self._api.predict(self.id, listed[at : at + PREDICT_ROWS])) for at in starts]
+        predictions = [value for part in parts for value in part["predictions"]]
+        probabilities = [row for part in parts for row in part.get("probabilities") or ()]
+        classes = tuple(str(name) for name in parts[0].get("classes") or ())
+        return Prediction(np.asarray(predictions), np.asarray(probabilities) if probabilities else None, classes)
 
     def cancel(self) -> Job:
         """Stop the job for good; a running one stops within two seconds."""

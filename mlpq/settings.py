@@ -14,8 +14,8 @@ class TrainSettings(TypedDict, total=False):
     """Every keyword of `train`; what is left out takes the service's default.
 
     The short ones reach into the parts: `hidden=[64]` is `net={"hidden": [64]}`, `learning_rate=0.1` is
-    `optimizer={"learning_rate": 0.1}`, `epochs=5` is `training={"epochs": 5}`. Whole parts may be given too; the same
-    setting twice is an error.
+    `optimizer={"name": "sgd", "learning_rate": 0.1}`, `epochs=5` is `training={"epochs": 5}`.
+    Whole parts may be given too; the same setting twice is an error.
     """
 
     name: str
@@ -94,6 +94,8 @@ def job_specification(dataset: str, settings: Mapping[str, Any]) -> dict[str, An
             if keyword in part:
                 raise InvalidArgumentError(f"{keyword} is given twice: as {keyword}= and in {_PART_OF[keyword]}=")
             part[keyword] = list(value) if isinstance(value, tuple | range) else value
+            if part is body.get("optimizer"):
+                part.setdefault("name", "sgd")
         elif keyword not in _PARTS:
             known = ", ".join(sorted((*_WHOLE, *_PARTS, *_PART_OF)))
             raise InvalidArgumentError(f"{keyword} is no setting of a job; settings are {known}")

@@ -11,6 +11,9 @@ from mlpq.events import EndEvent, Event, ResetEvent, event_from
 from mlpq.sse import EventParser
 from mlpq.transport import ConnectionLostError, Request, Stream
 
+NOTHING_MORE = 204
+"""The status of a stream that starts behind the end of its job."""
+
 
 class _TryAgainError(Exception):
     """This connection is over; another one may do better."""
@@ -44,6 +47,8 @@ class Watch:
         while True:
             try:
                 async with self.api.transport.stream(self._request()) as stream:
+                    if stream.status == NOTHING_MORE:
+                        return
                     async for event in self._read(stream):
                         yield event
                         if isinstance(event, EndEvent):

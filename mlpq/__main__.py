@@ -1,0 +1,5 @@
+"""`python -m mlpq` is the `mlpq` command."""
+
+from mlpq.cli import main
+
+main()

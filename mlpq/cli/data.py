@@ -1,0 +1,128 @@
+"""The commands about data sets, and about what the service can do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlpq.cli.arguments import AsJson, Url, connect
+from mlpq.cli.output import console, facts, print_json, say, table
+from mlpq.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from mlpq.client import Client
+    from mlpq.records import DatasetRecord
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (datasets, upload, capabilities):
+        app.command()(command)
+
+
+def datasets(
+    dataset_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="One data set, with its columns.")] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Forget the data set.")] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List data sets, built-in ones among them; or show or delete one."""
+    with connect(url) as client:
+        if dataset_id is None:
+            _list(list(client.datasets()), as_json)
+        elif delete:
+            client.delete_dataset(dataset_id)
+            if as_json:
+                print_json({"object": "dataset", "id": dataset_id, "deleted": True})
+        else:
+            _show(client.dataset(dataset_id), as_json)
+
+
+def upload(
+    path: Annotated[Path, typer.Argument(help="A CSV or NPZ file, gzipped or not.")],
+    target: Annotated[str | None, typer.Option(help="The column to predict; default the last, or y.")] = None,
+    name: Annotated[str | None, typer.Option(help="What it is called; default the file's name.")] = None,
+    task: Annotated[str | None, typer.Option(help="classification or regression; default by the target.")] = None,
+    missing: Annotated[str | None, typer.Option(help="error, impute or drop.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Upload a file as a data set."""
+    options = {"target": target, "name": name, "task": task, "missing": missing}
+    with connect(url) as client:
+        _show(upload_with_bar(client, path, options, quiet=as_json), as_json)
+
+
+def capabilities(url: Url = None, as_json: AsJson = False) -> None:
+    """List every activation, loss, optimizer, schedule and initializer with its parameters."""
+    with connect(url) as client:
+        document = client.capabilities()
+    if as_json:
+        print_json(document)
+        return
+    out = console()
+    for section, rows in document.items():
+        named = [row for row in rows if isinstance(row, dict) and "name" in row] if isinstance(rows, list) else []
+        if named:
+            out.print(f"\n{section.replace('_', ' ')}", style="bold")
+            table(("name", "settings", ""), [(row["name"], _settings(row), row.get("doc")) for row in named])
+
+
+def upload_with_bar(client: Client, path: Path, options: Mapping[str, Any], *, quiet: bool) -> DatasetRecord:
+    """Upload a file; a terminal sees how far it is, and warnings are told."""
+    if not path.is_file():
+        raise InvalidArgumentError(f"{path} is no file")
+    given = {key: value for key, value in options.items() if value is not None}
+    if quiet or not sys.stderr.isatty():
+        record = client.upload(path, **given)
+    else:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+        columns = (TextColumn(path.name), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("", total=path.stat().st_size)
+            record = client.upload(path, progress=lambda sent, _: bar.update(task, completed=sent), **given)
+    for warning in record.warnings:
+        say(f"warning: {warning}")
+    return record
+
+
+def _list(records: list[DatasetRecord], as_json: bool) -> None:
+    if as_json:
+        print_json({"object": "list", "data": [dict(record.raw) for record in records]})
+        return
+    headings = ("id", "name", "task", "rows", "features", "classes")
+    rows = [(r.id, r.name, r.task, r.n_rows, r.n_features, r.n_classes) for r in records]
+    table(headings, rows)
+
+
+def _show(record: DatasetRecord, as_json: bool) -> None:
+    if as_json:
+        print_json(dict(record.raw))
+        return
+    classes = ", ".join(record.classes[:12]) + (", …" if len(record.classes) > 12 else "")
+    facts(
+        [
+            ("data set", record.id),
+            ("name", record.name),
+            ("task", record.task),
+            ("rows", record.n_rows),
+            ("features", record.n_features),
+            ("classes", classes or None),
+        ]
+    )
+    if record.columns:
+        shown = record.columns[:40]
+        table(("column", "kind", "missing"), [(column.name, column.kind, column.missing) for column in shown])
+        if len(record.columns) > len(shown):
+            console().print(f"… and {len(record.columns) - len(shown)} more columns")
+
+
+def _settings(row: Mapping[str, Any]) -> str:
+    parameters = row.get("parameters") or row.get("options") or ()
+    return ", ".join(f"{one.get('name')}={one.get('default')}" for one in parameters if isinstance(one, Mapping))

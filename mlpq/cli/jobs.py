@@ -1,0 +1,276 @@
+"""The commands about jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlpq.cli.arguments import AsJson, JobId, Url, assign, connect, find_job, merge, read_json, widths
+from mlpq.cli.exits import FAILED
+from mlpq.cli.output import console, duration, facts, number, print_json, say, table
+
+if TYPE_CHECKING:
+    from mlpq.job import Job
+
+Watch = Annotated[bool, typer.Option("--watch/--no-watch", "-w", help="Follow the job until it ends.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (train, jobs, show, watch, weights, predict, cancel, pause, resume):
+        app.command()(command)
+
+
+def train(
+    dataset: Annotated[str, typer.Argument(help="A data set's id (`digits`), or a CSV or NPZ file to upload first.")],
+    hidden: Annotated[str | None, typer.Option(help="Widths of the hidden layers: `128 64` or 128,64 or none.")] = None,
+    activation: Annotated[str | None, typer.Option(help="relu, tanh, gelu, …; see `mlpq capabilities`.")] = None,
+    loss: Annotated[str | None, typer.Option(help="softmax, svm or squared_error.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="The optimizer's name.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr")] = None,
+    momentum: Annotated[float | None, typer.Option()] = None,
+    l2: Annotated[float | None, typer.Option(help="Weight of the squared weights in the loss.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training data.")] = None,
+    batch_size: Annotated[int | None, typer.Option()] = None,
+    validation_fraction: Annotated[float | None, typer.Option(help="Share of the rows that is held out.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without a better loss.")] = None,
+    seed: Annotated[int | None, typer.Option()] = None,
+    precision: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda:0.")] = None,
+    name: Annotated[str | None, typer.Option(help="What the job is called.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag; may be repeated.")] = None,
+    priority: Annotated[int | None, typer.Option(help="Higher ones run first.")] = None,
+    target: Annotated[str | None, typer.Option(help="The column to predict, when a file is given.")] = None,
+    spec: Annotated[str | None, typer.Option(help="A JSON file with the specification; `-` is standard input.")] = None,
+    assignments: Annotated[list[str] | None, typer.Option("--set", help="More: training.clip_norm=1.0")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Resolve and check, but do not train.")] = False,
+    follow: Watch = False,
+    save: Annotated[Path | None, typer.Option("--weights", help="Watch, then write the weights there.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a net on a data set, or on a file: `mlpq train iris.csv --target species --hidden 64 64 --watch`."""
+    given: dict[str, Any] = {
+        "hidden": None if hidden is None else widths(hidden),
+        "activation": activation,
+        "loss": loss,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "momentum": momentum,
+        "l2": l2,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "validation_fraction": validation_fraction,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+        "name": name,
+        "tags": tag or None,
+        "priority": priority,
+        "early_stopping": None if patience is None else {"patience": patience},
+    }
+    specification = _specification(given, spec, assignments or [])
+    with connect(url) as client:
+        specification["dataset"] = _dataset(client, dataset, target, quiet=as_json)
+        if dry_run:
+            _print_dry_run(client.dry_run_of(specification), as_json)
+            return
+        job = client.submit(specification)
+        if follow or save is not None:
+            _follow(job, as_json, save)
+        elif as_json:
+            print_json(job.to_json())
+        else:
+            console().print(f"{job.id} {job.status}", markup=False)
+            say(f"follow it with: mlpq watch {job.id}")
+
+
+def jobs(
+    status: Annotated[str | None, typer.Option(help="Only those that are queued, running, succeeded, …")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only those with this tag.")] = None,
+    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1)] = 20,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    with connect(url) as client:
+        found = list(client.jobs(status, tag, limit))
+    if as_json:
+        print_json({"object": "list", "data": [job.to_json() for job in found]})
+        return
+    table(("job", "status", "data set", "epoch", "val loss", "score", "name"), [_row(job) for job in found])
+
+
+def show(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Show one job: status, progress, metrics, error."""
+    with connect(url) as client:
+        job = find_job(client, job_id)
+    if as_json:
+        print_json(job.to_json())
+    else:
+        _describe(job)
+
+
+def watch(
+    job_id: JobId,
+    save: Annotated[Path | None, typer.Option("--weights", help="Write the weights there when it has ended.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Follow a job from its beginning to its end; Ctrl-C ends the watching, not the job."""
+    with connect(url) as client:
+        _follow(find_job(client, job_id), as_json, save)
+
+
+def weights(
+    job_id: JobId,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: JOB.npz here.")] = None,
+    file_format: Annotated[str | None, typer.Option("--format", help="npz or safetensors; default by ending.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Download a job's weights, verified."""
+    with connect(url) as client:
+        job = find_job(client, job_id)
+        path = job.save_weights(output or Path(f"{job.id}.{file_format or 'npz'}"), file_format)
+    _tell_file(job, path, as_json)
+
+
+def predict(
+    job_id: JobId,
+    rows: Annotated[str, typer.Argument(help="A CSV file with a header, a JSON list of rows, or `-`.")] = "-",
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict rows with a trained job: one prediction a line."""
+    from mlpq.cli.rows import read_rows
+
+    wanted = read_rows(rows)
+    with connect(url) as client:
+        prediction = find_job(client, job_id).predict(wanted)
+    listed = prediction.predictions.tolist()
+    if as_json:
+        chances = None if prediction.probabilities is None else prediction.probabilities.tolist()
+        print_json({"predictions": listed, "probabilities": chances, "classes": list(prediction.classes)})
+    else:
+        for value in listed:
+            typer.echo(value)
+
+
+def cancel(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Stop a job for good."""
+    _act("cancel", job_id, url, as_json)
+
+
+def pause(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Checkpoint a job and release its worker."""
+    _act("pause", job_id, url, as_json)
+
+
+def resume(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Let a paused job go on where it stopped."""
+    _act("resume", job_id, url, as_json)
+
+
+def _act(verb: str, job_id: str, url: str | None, as_json: bool) -> None:
+    with connect(url) as client:
+        job = getattr(find_job(client, job_id), verb)()
+    if as_json:
+        print_json(job.to_json())
+    else:
+        console().print(f"{job.id} {job.status}", markup=False)
+
+
+def _specification(given: dict[str, Any], spec: str | None, assignments: list[str]) -> dict[str, Any]:
+    """File first, then the options, then `--set`, each over the one before."""
+    from mlpq.settings import job_specification
+
+    chosen = {key: value for key, value in given.items() if value is not None}
+    from_options = job_specification("", chosen)
+    specification = merge(read_json(spec) if spec else {}, from_options)
+    for assignment in assignments:
+        assign(specification, assignment)
+    return specification
+
+
+def _dataset(client: Any, dataset: str, target: str | None, *, quiet: bool) -> str:
+    """The id of a data set, after uploading it if it is a file."""
+    from mlpq.cli.data import upload_with_bar
+    from mlpq.client import looks_like_file
+
+    if not looks_like_file(dataset):
+        return dataset
+    return str(upload_with_bar(client, Path(dataset), {"target": target}, quiet=quiet).id)
+
+
+def _follow(job: Job, as_json: bool, save: Path | None) -> None:
+    from mlpq.cli.live import follow
+
+    try:
+        follow(job, as_json=as_json)
+    except KeyboardInterrupt:
+        say(f"\nthe job goes on: mlpq watch {job.id}, mlpq cancel {job.id}")
+        raise
+    if as_json:
+        print_json(job.to_json())
+    else:
+        _describe(job)
+    if job.status != "succeeded":
+        raise typer.Exit(FAILED)
+    if save is not None:
+        _tell_file(job, job.save_weights(save), as_json=False, quiet=as_json)
+
+
+def _tell_file(job: Job, path: Path, as_json: bool, quiet: bool = False) -> None:
+    if as_json:
+        print_json({"object": "file", "job": job.id, "path": str(path), "bytes": path.stat().st_size})
+    elif not quiet:
+        console().print(f"{path} ({path.stat().st_size:,} bytes, SHA-256 verified)", markup=False)
+
+
+def _row(job: Job) -> tuple[Any, ...]:
+    progress, metrics = job.progress, job.final_metrics
+    score = metrics.get("val_accuracy", metrics.get("val_r2"))
+    epoch = f"{progress.epoch}/{progress.epochs}"
+    name = job.record.name
+    return (job.id, job.status, job.record.dataset, epoch, number(metrics.get("val_loss")), number(score), name)
+
+
+def _describe(job: Job) -> None:
+    record, progress = job.record, job.progress
+    ran = record.started_at and record.finished_at and (record.finished_at - record.started_at).total_seconds()
+    place = " ".join(text for text in (record.device, record.backend and f"({record.backend})") if text)
+    facts(
+        [
+            ("job", record.id),
+            ("name", record.name),
+            ("status", record.status + (f" ({record.status_reason})" if record.status_reason else "")),
+            ("error", record.error and f"{record.error.code}: {record.error.message}"),
+            ("data set", record.dataset),
+            ("epoch", f"{progress.epoch}/{progress.epochs}"),
+            ("left", duration(progress.eta_s) if progress.eta_s and not record.ended else None),
+            ("ran", duration(ran) if ran else None),
+            ("device", place or None),
+            ("queue", record.queue_position),
+            *((name.replace("_", " "), number(value, 5)) for name, value in record.metrics.items() if _simple(value)),
+        ]
+    )
+
+
+def _simple(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _print_dry_run(document: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(document)
+        return
+    import json
+
+    simple = [(name.replace("_", " "), value) for name, value in document.items() if not isinstance(value, dict | list)]
+    facts(simple)
+    for name, value in document.items():
+        if isinstance(value, dict | list):
+            console().print(f"\n{name.replace('_', ' ')}\n{json.dumps(value, indent=2)}", markup=False)

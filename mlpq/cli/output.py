@@ -1,0 +1,95 @@
+"""What commands print: JSON for machines, tables and curves for people, plain text where nobody looks at a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from mlpq.plot import Line
+
+COLOURS = {"train loss": "cyan", "validation loss": "magenta"}
+STATUS_COLOURS = {"succeeded": "green", "failed": "red", "running": "cyan", "queued": "yellow", "cancelled": "dim"}
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on one line."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def say(line: str) -> None:
+    """A line for the person, on standard error: standard output stays for results."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def console() -> Console:
+    """Standard output; piped output is as wide as it needs to be."""
+    from rich.console import Console
+
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(width=120 if piped else None, highlight=False, soft_wrap=piped)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table: ruled in a terminal, aligned columns elsewhere."""
+    from rich import box
+    from rich.table import Table
+
+    drawn = Table(*headings, box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, header_style="bold")
+    for row in rows:
+        drawn.add_row(*("" if cell is None else str(cell) for cell in row))
+    console().print(drawn)
+
+
+def facts(pairs: Iterable[tuple[str, Any]]) -> None:
+    """Names and values, one pair a line; what is None is left out."""
+    known = [(name, value) for name, value in pairs if value is not None]
+    margin = max((len(name) for name, _ in known), default=0) + 2
+    out = console()
+    for name, value in known:
+        out.print(f"{name:<{margin}}", value, sep="", markup=False)
+
+
+def plot_style() -> str:
+    """How curves can be drawn on standard output."""
+    encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
+    if not encoding.startswith("utf"):
+        return "ascii"
+    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    return "braille" if coloured else "unicode"
+
+
+def coloured(lines: Sequence[Line]) -> Text:
+    """Plot lines as rich text."""
+    from rich.text import Text
+
+    text = Text(no_wrap=True)
+    for number, line in enumerate(lines):
+        if number:
+            text.append("\n")
+        for piece, series in line:
+            text.append(piece, COLOURS.get(series or "", "dim" if series is None else ""))
+    return text
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number for people; nothing for None."""
+    return "" if value is None else f"{value:.{digits}g}"
+
+
+def duration(seconds: float | None) -> str:
+    """`3.2 s`, `4 min 05 s`, `2 h 03 min`."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

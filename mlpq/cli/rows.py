@@ -1,0 +1,55 @@
+"""Rows to predict, from a file or standard input."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from mlpq.errors import InvalidArgumentError
+
+
+def read_rows(source: str) -> list[Any]:
+    """Rows of a CSV with a header (`{column: value}`, empty cells None), or a JSON list of rows.
+
+    Raises:
+        InvalidArgumentError: the file cannot be read, or holds no rows.
+    """
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgumentError(f"{source}: {error}") from error
+    rows = _from_json(text) if text.lstrip().startswith(("[", "{")) else _from_csv(text)
+    if not rows:
+        raise InvalidArgumentError(f"{source} holds no rows")
+    return rows
+
+
+def _from_json(text: str) -> list[Any]:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise InvalidArgumentError(f"the rows are no JSON: {error}") from error
+    rows = document.get("rows") if isinstance(document, dict) else document
+    if not isinstance(rows, list):
+        raise InvalidArgumentError('the rows must be a JSON list, or an object with a list "rows"')
+    return rows if rows and isinstance(rows[0], list | dict) else [rows] if rows else []
+
+
+def _from_csv(text: str) -> list[Any]:
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
+    return [{name: _cell(value) for name, value in row.items() if name is not None} for row in reader]
+
+
+def _cell(text: str | None) -> Any:
+    if text is None or text == "":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return text
