@@ -58,15 +58,15 @@ def connect(url: str, patience: Patience = "fail_fast", **options: Any) -> Redis
             out an outage of minutes (it asks again every second at most).
         options: further options of redis-py, which win over the ones chosen here.
     """
-    return Redis.from_url(url, **(_options(patience, Retry) | options))
+    return Redis.from_url(url, **(_options(url, patience, Retry) | options))
 
 
 def connect_async(url: str, patience: Patience = "fail_fast", **options: Any) -> redis_asyncio.Redis:
     """The same for asyncio."""
-    return redis_asyncio.Redis.from_url(url, **(_options(patience, AsyncRetry) | options))
+    return redis_asyncio.Redis.from_url(url, **(_options(url, patience, AsyncRetry) | options))
 
 
-def _options(patience: Patience, retry: type[Retry] | type[AsyncRetry]) -> dict[str, Any]:
+def _options(url: str, patience: Patience, retry: type[Retry] | type[AsyncRetry]) -> dict[str, Any]:
     if patience == "fail_fast":
         # One retry for a connection that a restarted server has closed; a timeout is never repeated.
         return {
@@ -74,13 +74,13 @@ def _options(patience: Patience, retry: type[Retry] | type[AsyncRetry]) -> dict[
             "socket_connect_timeout": FAIL_FAST_TIMEOUT_S,
             "retry": retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         }
+    keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
     pauses = ExponentialBackoff(cap=1.0, base=0.05)
     return {
         "socket_timeout": PATIENT_TIMEOUT_S,
         "socket_connect_timeout": PATIENT_TIMEOUT_S,
-        "socket_keepalive": True,
         "retry": retry(pauses, PATIENT_RETRIES, supported_errors=(RedisConnectionError, RedisTimeoutError)),
-    }
+    } | keepalive
 
 
 @contextmanager
