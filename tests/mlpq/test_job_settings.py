@@ -1,0 +1,119 @@
+"""From keywords, files and options to the job specification of the HTTP contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlpq.cli.arguments import assign, join_widths, merge, read_json, widths
+from mlpq.cli.rows import read_rows
+from mlpq.errors import InvalidArgumentError
+from mlpq.settings import TrainSettings, job_specification
+
+
+def test_short_keywords_reach_their_parts() -> None:
+    body = job_specification(
+        "digits", {"hidden": (64, 32), "learning_rate": 0.1, "epochs": 3, "name": "n", "loss": "svm", "tags": ("a",)}
+    )
+    assert body == {
+        "dataset": "digits",
+        "net": {"hidden": [64, 32]},
+        "optimizer": {"name": "sgd", "learning_rate": 0.1},
+        "training": {"epochs": 3},
+        "name": "n",
+        "loss": "svm",
+        "tags": ["a"],
+    }
+
+
+def test_nothing_is_sent_that_was_not_given() -> None:
+    assert job_specification("digits", {}) == {"dataset": "digits"}
+
+
+def test_parts_and_short_keywords_add_up_and_the_given_parts_stay_untouched() -> None:
+    optimizer = {"name": "adam", "beta1": 0.8}
+    body = job_specification("d", {"optimizer": optimizer, "l2": 0.0, "schedule": "cosine", "training": {"seed": 1}})
+    assert body["optimizer"] == {"name": "adam", "beta1": 0.8, "l2": 0.0}
+    assert body["schedule"] == {"name": "cosine"}
+    assert optimizer == {"name": "adam", "beta1": 0.8}
+
+
+def test_the_same_setting_twice_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="epochs is given twice"):
+        job_specification("d", {"training": {"epochs": 1}, "epochs": 2})
+
+
+def test_an_unknown_keyword_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"lr is no setting.*learning_rate"):
+        job_specification("d", {"lr": 0.1})
+
+
+@pytest.mark.parametrize("keyword", sorted(TrainSettings.__annotations__))
+def test_every_documented_keyword_has_its_place(keyword: str) -> None:
+    value = {"name": "x"} if keyword in ("net", "training", "optimizer", "schedule", "loss") else 1
+    if keyword == "tags":
+        value = ["a"]
+    assert job_specification("d", {keyword: value}) != {"dataset": "d"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        (["train", "d", "--hidden", "64", "32", "--watch"], ["train", "d", "--hidden", "64,32", "--watch"]),
+        (["--hidden", "8", "16", "4"], ["--hidden", "8,16,4"]),
+        (["--hidden", "8", "--epochs", "3", "4"], ["--hidden", "8", "--epochs", "3", "4"]),
+        (["--hidden", "none", "3"], ["--hidden", "none", "3"]),
+    ],
+)
+def test_hidden_takes_several_words(typed: list[str], read: list[str]) -> None:
+    assert join_widths(typed) == read
+
+
+def test_widths_are_read() -> None:
+    assert (widths("64,32"), widths("8x4x2"), widths("none")) == ([64, 32], [8, 4, 2], [])
+    with pytest.raises(InvalidArgumentError, match="--hidden is '64,'"):
+        widths("64,")
+
+
+def test_assignments_reach_into_parts() -> None:
+    body = {"optimizer": "adam", "net": {"hidden": [3]}}
+    for text in ("optimizer.beta1=0.8", "net.activation=tanh", "training.clip_norm=null", 'tags=["a"]'):
+        assign(body, text)
+    assert body == {
+        "optimizer": {"name": "adam", "beta1": 0.8},
+        "net": {"hidden": [3], "activation": "tanh"},
+        "training": {"clip_norm": None},
+        "tags": ["a"],
+    }
+    with pytest.raises(InvalidArgumentError, match="--set"):
+        assign(body, "nothing")
+
+
+def test_merging_goes_part_by_part() -> None:
+    assert merge({"a": {"x": 1, "y": 2}, "b": 1}, {"a": {"y": 3}, "b": {"z": 1}}) == {
+        "a": {"x": 1, "y": 3},
+        "b": {"z": 1},
+    }
+
+
+def test_files_that_are_no_json_objects_are_refused(tmp_path: Path) -> None:
+    for content in ("[1]", "{"):
+        (tmp_path / "spec.json").write_text(content)
+        with pytest.raises(InvalidArgumentError):
+            read_json(str(tmp_path / "spec.json"))
+    with pytest.raises(InvalidArgumentError, match="No such file"):
+        read_json(str(tmp_path / "absent.json"))
+
+
+def test_rows_come_from_csv_and_json(tmp_path: Path) -> None:
+    file = tmp_path / "rows"
+    file.write_text("a;b;c\n1;x;\n2.5;y;3\n")
+    assert read_rows(str(file)) == [{"a": 1.0, "b": "x", "c": None}, {"a": 2.5, "b": "y", "c": 3.0}]
+    file.write_text('{"rows": [[1, 2], [3, 4]]}')
+    assert read_rows(str(file)) == [[1, 2], [3, 4]]
+    file.write_text("[1, 2]")
+    assert read_rows(str(file)) == [[1, 2]]
+    file.write_text("a,b\n")
+    with pytest.raises(InvalidArgumentError, match="no rows"):
+        read_rows(str(file))
