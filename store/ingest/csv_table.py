@@ -1,0 +1,290 @@
+"""CSV (and TSV): names, numbers, texts and missing cells of a delimited text file, in constant memory.
+
+The file is read once into a spool. A column starts as numbers; the first cell that is text makes it a text column,
+and if it had numbers before, the file is read a second time with that known.
+
+Numbers are ASCII: sign, digits, point, exponent. What only looks like a number (`1_000`, `1,5`, `1 000`, digits of
+other scripts) in a column of numbers is an error with its row and column, as are NaN and infinities unless
+`missing` says what to do with them. Missing are empty cells and `MISSING_TEXTS`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from kernels.errors import InvalidInput
+from store.ingest.arrays import Floats, Spool
+from store.ingest.csv_text import Rows, read_rows, sniff_delimiter
+from store.ingest.limits import MAX_COLUMNS, MAX_DISTINCT, MAX_ERRORS
+from store.ingest.options import IngestOptions, Request, name_problem
+from store.ingest.problems import CellError, cell, of_file, shown
+from store.ingest.tables import RawColumn, RawTable, choose_columns, finish
+
+DOC = "text table: comma, semicolon, tab or bar; UTF-8; with or without a header; may be gzipped"
+
+MISSING_TEXTS = frozenset({"", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "?"})
+"""Cells that say that there is no value."""
+
+SLIP_SHARE = 0.9
+"""Share of numbers among a column's different texts from which the others are taken for slips ..."""
+
+SLIP_VALUES = 50
+"""... if there are more different texts than this."""
+
+_CELLS_AT_ONCE = 1 << 18
+_HEADER_SAMPLE = 200
+
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
+_LOOKALIKES = (
+    (re.compile(r"[+-]?[0-9]+(_[0-9]+)+(\.[0-9]*)?"), "digits may not be grouped by underscores"),
+    (re.compile(r"[+-]?[0-9]{1,3}([,' \u00a0\u202f][0-9]{3})+(\.[0-9]*)?"), "digits may not be grouped"),
+    (re.compile(r"[+-]?[0-9]+,[0-9]+"), "the decimal sign is a point"),
+    (re.compile(r"(?=.*[^\x00-\x7f])[+-]?[\d.]+([eE][+-]?\d+)?"), "digits must be 0-9"),
+)
+
+
+def read(request: Request) -> dict[str, Any]:
+    """Read one CSV file into `x.npy` and `y.npy`; return the content of `info.json`. Raises: InvalidInput, TooLarge."""
+    source, options, limits = request.sources[0], request.options, request.limits
+    if source.path.stat().st_size == 0:
+        raise of_file("is empty")
+    delimiter = options.delimiter or sniff_delimiter(source.path, limits)
+    names, has_header = _header(request, delimiter)
+    features, target = choose_columns(names, options)
+    used = [*features, target]
+    scans = [ColumnScan(names[index], options) for index in used]
+    spool = Spool(request.folder / "spool", len(used))
+    table = RawTable([], spool)
+    for _ in range(2):
+        for rows in _data_rows(request, delimiter, names, has_header):
+            spool.append(_parse(rows, used, scans))
+        if not any(scan.read_again for scan in scans):
+            break
+        spool.clear()
+        for scan in scans:
+            scan.restart()
+    for scan in scans:
+        table.columns.append(RawColumn(scan.name, scan.finished_texts(table.warnings)))
+    return finish(table, request)
+
+
+def _data_rows(request: Request, delimiter: str, names: Sequence[str], has_header: bool) -> Any:
+    skip = has_header
+    for rows in read_rows(request.sources[0].path, delimiter, request.limits, _CELLS_AT_ONCE):
+        if skip:
+            skip = False
+            continue
+        _check_widths(rows, names)
+        yield rows
+
+
+def _check_widths(rows: Rows, names: Sequence[str]) -> None:
+    if set(map(len, rows.fields)) == {len(names)}:
+        return
+    errors: list[CellError] = []
+    for number, row in zip(rows.numbers, rows.fields, strict=True):
+        if len(row) != len(names) and len(errors) < MAX_ERRORS:
+            column = names[len(row)] if len(row) < len(names) else str(len(names) + 1)
+            errors.append(cell(number, column, f"the row has {len(row)} fields; the first row has {len(names)}"))
+    raise InvalidInput(*errors)
+
+
+def _parse(rows: Rows, used: Sequence[int], scans: Sequence[ColumnScan]) -> Floats:
+    """Codes and numbers of some rows, shape (k, n_used). Raises the first errors of all columns, by row."""
+    out = np.empty((len(rows.fields), len(used)))
+    columns = list(zip(*rows.fields, strict=True))
+    errors: list[CellError] = []
+    for place, (index, scan) in enumerate(zip(used, scans, strict=True)):
+        out[:, place] = scan.convert(columns[index], rows.numbers, errors)
+    if errors:
+        raise InvalidInput(*sorted(errors, key=lambda error: error.row or 0)[:MAX_ERRORS])
+    return out
+
+
+def _header(request: Request, delimiter: str) -> tuple[list[str], bool]:
+    """The column names, and whether they come from the first row (else column_1, column_2, …)."""
+    sample: list[Sequence[str]] = []
+    for rows in read_rows(request.sources[0].path, delimiter, request.limits, 1):
+        sample.extend(rows.fields)
+        if len(sample) > _HEADER_SAMPLE:
+            break
+    if not sample:
+        raise of_file("has no rows; at least 1 is needed")
+    first = [value.strip() for value in sample[0]]
+    if len(first) > MAX_COLUMNS:
+        raise of_file(f"has {len(first)} columns; must be 2..{MAX_COLUMNS}")
+    asked = request.options.header
+    if asked is False or (asked is None and not looks_like_header(first, sample[1:])):
+        return [f"column_{index + 1}" for index in range(len(first))], False
+    names = [name or f"column_{index + 1}" for index, name in enumerate(first)]
+    errors = [
+        cell(1, str(index + 1), f"the name {problem}")
+        for index, name in enumerate(names)
+        if (problem := name_problem(name)) is not None
+    ]
+    seen: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if seen.setdefault(name, index) != index:
+            errors.append(cell(1, name, f"columns {seen[name] + 1} and {index + 1} have the same name"))
+    if errors:
+        raise InvalidInput(*errors[:MAX_ERRORS])
+    return names, True
+
+
+def looks_like_header(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row holds names.
+
+    It does if a text stands over a column of numbers, if its cells count up (0, 1, 2, …), or if no cell is a number.
+    """
+    for index, name in enumerate(first):
+        below = [row[index].strip() for row in others if index < len(row)]
+        values = [value for value in below if value not in MISSING_TEXTS]
+        if name and name not in MISSING_TEXTS and not is_number(name) and values and all(map(is_number, values)):
+            return True
+    numbers = [value for value in first if is_number(value)]
+    if len(numbers) == len(first) > 2:
+        return any(list(first) == [str(index + start) for index in range(len(first))] for start in (0, 1))
+    return not numbers
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number by the strict rule, without surrounding blanks."""
+    return _NUMBER.fullmatch(text) is not None
+
+
+class _Codes(dict[str, float]):
+    """Codes of texts in the order of their first appearance; beyond `MAX_DISTINCT` all share the last code."""
+
+    def __init__(self, missing: frozenset[str]) -> None:
+        super().__init__(dict.fromkeys(missing, math.nan))
+        self.texts: list[str] = []
+
+    def __missing__(self, text: str) -> float:
+        code = float(len(self.texts))
+        if len(self.texts) >= MAX_DISTINCT:
+            return code - 1.0
+        self.texts.append(text)
+        self[text] = code
+        return code
+
+
+@dataclass
+class ColumnScan:
+    """One column while it is read: numbers until a text appears."""
+
+    name: str
+    options: IngestOptions
+    codes: _Codes = field(init=False)
+    is_text: bool = False
+    read_again: bool = False
+    numbers: int = 0
+    first_text: tuple[int, str] | None = None
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Before the file is read again: what is text is known."""
+        spelled = {"nan", "NaN", "NAN"} if self.options.accepts_nan else set()
+        self.codes = _Codes(MISSING_TEXTS | spelled)
+        self.read_again = False
+
+    def convert(self, values: Sequence[str], rows: Sequence[int], errors: list[CellError]) -> Floats:
+        """Numbers, or codes of texts, of some cells; NaN where missing. Shape (k,). Adds to `errors`."""
+        out = None if self.is_text else self._numbers(values, rows, errors)
+        if out is None:
+            out = np.fromiter(map(self.codes.__getitem__, values), np.float64, len(values))
+        if self.options.missing == "error":
+            for place in np.flatnonzero(np.isnan(out))[:MAX_ERRORS].tolist():
+                errors.append(cell(rows[place], self.name, f"the value is missing ({shown(values[place])})"))
+        return out
+
+    def _numbers(self, values: Sequence[str], rows: Sequence[int], errors: list[CellError]) -> Floats | None:
+        out = _fast_numbers(values)
+        if out is None:
+            out = self._careful_numbers([value.strip() for value in values], rows, errors)
+        if out is not None:
+            self.numbers += len(out)
+        return out
+
+    def _careful_numbers(self, values: Sequence[str], rows: Sequence[int], errors: list[CellError]) -> Floats | None:
+        """Cell by cell; None when the column turns out to be text."""
+        out = np.full(len(values), np.nan)
+        problems: list[CellError] = []
+        numbers = 0
+        for place, value in enumerate(values):
+            if value in MISSING_TEXTS:
+                continue
+            if is_number(value):
+                out[place] = float(value)
+                numbers += 1
+                if math.isfinite(out[place]):
+                    continue
+                problems.append(cell(rows[place], self.name, f"{shown(value)} is beyond the range of float64"))
+            elif _NOT_FINITE.fullmatch(value):
+                if not self.options.accepts_nan:
+                    problems.append(cell(rows[place], self.name, _not_finite(value)))
+            elif (reason := _lookalike(value)) is not None:
+                problems.append(cell(rows[place], self.name, f"{shown(value)} is not a number: {reason}"))
+            else:
+                self.is_text = True
+                self.first_text = (rows[place], value)
+                self.read_again = self.numbers > 0
+                return None
+        errors.extend(problems[:MAX_ERRORS])
+        return out
+
+    def finished_texts(self, warnings: list[str]) -> list[str] | None:
+        """The texts by code, or None for numbers.
+
+        Raises:
+            InvalidInput: nearly all of very many different texts are numbers: the others must be slips.
+        """
+        texts = self.codes.texts
+        if not self.is_text or self.first_text is None:
+            return None
+        share = sum(map(is_number, texts)) / max(1, len(texts))
+        row, value = self.first_text
+        if share >= SLIP_SHARE and len(texts) > SLIP_VALUES:
+            raise InvalidInput(
+                cell(row, self.name, f"{shown(value)} is not a number, as the column's other values are")
+            )
+        if share > 0:
+            warnings.append(
+                f"column {shown(self.name)} holds numbers and texts (row {row}: {shown(value)}): its values are categories"
+            )
+        return texts
+
+
+def _fast_numbers(values: Sequence[str]) -> Floats | None:
+    """All cells as numbers (empty ones as NaN) if each is one beyond doubt, else None."""
+    joined = "".join(values)
+    if not joined.isascii() or "_" in joined:
+        return None
+    try:
+        out = np.fromiter(map(float, values), np.float64, len(values))
+        return out if bool(np.isfinite(out).all()) else None
+    except ValueError:
+        pass
+    absent = [value in MISSING_TEXTS for value in values]
+    filled = ("nan" if missing else value for value, missing in zip(values, absent, strict=True))
+    try:
+        out = np.fromiter(map(float, filled), np.float64, len(values))
+    except ValueError:
+        return None
+    return out if int(np.count_nonzero(np.isfinite(out))) == len(out) - sum(absent) else None
+
+
+def _lookalike(value: str) -> str | None:
+    return next((reason for pattern, reason in _LOOKALIKES if pattern.fullmatch(value)), None)
+
+
+def _not_finite(value: str) -> str:
+    return f'{shown(value)} is not a finite number; send "missing": "impute" to have it filled in, or "drop"'

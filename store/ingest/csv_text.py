@@ -1,0 +1,201 @@
+"""CSV as text: opening (gzip, UTF-8, byte order mark), the delimiter, rows with their numbers, and what is broken where.
+
+Rows come from the standard library's reader in strict mode, many at a time. When it, the decoder or the decompressor
+gives up, `diagnose` reads the file once more one record at a time to name the row and the column.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, TextIO, cast
+
+from kernels.errors import InvalidInput, TooLarge
+from store.ingest.limits import BOMB_FREE_BYTES, BOMB_RATIO, MAX_FIELD_CHARACTERS, MAX_LINE_CHARACTERS, Limits
+from store.ingest.problems import cell, of_file, shown
+
+DELIMITERS = ";\t|,"
+"""Sniffed delimiters; of two that divide the rows equally well the earlier one wins."""
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+_SAMPLE_CHARACTERS = 1 << 16
+_READ_BYTES = 1 << 18
+_ESCAPED_BYTES = range(0xDC80, 0xDD00)
+"""Code points by which `surrogateescape` stands for bytes that are not UTF-8."""
+
+
+class _Capped(io.RawIOBase):
+    """A decompressing stream that refuses to inflate far beyond what the compressed file can honestly hold."""
+
+    def __init__(self, stream: BinaryIO, compressed_bytes: int, limits: Limits) -> None:
+        self._stream = stream
+        self._compressed_bytes = compressed_bytes
+        self._limit = min(limits.inflated_bytes, max(BOMB_FREE_BYTES, BOMB_RATIO * compressed_bytes))
+        self._count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(cast("bytearray", buffer))
+        data = self._stream.read(len(view))
+        self._count += len(data)
+        if self._count > self._limit:
+            raise TooLarge(
+                f"the file has {self._compressed_bytes} bytes and inflates to more than {self._limit}; send it uncompressed"
+            )
+        view[: len(data)] = data
+        return len(data)
+
+
+@contextmanager
+def open_text(path: Path, limits: Limits, errors: str = "strict") -> Iterator[TextIO]:
+    """Open a CSV file as text; gzip is recognised by its first bytes, a byte order mark is skipped.
+
+    Raises:
+        InvalidInput: a damaged gzip stream.
+        TooLarge: a gzip bomb.
+    """
+    with path.open("rb") as raw:
+        zipped = raw.read(2) == GZIP_MAGIC
+        raw.seek(0)
+        plain: BinaryIO = raw
+        if zipped:
+            inflated = cast("BinaryIO", gzip.GzipFile(fileobj=raw))
+            plain = io.BufferedReader(_Capped(inflated, path.stat().st_size, limits), _READ_BYTES)
+        text = io.TextIOWrapper(plain, encoding="utf-8-sig", errors=errors, newline="")
+        try:
+            yield text
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise of_file(f"is a damaged gzip file: {error}") from error
+
+
+def sniff_delimiter(path: Path, limits: Limits) -> str:
+    """The delimiter that divides the first rows most evenly; a comma where none divides them."""
+    with open_text(path, limits, errors="replace") as text:
+        sample = text.read(_SAMPLE_CHARACTERS)
+    if len(sample) == _SAMPLE_CHARACTERS and "\n" in sample:
+        sample = sample[: sample.rindex("\n") + 1]
+    return max(DELIMITERS, key=lambda delimiter: _evenness(sample, delimiter), default=",")
+
+
+def _evenness(sample: str, delimiter: str) -> tuple[float, int]:
+    """(share of rows as wide as the first one, that width); nothing for rows of one field."""
+    widths: list[int] = []
+    try:
+        widths.extend(len(row) for row in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter) if row)
+    except csv.Error:
+        pass
+    if not widths or widths[0] < 2:
+        return (-1.0, int(delimiter == ","))
+    share = widths.count(widths[0]) / len(widths)
+    return (1.0 if share > 0.95 else share, widths[0])
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some consecutive rows of equal width: their fields, and each one's number in the file, from 1."""
+
+    fields: Sequence[Sequence[str]]
+    numbers: Sequence[int]
+
+
+def read_rows(path: Path, delimiter: str, limits: Limits, cells_at_once: int) -> Iterator[Rows]:
+    """The rows of a file, blank ones left out, many at a time; the first row comes alone.
+
+    Raises:
+        InvalidInput: not UTF-8, an unclosed or misplaced quote, a field or line that is too long: row and column named.
+    """
+    csv.field_size_limit(MAX_FIELD_CHARACTERS)
+    start = 1
+    wanted = 1
+    try:
+        with open_text(path, limits) as text:
+            reader = csv.reader(_lines(text), delimiter=delimiter, strict=True, skipinitialspace=True)
+            while fields := list(islice(reader, wanted)):
+                numbers: Sequence[int] = range(start, start + len(fields))
+                start += len(fields)
+                if not all(fields):
+                    numbers = [number for number, row in zip(numbers, fields, strict=True) if row]
+                    fields = [row for row in fields if row]
+                if fields:
+                    yield Rows(fields, numbers)
+                    wanted = max(1, cells_at_once // len(fields[0]))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise diagnose(path, delimiter, limits) from error
+
+
+def _lines(text: TextIO) -> Iterator[str]:
+    while line := text.readline(MAX_LINE_CHARACTERS):
+        if len(line) == MAX_LINE_CHARACTERS:
+            raise csv.Error(f"the line has {MAX_LINE_CHARACTERS} characters or more")
+        yield line
+
+
+def diagnose(path: Path, delimiter: str, limits: Limits) -> InvalidInput:
+    """Read a file that could not be read again, one record at a time, and say where it breaks."""
+    number = 0
+    header: list[str] = []
+    lines: list[str] = []
+
+    def watched(text: TextIO) -> Iterator[str]:
+        for line in _lines(text):
+            lines.append(line)
+            yield line
+
+    with open_text(path, limits, errors="surrogateescape") as text:
+        reader = csv.reader(watched(text), delimiter=delimiter, strict=True, skipinitialspace=True)
+        while True:
+            number += 1
+            lines.clear()
+            try:
+                row = next(reader)
+            except StopIteration:
+                return of_file("could not be read as CSV")
+            except csv.Error as error:
+                index, what = _broken_field("".join(lines), delimiter, str(error))
+                return InvalidInput(cell(number, _name(header, index), what))
+            for index, value in enumerate(row):
+                if found := [ord(c) for c in value if ord(c) in _ESCAPED_BYTES]:
+                    what = f"byte 0x{found[0] - 0xDC00:02x} is not UTF-8; save the file in UTF-8"
+                    return InvalidInput(cell(number, _name(header, index), what))
+            header = header or row
+
+
+def _name(header: Sequence[str], index: int) -> str:
+    return header[index] if index < len(header) and header[index] else str(index + 1)
+
+
+def _broken_field(record: str, delimiter: str, error: str) -> tuple[int, str]:
+    """The field in which a record breaks off, and what is wrong with it in words."""
+    index, start, quoted, place = 0, 0, False, 0
+    while place < len(record):
+        char = record[place]
+        if quoted and char == '"':
+            if record[place + 1 : place + 2] == '"':
+                place += 1
+            else:
+                quoted = False
+                after = record[place + 1 : place + 2]
+                if after not in {delimiter, "\r", "\n", ""}:
+                    return index, f"{shown(after)} follows a closing quote; a quote inside a field is written twice"
+        elif char == '"' and not record[start:place].strip(" "):
+            quoted = True
+        elif char == delimiter and not quoted:
+            index, start = index + 1, place + 1
+        if place - start > MAX_FIELD_CHARACTERS:
+            break
+        place += 1
+    if quoted:
+        return index, "a quote is opened and not closed"
+    if "field larger" in error or place - start > MAX_FIELD_CHARACTERS:
+        return index, f"the field is longer than {MAX_FIELD_CHARACTERS} characters"
+    return index, error

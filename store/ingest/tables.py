@@ -1,0 +1,250 @@
+"""Tables of any format: which columns, of which kind, with which categories; from a spool to x.npy and y.npy.
+
+A format module reads its file into a `RawTable`: a spool of float64 whose columns are the features in order and
+then the target, numbers as they are, texts as codes of first appearance, NaN where a cell is missing. `finish`
+does the rest in three passes over the spool, in constant memory: which rows stay, what the columns hold, writing.
+
+Kinds: `numeric`; `boolean` for texts such as true/false or yes/no; `categorical` for all other text. Categories
+are sorted; their codes are their places. Beyond `MAX_CATEGORIES` the most frequent stay and the others count as
+missing. A text feature that has a different value in nearly every row (names, ids, free text) is left out unless
+`features` asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from store.ingest.arrays import Floats, NpyWriter, Spool
+from store.ingest.columns import Column, Statistics
+from store.ingest.limits import MAX_CATEGORIES
+from store.ingest.options import IngestOptions, Request
+from store.ingest.problems import of_file, of_option, shown
+from store.ingest.targets import Target, check_label_lengths, target_of_numbers, target_of_texts
+
+BOOLEAN_PAIRS = ({"false", "true"}, {"no", "yes"}, {"f", "t"}, {"n", "y"})
+"""Pairs of texts (in any case) that make a column boolean."""
+
+IDENTIFIER_VALUES = 50
+"""A text feature with more different values than this may be an identifier ..."""
+
+IDENTIFIER_SHARE = 0.5
+"""... if in addition they number more than this share of the rows."""
+
+
+@dataclass(frozen=True)
+class RawColumn:
+    """One used column as it was read: its name, and its different texts by code (None for numbers)."""
+
+    name: str
+    texts: Sequence[str] | None = None
+
+
+@dataclass
+class RawTable:
+    """What a format module read.
+
+    Attributes:
+        columns: the features, then the target.
+        spool: their values, float64.
+        warnings: what the reader has to say.
+        dtype: of the stored features; float32 where that holds every value.
+        standardize: the default for this kind of data.
+        image: height, width and channels where the features are the pixels of one.
+    """
+
+    columns: list[RawColumn]
+    spool: Spool
+    warnings: list[str] = field(default_factory=list)
+    dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float64))
+    standardize: bool = True
+    image: dict[str, int] | None = None
+
+
+def choose_columns(names: Sequence[str], options: IngestOptions) -> tuple[list[int], int]:
+    """Indices of the features, in the order asked for, and of the target (default the last column).
+
+    Raises:
+        InvalidInput: an unknown name; the target among the features; fewer than two columns.
+    """
+    if len(names) < 2:
+        raise of_file(f"has {len(names)} column; at least one feature and a target are needed")
+    if options.target is not None and options.target not in names:
+        raise of_option("target", f"is {shown(options.target)}; the columns are {_listed(names)}")
+    target = names.index(options.target) if options.target is not None else len(names) - 1
+    if options.features is None:
+        return [index for index in range(len(names)) if index != target], target
+    if names[target] in options.features:
+        raise of_option("features", f"names the target {shown(names[target])}")
+    return choose_features(names, options.features), target
+
+
+def choose_features(names: Sequence[str], features: Sequence[str] | None) -> list[int]:
+    """Indices of the named columns, in the order asked for (default all). Raises: InvalidInput for an unknown name."""
+    if features is None:
+        return list(range(len(names)))
+    place = {name: index for index, name in enumerate(names)}
+    for name in features:
+        if name not in place:
+            raise of_option("features", f"names {shown(name)}; the columns are {_listed(names)}")
+    return [place[name] for name in features]
+
+
+def _listed(names: Sequence[str]) -> str:
+    cut = ", ".join(shown(name) for name in names[:20])
+    return cut if len(names) <= 20 else f"{cut} and {len(names) - 20} more"
+
+
+def finish(raw: RawTable, request: Request) -> dict[str, Any]:
+    """Write `x.npy` (n_rows, n_features) and `y.npy` (n_rows,); return the content of `info.json`.
+
+    Raises:
+        InvalidInput: no rows, or a target that cannot be learned.
+    """
+    options = request.options
+    warnings = list(raw.warnings)
+    keep = _rows_to_keep(raw, options, warnings)
+    statistics = _measure(raw, keep)
+    features = _features(raw, statistics, options, warnings)
+    encoders = [_encoder(raw.columns[index], statistics, index, warnings) for index in features]
+    target = _target(raw, keep, options)
+    with NpyWriter(request.folder / "x.npy", raw.dtype, (len(features),)) as x:
+        for place, block in raw.spool.blocks():
+            x.append(_encoded(block[keep[place]], features, encoders))
+    with NpyWriter(request.folder / "y.npy", target.y.dtype, ()) as y:
+        y.append(target.y)
+    return describe(
+        columns=[encoder.column for encoder in encoders],
+        target=target,
+        target_name=raw.columns[-1].name,
+        standardize=raw.standardize if options.standardize is None else options.standardize,
+        warnings=warnings,
+        image=raw.image,
+    )
+
+
+def describe(
+    *,
+    columns: Sequence[Column],
+    target: Target,
+    target_name: str,
+    standardize: bool,
+    warnings: Sequence[str],
+    image: dict[str, int] | None = None,
+) -> dict[str, Any]:
+    """The content of `info.json`, the same for every format."""
+    return {
+        "n_rows": len(target.y),
+        "n_features": len(columns),
+        "task": target.task,
+        "target": target_name,
+        "n_classes": len(target.classes),
+        "classes": list(target.classes),
+        "standardize": standardize,
+        "image": image,
+        "columns": [column.to_json() for column in columns],
+        "warnings": [*warnings, *target.warnings],
+    }
+
+
+def _rows_to_keep(raw: RawTable, options: IngestOptions, warnings: list[str]) -> npt.NDArray[np.bool_]:
+    keep = np.ones(raw.spool.rows, np.bool_)
+    unlabelled = 0
+    for place, block in raw.spool.blocks():
+        labelled = ~np.isnan(block[:, -1])
+        unlabelled += int(np.count_nonzero(~labelled))
+        keep[place] = labelled & ~np.isnan(block).any(axis=1) if options.missing == "drop" else labelled
+    dropped = len(keep) - int(np.count_nonzero(keep)) - unlabelled
+    if unlabelled:
+        warnings.append(f"{unlabelled} rows have no target and are left out")
+    if dropped:
+        warnings.append(f"{dropped} rows have missing cells and are left out")
+    if not keep.any():
+        raise of_file("has no rows with a target" if len(keep) else "has no rows; at least 1 is needed")
+    return keep
+
+
+def _measure(raw: RawTable, keep: npt.NDArray[np.bool_]) -> Statistics:
+    statistics = Statistics([None if column.texts is None else len(column.texts) for column in raw.columns])
+    for place, block in raw.spool.blocks():
+        statistics.add(block[keep[place]])
+    return statistics
+
+
+def _features(raw: RawTable, statistics: Statistics, options: IngestOptions, warnings: list[str]) -> list[int]:
+    """The features to store: all, less what looks like an identifier unless it was asked for."""
+    every = list(range(len(raw.columns) - 1))
+    if options.features is not None:
+        return every
+    found = [index for index in every if not _is_identifier(raw.columns[index], statistics, index)]
+    for index in sorted(set(every) - set(found)):
+        warnings.append(
+            f"column {shown(raw.columns[index].name)} is left out: {statistics.distinct(index)} different texts in "
+            f"{statistics.present[index]} rows look like names or ids; list it in features to use it"
+        )
+    if not found:
+        raise of_file("has no feature left: every text column has a different value in nearly every row")
+    return found
+
+
+def _is_identifier(column: RawColumn, statistics: Statistics, index: int) -> bool:
+    distinct = statistics.distinct(index) or 0
+    return column.texts is not None and distinct > max(
+        IDENTIFIER_VALUES, IDENTIFIER_SHARE * float(statistics.present[index])
+    )
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """A stored column and, for text, the table from code of first appearance to stored code (NaN: missing)."""
+
+    column: Column
+    table: Floats | None
+
+
+def _encoder(raw: RawColumn, statistics: Statistics, index: int, warnings: list[str]) -> _Encoder:
+    column = statistics.column(index, raw.name)
+    if not statistics.present[index]:
+        warnings.append(f"column {shown(raw.name)} has no value in any row")
+    elif statistics.is_constant(index):
+        warnings.append(f"column {shown(raw.name)} has the same value in every row")
+    counts, texts = statistics.counts[index], raw.texts
+    if counts is None or texts is None:
+        return _Encoder(column, None)
+    used = np.flatnonzero(counts)
+    kept = used[np.argsort(-counts[used], kind="stable")][:MAX_CATEGORIES].tolist()
+    if len(used) > MAX_CATEGORIES:
+        warnings.append(
+            f"column {shown(raw.name)} has {len(used)} categories; the {MAX_CATEGORIES} most frequent are kept, "
+            f"the others count as missing"
+        )
+    kept.sort(key=lambda code: texts[code])
+    table = np.full(len(texts), np.nan)
+    table[kept] = np.arange(len(kept))
+    categories = tuple(texts[code] for code in kept)
+    check_label_lengths(raw.name, categories)
+    boolean = len(categories) == 2 and {text.lower() for text in categories} in BOOLEAN_PAIRS
+    kind = "boolean" if boolean else "categorical"
+    return _Encoder(replace(column, kind=kind, categories=categories), table)
+
+
+def _encoded(block: Floats, features: Sequence[int], encoders: Sequence[_Encoder]) -> Floats:
+    out = block[:, features]
+    for place, encoder in enumerate(encoders):
+        if encoder.table is not None:
+            codes = out[:, place]
+            known = ~np.isnan(codes)
+            out[known, place] = encoder.table[codes[known].astype(np.intp)]
+    return out
+
+
+def _target(raw: RawTable, keep: npt.NDArray[np.bool_], options: IngestOptions) -> Target:
+    column = raw.columns[-1]
+    values = raw.spool.column(len(raw.columns) - 1)[keep]
+    if column.texts is None:
+        return target_of_numbers(column.name, values, options.task)
+    return target_of_texts(column.name, values.astype(np.int64), column.texts, options.task)
