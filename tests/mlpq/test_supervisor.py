@@ -59,6 +59,7 @@ def supervise(signals: Signals) -> Iterator[Callable[..., Supervisor]]:
     for supervisor in made:
         for process in supervisor.processes:
             process.kill()
+        supervisor.stop()
 
 
 def turn_until(supervisor: Supervisor, reached: Callable[[], bool], within_s: float = 10.0) -> None:
