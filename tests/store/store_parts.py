@@ -19,14 +19,12 @@ def new_job(**changes: Any) -> NewJob:
 
 def bring_to(store: JobStore, status: Status) -> Job:
     """A fresh job brought to `status` along legal moves."""
-    job, _ = store.create(new_job(tags=("walk",), priority=100))
-    if status in {Status.QUEUED}:
+    job, _ = store.create(new_job(tags=("walk",)))
+    if status is Status.QUEUED:
         return job
     if status is Status.PAUSED:
         return store.request(job.id, "pause")
-    claim = store.claim("walker")
-    assert claim is not None
-    assert claim.job_id == job.id
+    [claim] = store.claim_also("walker", [job.id])
     if status is Status.RUNNING:
         return claim.job
     if status is Status.PAUSING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -171,8 +170,8 @@ class Life(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def machine(valkey: EmbeddedServer) -> Iterator[type[Life]]:
-    yield type("LifeOnServer", (Life,), {"url": valkey.url})
+def machine(valkey: EmbeddedServer) -> type[Life]:
+    return type("LifeOnServer", (Life,), {"url": valkey.url})
 
 
 def test_no_sequence_of_users_workers_and_reapers_breaks_a_law(machine: type[Life]) -> None:
