@@ -19,6 +19,7 @@ from kernels.tape import Expression
 
 _REAL: Final[dict[str, Real]] = {"f": "float", "d": "double"}
 _ARRAYS: Final = ("x", "y", "upstream")
+_MAX_KERNELS: Final = 512
 
 
 def device_count() -> int:
@@ -109,6 +110,8 @@ class CupyBackend:
         key = (expression, out.dtype.char)
         kernel = self._kernels.get(key)
         if kernel is None:
+            if len(self._kernels) >= _MAX_KERNELS:
+                self._kernels.clear()
             kernel = self._kernels[key] = elementwise_kernel(name, expression, out.dtype)
         kernel(*(arrays[n] if n in _ARRAYS else parameters[n] for n in expression.names), out)
 

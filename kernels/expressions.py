@@ -99,7 +99,7 @@ class _Parser:
         while not tokens or tokens[-1].kind != "end":
             match = _TOKEN.match(self._text, position)
             if match is None or match.lastgroup is None:
-                start = position + len(self._text[position:]) - len(self._text[position:].lstrip(" \t"))
+                start = len(self._text) - len(self._text[position:].lstrip(" \t"))
                 self._fail(f"unexpected character {self._text[start]!r}", start + 1)
             tokens.append(_Token(match[match.lastgroup], match.lastgroup, match.start(match.lastgroup) + 1))
             position = match.end()
@@ -133,14 +133,20 @@ class _Parser:
         return index
 
     def _comparison(self) -> int:
-        left = self._chain(_SUMS, lambda: self._chain(_PRODUCTS, self._unary))
+        left = self._sum()
         if self._token.text not in _COMPARISONS:
             return left
         sign = self._take()
-        right = self._chain(_SUMS, lambda: self._chain(_PRODUCTS, self._unary))
+        right = self._sum()
         if self._token.text in _COMPARISONS:
             self._fail("comparisons cannot be chained", self._token.column)
         return self._call(_COMPARISONS[sign.text], (left, right), sign.column)
+
+    def _sum(self) -> int:
+        return self._chain(_SUMS, self._product)
+
+    def _product(self) -> int:
+        return self._chain(_PRODUCTS, self._unary)
 
     def _chain(self, signs: Mapping[str, str], operand: Callable[[], int]) -> int:
         left = operand()
@@ -153,8 +159,10 @@ class _Parser:
         if self._token.text not in ("-", "+"):
             return self._power()
         sign = self._take()
-        with_depth = self._deeper(self._unary, sign.column)
-        return with_depth if sign.text == "+" else self._call("negative", (with_depth,), sign.column)
+        operand = self._deeper(self._unary, sign.column)
+        if self._tape.kind(operand) != "number":
+            self._fail(f"{sign.text} needs a number, not a comparison", sign.column)
+        return operand if sign.text == "+" else self._call("negative", (operand,), sign.column)
 
     def _power(self) -> int:
         base = self._atom()

@@ -16,6 +16,13 @@ from kernels.programs import Evaluator
 
 Array = np.ndarray[Any, Any]
 
+_FORWARD: Final = ("x",)
+_BACKWARD: Final = ("x", "y", "upstream")
+
+
+def _bind(operation: Operation, parameters: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    return tuple([(name, parameters[name]) for name in operation.parameter_names])
+
 
 class NumpyBackend:
     """Backend on host memory; may be shared by threads, each of which has its own scratch."""
@@ -49,16 +56,14 @@ class NumpyBackend:
 
     def activate(self, operation: Operation, z: Array, parameters: Mapping[str, float], out: Array) -> None:
         """See Backend."""
-        bound = tuple((name, parameters[name]) for name in operation.parameter_names)
-        self._evaluator.evaluate(operation.value_expression, {"x": z}, bound, out)
+        self._evaluator.evaluate(operation.value_expression, _FORWARD, (z,), _bind(operation, parameters), out)
 
     def backpropagate(
         self, operation: Operation, z: Array, a: Array, upstream: Array, parameters: Mapping[str, float], out: Array
     ) -> None:
         """See Backend."""
-        bound = tuple((name, parameters[name]) for name in operation.parameter_names)
-        inputs = {"x": z, "y": a, "upstream": upstream}
-        self._evaluator.evaluate(operation.pullback_expression, inputs, bound, out)
+        bound = _bind(operation, parameters)
+        self._evaluator.evaluate(operation.pullback_expression, _BACKWARD, (z, a, upstream), bound, out)
 
     def take_rows(self, source: Array, indices: Array, out: Array) -> None:
         """See Backend; `clip` spares NumPy the second buffer that its own bounds check needs."""

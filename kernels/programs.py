@@ -23,8 +23,8 @@ from kernels.tape import Expression, Step
 Array = np.ndarray[Any, Any]
 Ufunc = Callable[..., Any]
 
-TILE: Final = 32_768
-"""Numbers per tile: a handful of such buffers stay in a core's second-level cache."""
+TILE: Final = 131_072
+"""Numbers per tile: large enough that a tile's few microseconds of Python do not show, small enough for the cache."""
 
 _MAX_PLANS: Final = 512
 _INTEGER: Final[dict[str, np.dtype[Any]]] = {"f": np.dtype(np.int32), "d": np.dtype(np.int64)}
@@ -37,6 +37,10 @@ def _ufunc(function: str) -> Ufunc:
 
         return erf  # type: ignore[no-any-return]
     return getattr(np, function)  # type: ignore[no-any-return]
+
+
+def _copy(source: Array, *, out: Array) -> None:
+    np.copyto(out, source)  # a quarter of the time of np.positive
 
 
 @dataclass(eq=False)
@@ -77,7 +81,7 @@ class _Lowering:
         output = _Register("output")
         last = registers[-1]
         if last.role != "scratch":
-            self._emit(np.positive, (last,), output)
+            self._emit(_copy, (last,), output)
             return
         final = self.instructions[-1]
         final.out = self.bits(output) if final.out.integer_of is last else output
@@ -225,18 +229,23 @@ class Evaluator(threading.local):
         self._scratch: dict[str, list[Array]] = {}
 
     def evaluate(
-        self, expression: Expression, inputs: Mapping[str, Array], parameters: tuple[tuple[str, float], ...], out: Array
+        self,
+        expression: Expression,
+        names: tuple[str, ...],
+        arrays: tuple[Array, ...],
+        parameters: tuple[tuple[str, float], ...],
+        out: Array,
     ) -> None:
-        """`out[...] = expression`, elementwise; all arrays have `out`'s shape and dtype (float32 or float64).
+        """`out[...] = expression` of `names` bound to `arrays`, elementwise.
 
-        `out` may be one of the inputs (the very same view), not a shifted view of one.
+        All arrays have `out`'s shape and dtype (float32 or float64). `out` may be one of them (the very same
+        view), not a shifted view of one. `names` are the same at every call with `expression`.
         """
-        arrays = [inputs[name] for name in inputs]
         if out.size <= TILE:
-            self._plan(expression, tuple(inputs), parameters, out).run(arrays, out)
+            self._plan(expression, names, parameters, out).run(arrays, out)
             return
-        for tile in _tiles([*arrays, out]):
-            self._plan(expression, tuple(inputs), parameters, tile[-1]).run(tile[:-1], tile[-1])
+        for *pieces, piece in _tiles([*arrays, out]):
+            self._plan(expression, names, parameters, piece).run(pieces, piece)
 
     def _plan(
         self, expression: Expression, names: tuple[str, ...], parameters: tuple[tuple[str, float], ...], out: Array

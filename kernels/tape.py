@@ -108,7 +108,7 @@ class Tape:
         """The index of a constant. Raises ArithmeticError where float32 cannot hold it."""
         if value != 0 and not _SMALLEST <= abs(value) <= _LARGEST:
             raise ArithmeticError(f"{value:g} is not 0 and not within {_SMALLEST:g}..{_LARGEST:g} (float32)")
-        return self._add(Step("constant", constant=value))
+        return self._add(Step("constant", constant=value + 0.0))  # one zero: -0.0 equals 0.0 and would be shared
 
     def name(self, name: str) -> int:
         """The index of an input."""
