@@ -1,0 +1,110 @@
+"""Which rows every step of every model sees: counter-based orders over one pooled data set.
+
+Axis legend: M models, B batch, R rows of the pool. A short last batch is padded to B by repeating its last
+row with weight 0, so that shapes never change and models with different row counts share a stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.backend import Backend
+from kernels.random import permutation
+from nets.losses import LOSSES
+from nets.member import Member
+from nets.prepare import PreparedData
+from nets.tape import Array
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Rows of several models' data in one array.
+
+    x (R, I+1) on the device, with its column of ones; y (R, T) on the host; every model's first row and
+    number of rows.
+    """
+
+    x: Array
+    y: NDArray[Any]
+    offsets: tuple[int, ...]
+    counts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, members: Sequence[Member], part: str, backend: Backend) -> Pool:
+        """Pool the "train" or "val" part; models whose arrays are the same object share their rows.
+
+        Class codes stay codes (T = 1, int64) unless the loss compares values; values are (R, O).
+        """
+        first = members[0]
+        dtype, bias = first.dtype, first.spec.net.bias
+        one_hot = LOSSES[first.spec.loss.name].target == "values"
+        offsets, counts, place, total = [], [], dict[int, int](), 0
+        parts: list[tuple[NDArray[Any], NDArray[Any]]] = []
+        for one in (member.data for member in members):
+            x, y = (one.x_train, one.y_train) if part == "train" else (one.x_val, one.y_val)
+            if id(x) not in place:
+                place[id(x)] = total
+                parts.append((x, _targets(one, y, one_hot, dtype)))
+                total += len(x)
+            offsets.append(place[id(x)])
+            counts.append(len(x))
+        width = first.data.n_inputs
+        pooled = np.ones((total, width + int(bias)), dtype)
+        np.concatenate([x for x, _ in parts], out=pooled[:, :width], casting="same_kind")
+        return cls(backend.to_device(pooled), np.concatenate([y for _, y in parts]), tuple(offsets), tuple(counts))
+
+
+def _targets(data: PreparedData, y: NDArray[Any], one_hot: bool, dtype: np.dtype[Any]) -> NDArray[Any]:
+    if data.task != "classification":
+        return y.astype(dtype)
+    return (y[:, None] == np.arange(data.n_outputs)).astype(dtype) if one_hot else y[:, None].astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Epoch:
+    """One model's epoch: pooled rows (S, B) int64 and their weights (S, B), 0 at padded places."""
+
+    number: int
+    rows: NDArray[np.int64]
+    weight: Floats
+    valid: Floats
+    """(S,) rows of each batch that are not padding."""
+
+
+@dataclass(frozen=True, eq=False)
+class RowOrder:
+    """The batches of one model, epoch by epoch. A batch that is the whole training set is never shuffled."""
+
+    seed: int
+    count: int
+    batch: int
+    offset: int
+    shuffle: bool
+    row_weight: Floats | None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates of one pass over the rows."""
+        return -(-self.count // self.batch)
+
+    def epoch(self, number: int) -> Epoch:
+        """The batches of epoch `number` (from 0); depends on (seed, number, count, batch) alone."""
+        steps = self.steps_per_epoch
+        order = np.arange(self.count)
+        if self.shuffle and steps > 1:
+            order = permutation(self.seed, number, self.count)
+        missing = steps * self.batch - self.count
+        padded = np.concatenate([order, np.repeat(order[-1:], missing)])
+        weight = np.ones(len(padded)) if self.row_weight is None else self.row_weight[padded]
+        weight[self.count :] = 0
+        valid = np.full(steps, float(self.batch))
+        valid[-1] -= missing
+        shape = (steps, self.batch)
+        return Epoch(number, (padded + self.offset).reshape(shape), weight.reshape(shape), valid)

@@ -1,0 +1,316 @@
+"""The engine: runs steps of a stack of models on preallocated buffers, without allocation or waiting.
+
+Axis legend: M models, B batch, P parameters, I in, O out, N steps of a chunk, K records of a loss.
+A single job is the stack with M = 1. Other engines (whole epochs compiled, one kernel per epoch) run the
+same stacks behind the same protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.backend import Backend
+from nets.batches import Epoch, Pool, RowOrder
+from nets.losses import LOSSES, Arrays
+from nets.member import Member, State
+from nets.network import Network, activations_of
+from nets.optimizers import OPTIMIZERS, Update, bind_in_blocks, flags_of, hyper_value
+from nets.tape import Array, Tape, call, play
+
+MAX_CHUNK_STEPS = 512
+MAX_CHUNK_ROWS = 1 << 20
+"""Most rows (steps · models · batch) whose indices and records are kept at once."""
+
+
+class Engine(Protocol):
+    """Runs the steps of a stack. Positions count the models that are still in it."""
+
+    def max_chunk(self) -> int:
+        """Most steps that one `advance` may run now: no model may pass the end of its epoch."""
+
+    def advance(self, n_steps: int) -> None:
+        """Run `n_steps` steps of all models; only enqueues work on a device with a queue."""
+
+    def drain(self) -> NDArray[np.float64]:
+        """(N, M) weighted loss sums of the steps since the last drain. Waits for the device."""
+
+    def steps(self) -> list[int]:
+        """Updates done so far by every model."""
+
+    def finite(self) -> NDArray[np.bool_]:
+        """(M,) True where all parameters are finite. Waits for the device."""
+
+    def parameters(self) -> Array:
+        """The live parameters (M, P) on the device."""
+
+    def state(self, position: int) -> State:
+        """One model's parameters, optimizer state and step, on the host."""
+
+    def keep_copy(self) -> None:
+        """Remember the present state of all models as the last good one."""
+
+    def kept_state(self, position: int) -> State:
+        """One model's last good state, on the host."""
+
+    def keep(self, positions: Sequence[int]) -> None:
+        """Go on with these models alone; their bits do not change."""
+
+
+class LayeredEngine:
+    """Layer by layer through the backend's operations: one tape of calls per step, any net, any device."""
+
+    def __init__(self, members: Sequence[Member], backend: Backend, pool: Pool | None = None) -> None:
+        self._backend = backend
+        self._members = list(members)
+        first = members[0]
+        self._layout, self._dtype, self._batch = first.layout, first.dtype, first.spec.training.batch_size
+        self._loss = LOSSES[first.spec.loss.name]
+        self._loss_options = first.spec.loss.options
+        self._is_mean = self._loss.is_mean(self._loss_options)
+        self._optimizer = OPTIMIZERS[first.spec.optimizer.name]
+        states = [member.state or {"parameters": member.initial_parameters()} for member in members]
+        blank = np.zeros(self._layout.count, self._dtype)
+        self._state = {
+            name: backend.to_device(np.stack([state.get(name, blank) for state in states]))
+            for name in ("parameters", *self._optimizer.slots)
+        }
+        self._steps = [int(state.get("step", np.zeros(()))) for state in states]
+        self._take(members, pool or Pool.of(members, "train", backend))
+        self._kept = {name: array.copy() for name, array in self._state.items()}
+        self._kept_steps = list(self._steps)
+        self._build()
+
+    def _take(self, members: Sequence[Member], pool: Pool) -> None:
+        """Use the pooled rows; class codes become offsets into the flat scores."""
+        self._x = pool.x
+        self._y = self._backend.to_device(pool.y * self._batch if self._loss.target == "class" else pool.y)
+        self._orders = [
+            RowOrder(m.spec.training.seed, count, self._batch, offset, m.spec.training.shuffle, m.data.row_weight)
+            for m, offset, count in zip(members, pool.offsets, pool.counts, strict=True)
+        ]
+        self._epochs: list[Epoch | None] = [None] * len(members)
+
+    # ---- building: everything a step touches exists before it
+
+    def _build(self) -> None:
+        backend, models, count = self._backend, len(self._members), self._layout.count
+        dtype, batch = self._dtype, self._batch
+        self._gradient = backend.zeros((models, count), dtype)
+        specs = self._members[0].spec.net.activation
+        self._net = Network(
+            backend, self._layout, activations_of(specs), batch, self._state["parameters"], self._gradient
+        )
+        target_dtype = np.dtype(np.int64) if self._loss.target == "class" else dtype
+        self._targets = backend.zeros((models, batch, self._y.shape[1]), target_dtype)
+        self._weights = backend.zeros((models, batch), dtype)
+        self._record = backend.zeros((self._loss.n_records, models, batch), dtype)
+        self._rates = backend.zeros((self._optimizer.n_rates, models, 1), dtype)
+        at = Arrays(self._net.scores, self._targets, self._weights, self._record)
+        self._loss_tape = self._loss.bind(backend, at, self._loss_options)
+        self._update_tape = self._build_update()
+        self._tape = self._net.forward + self._loss_tape + self._net.backward + self._update_tape
+        limit = max(1, min(MAX_CHUNK_STEPS, MAX_CHUNK_ROWS // (models * batch)))
+        self._records = backend.zeros((limit, *self._record.shape), dtype)
+        self._pending: list[NDArray[np.float64]] = []
+        base = np.arange(models)[:, None] * self._layout.widths[-1] * batch + np.arange(batch)
+        self._base = backend.to_device(base[..., None])  # of label 0 in the flat scores (M, B, 1)
+
+    def _column(self, values: Sequence[float]) -> Array:
+        return self._backend.to_device(np.array(values, np.float64).astype(self._dtype)[:, None])
+
+    def _build_update(self) -> Tape:
+        options = [member.spec.optimizer.options for member in self._members]
+        flags = flags_of(options)
+        decay = None
+        if flags["l2"]:
+            twice = 2 * np.array([hyper_value(one, "l2") for one in options])[:, None]
+            decay = self._backend.to_device((twice * self._layout.is_weight()).astype(self._dtype))
+        update = Update(
+            self._state["parameters"],
+            self._gradient,
+            decay,
+            {name: self._state[name] for name in self._optimizer.slots},
+            self._backend.zeros(self._gradient.shape, self._dtype),
+            self._rates,
+            {name: self._column([hyper_value(one, name) for one in options]) for name in self._optimizer.hyper},
+            flags,
+        )
+        return self._build_clipping(update.scratch) + bind_in_blocks(self._optimizer, self._backend, update)
+
+    def _build_clipping(self, scratch: Array) -> Tape:
+        """gradient *= min(1, clip_norm / ‖gradient‖), the whole model's norm, before l2 is added."""
+        limits = [member.spec.training.clip_norm for member in self._members]
+        tape: Tape = []
+        if any(limit is not None for limit in limits):
+            xp, gradient = self._backend.xp, self._gradient
+            limit = self._column([np.inf if limit is None else limit for limit in limits])
+            norm = self._backend.zeros(limit.shape, self._dtype)
+            call(tape, xp.multiply, gradient, gradient, out=scratch)
+            call(tape, scratch.sum, axis=1, out=norm, keepdims=True)
+            call(tape, xp.sqrt, norm, out=norm)
+            call(tape, xp.divide, limit, norm, out=norm)
+            call(tape, xp.minimum, norm, 1, out=norm)
+            call(tape, xp.multiply, gradient, norm, out=gradient)
+        return tape
+
+    # ---- running
+
+    def max_chunk(self) -> int:
+        """See Engine."""
+        left = min(
+            order.steps_per_epoch - step % order.steps_per_epoch
+            for order, step in zip(self._orders, self._steps, strict=True)
+        )
+        return min(left, len(self._records))
+
+    def advance(self, n_steps: int) -> None:
+        """See Engine."""
+        chunk = self._chunk(n_steps)
+        take_rows, copy, tape = self._backend.take_rows, self._backend.xp.copyto, self._tape
+        x, inputs, records, record = self._x, self._net.inputs, self._records, self._record
+        for t in range(n_steps):
+            take_rows(x, chunk.rows[t], inputs)  # (M, B, I+1)
+            copy(self._targets, chunk.targets[t])
+            copy(self._weights, chunk.gradient_weight[t])
+            copy(self._rates, chunk.rates[t])
+            for step in tape:  # forward, loss, backward, update
+                step()
+            copy(records[t], record)
+        self._steps = [step + n_steps for step in self._steps]
+        self._pending.append(self._loss_sums(n_steps, chunk.weight))
+
+    def drain(self) -> NDArray[np.float64]:
+        """See Engine."""
+        sums, self._pending = np.concatenate(self._pending), []
+        return sums
+
+    def _loss_sums(self, n_steps: int, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N, M) from the chunk's records, in float64: the one read of the device in a chunk."""
+        records = self._backend.to_host(self._records[:n_steps]).astype(np.float64)  # (N, K, M, B)
+        values = self._loss.values(records.transpose(1, 0, 2, 3))  # (N, M, B)
+        return np.asarray((np.where(weight > 0, values, 0.0) * weight).sum(axis=-1))
+
+    def _chunk(self, n_steps: int) -> _Chunk:
+        """Rows, targets, weights and rates of the next steps of all models, ready on the device."""
+        epochs = [self._epoch(position) for position in range(len(self._members))]
+        first = [step % order.steps_per_epoch for step, order in zip(self._steps, self._orders, strict=True)]
+        rows = np.stack([e.rows[s : s + n_steps] for e, s in zip(epochs, first, strict=True)], axis=1)
+        weight = np.stack([e.weight[s : s + n_steps] for e, s in zip(epochs, first, strict=True)], axis=1)
+        scaled = weight
+        if self._is_mean:
+            valid = np.stack([e.valid[s : s + n_steps] for e, s in zip(epochs, first, strict=True)], axis=1)
+            scaled = weight / valid[:, :, None]
+        backend, (n, models, batch) = self._backend, rows.shape
+        on_device = backend.to_device(rows)
+        targets = backend.zeros((n * models, batch, self._y.shape[1]), self._targets.dtype)
+        backend.take_rows(self._y, on_device.reshape(n * models, batch), targets)
+        targets = targets.reshape(n, *self._targets.shape)
+        if self._loss.target == "class":
+            targets += self._base
+        return _Chunk(
+            on_device, targets, backend.to_device(scaled.astype(self._dtype)), self._chunk_rates(n_steps), weight
+        )
+
+    def _epoch(self, position: int) -> Epoch:
+        order = self._orders[position]
+        number = self._steps[position] // order.steps_per_epoch
+        epoch = self._epochs[position]
+        if epoch is None or epoch.number != number:
+            epoch = self._epochs[position] = order.epoch(number)
+        return epoch
+
+    def _chunk_rates(self, n_steps: int) -> Array:
+        """(N, n_rates, M, 1): what the optimizer needs that changes from step to step."""
+        columns = []
+        for member, start in zip(self._members, self._steps, strict=True):
+            rates = member.learning_rates(start, n_steps)
+            steps = np.arange(start, start + n_steps, dtype=np.float64)
+            columns.append(self._optimizer.rates(rates, steps, member.spec.optimizer.options))
+        table = np.stack(columns, axis=-1).transpose(1, 0, 2)[..., None]
+        return self._backend.to_device(table.astype(self._dtype))
+
+    def trace_step(self) -> Iterator[tuple[str, Array]]:
+        """Run one step phase by phase, giving every tensor by name just after it is computed."""
+        chunk = self._chunk(1)
+        copy = self._backend.xp.copyto
+        self._backend.take_rows(self._x, chunk.rows[0], self._net.inputs)
+        copy(self._targets, chunk.targets[0])
+        copy(self._weights, chunk.gradient_weight[0])
+        copy(self._rates, chunk.rates[0])
+        play(self._net.forward)
+        yield from ((f"the output of layer {layer}", a) for layer, a in enumerate(self._net.hidden, start=1))
+        yield f"the output of layer {self._layout.n_layers}", self._net.scores
+        play(self._loss_tape)
+        copy(self._records[0], self._record)
+        self._steps = [step + 1 for step in self._steps]
+        yield "the loss", self._loss_sums(1, chunk.weight)
+        play(self._net.backward)
+        yield from self._named("the gradient of ", self._gradient, reverse=True)
+        play(self._update_tape)
+        yield from self._named("", self._state["parameters"])
+
+    def _named(self, prefix: str, flat: Array, *, reverse: bool = False) -> Iterator[tuple[str, Array]]:
+        blocks = list(enumerate(self._layout.blocks(flat), start=1))
+        for layer, block in reversed(blocks) if reverse else blocks:
+            fan_in = self._layout.widths[layer - 1]
+            yield f"{prefix}W{layer}", block[:, :fan_in]
+            if self._layout.bias:
+                yield f"{prefix}b{layer}", block[:, fan_in:]
+
+    # ---- state
+
+    def steps(self) -> list[int]:
+        """See Engine."""
+        return list(self._steps)
+
+    def parameters(self) -> Array:
+        """See Engine."""
+        return self._state["parameters"]
+
+    def finite(self) -> NDArray[np.bool_]:
+        """See Engine."""
+        return self._backend.to_host(self._backend.xp.isfinite(self._state["parameters"]).all(axis=1))
+
+    def state(self, position: int) -> State:
+        """See Engine."""
+        return self._on_host(self._state, self._steps, position)
+
+    def keep_copy(self) -> None:
+        """See Engine."""
+        for name, array in self._state.items():
+            self._backend.xp.copyto(self._kept[name], array)
+        self._kept_steps = list(self._steps)
+
+    def kept_state(self, position: int) -> State:
+        """See Engine."""
+        return self._on_host(self._kept, self._kept_steps, position)
+
+    def _on_host(self, arrays: Mapping[str, Array], steps: Sequence[int], position: int) -> State:
+        state = {name: self._backend.to_host(array[position]) for name, array in arrays.items()}
+        return state | {"step": np.array(steps[position], np.int64)}
+
+    def keep(self, positions: Sequence[int]) -> None:
+        """See Engine."""
+        chosen = list(positions)
+        self._members = [self._members[p] for p in chosen]
+        self._orders = [self._orders[p] for p in chosen]
+        self._epochs = [self._epochs[p] for p in chosen]
+        self._steps = [self._steps[p] for p in chosen]
+        self._state = {name: array[chosen] for name, array in self._state.items()}
+        self._kept = {name: array[chosen] for name, array in self._kept.items()}
+        self._kept_steps = [self._kept_steps[p] for p in chosen]
+        self._build()
+
+
+@dataclass(frozen=True, eq=False)
+class _Chunk:
+    rows: Array
+    targets: Array
+    gradient_weight: Array
+    rates: Array
+    weight: NDArray[np.float64]

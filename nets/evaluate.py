@@ -1,0 +1,132 @@
+"""Loss and score of models on whole parts of their data, in blocks of fixed size.
+
+Axis legend: M models of the stack, k models that are measured, E rows of a block, S blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.backend import Backend
+from nets.batches import Pool
+from nets.losses import LOSSES, Arrays
+from nets.member import Member
+from nets.network import Network, activations_of
+from nets.resolve import evaluation_block
+from nets.tape import Array, Tape, play
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Data loss (without the l2 term) and score of one model: accuracy, or R² for regression."""
+
+    loss: float
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Bound:
+    """A net of k models on one block of rows, and its loss."""
+
+    net: Network
+    parameters: Array
+    targets: Array
+    weights: Array
+    records: Array
+    loss_tape: Tape
+    label_base: NDArray[np.int64]
+
+
+class Evaluator:
+    """Measures models of one stack on their "train" or "val" rows.
+
+    Blocks have the same size whatever the stack, so a model's figures do not depend on its neighbours.
+    """
+
+    def __init__(self, members: Sequence[Member], backend: Backend, part: str, pool: Pool) -> None:
+        self._backend, self._part = backend, part
+        self._spec, self._layout, self._dtype = members[0].spec, members[0].layout, members[0].dtype
+        self._loss = LOSSES[self._spec.loss.name]
+        self._block = evaluation_block(self._spec)
+        self._codes = members[0].data.task == "classification"
+        self._x, self._y = pool.x, pool.y
+        self._counts = pool.counts
+        blocks = max(-(-count // self._block) for count in pool.counts)
+        place = np.arange(blocks * self._block)
+        rows = [np.minimum(place, max(n - 1, 0)) + o for n, o in zip(pool.counts, pool.offsets, strict=True)]
+        self._rows = np.stack(rows).reshape(len(members), blocks, self._block)  # (M, S, E)
+        mask = np.stack([place < n for n in pool.counts])
+        self._mask = mask.reshape(self._rows.shape)
+        self._spread = [self._total_spread(m) for m in members]
+        self._bound: dict[int, _Bound] = {}
+
+    def _total_spread(self, member: Member) -> float:
+        """Σ (y - mean)²: what a constant prediction leaves of a regression target."""
+        y = member.data.y_train if self._part == "train" else member.data.y_val
+        if self._codes or len(y) == 0:
+            return 1.0
+        target = y.astype(np.float64)
+        return float(((target - target.mean(axis=0)) ** 2).sum())
+
+    def _bind(self, k: int) -> _Bound:
+        if k in self._bound:
+            return self._bound[k]
+        backend, block, dtype = self._backend, self._block, self._dtype
+        parameters = backend.zeros((k, self._layout.count), dtype)
+        net = Network(backend, self._layout, activations_of(self._spec.net.activation), block, parameters)
+        by_class = self._loss.target == "class"
+        targets = backend.zeros((k, block, self._y.shape[1]), np.dtype(np.int64) if by_class else dtype)
+        weights = backend.zeros((k, block), dtype)
+        records = backend.zeros((self._loss.n_records, k, block), dtype)
+        arrays = Arrays(net.scores, targets, weights, records)
+        tape = self._loss.bind(backend, arrays, self._spec.loss.options)
+        base = np.arange(k)[:, None] * self._layout.widths[-1] * block + np.arange(block)
+        self._bound[k] = _Bound(net, parameters, targets, weights, records, tape, base[..., None])
+        return self._bound[k]
+
+    def measure(self, parameters: Array, models: Sequence[int]) -> list[Measured]:
+        """Loss and score of the given models with parameters (k, P), in the same order. Waits for the device."""
+        chosen = list(models)
+        at = self._bind(len(chosen))
+        self._backend.xp.copyto(at.parameters, parameters)
+        rows, mask = self._rows[chosen], self._mask[chosen]
+        blocks = max(-(-self._counts[m] // self._block) for m in chosen)
+        losses, hits = np.zeros(len(chosen)), np.zeros(len(chosen))
+        for s in range(blocks):
+            value, hit = self._measure_block(at, rows[:, s], mask[:, s])
+            losses += value
+            hits += hit
+        return [self._summary(m, losses[i], hits[i]) for i, m in enumerate(chosen)]
+
+    def _measure_block(self, at: _Bound, rows: NDArray[np.int64], mask: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """(k,) loss sums and (k,) hits (right classes, or squared residuals) of one block."""
+        backend, xp = self._backend, self._backend.xp
+        backend.take_rows(self._x, backend.to_device(rows), at.net.inputs)
+        play(at.net.forward)
+        y = self._y[rows]  # (k, E, T)
+        by_class = self._loss.target == "class"
+        xp.copyto(at.targets, backend.to_device(y * self._block + at.label_base if by_class else y))
+        scores = at.net.scores  # (k, C, E)
+        if self._codes:
+            codes = y[..., 0] if by_class else y.argmax(axis=-1)
+            hit = (backend.to_host(scores.argmax(axis=1)) == codes).astype(np.float64)
+        else:
+            hit = ((backend.to_host(scores).astype(np.float64) - y.transpose(0, 2, 1)) ** 2).sum(axis=1)
+        play(at.loss_tape)
+        value = self._loss.values(backend.to_host(at.records).astype(np.float64))
+        return np.where(mask, value, 0.0).sum(axis=-1), np.where(mask, hit, 0.0).sum(axis=-1)
+
+    def _summary(self, model: int, loss: float, hit: float) -> Measured:
+        count = self._counts[model]
+        mean = loss / count if self._loss.is_mean(self._spec.loss.options) else loss
+        if self._codes:
+            return Measured(mean, hit / count)
+        spread: Any = self._spread[model]
+        return Measured(mean, 1.0 - hit / spread if spread > 0 else float("nan"))

@@ -1,0 +1,64 @@
+"""One model of a stack: what is trained, on what, and from where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nets.parameters import Layout, initial
+from nets.prepare import PreparedData
+from nets.resolve import layout_of
+from nets.schedules import SCHEDULES, Horizon, learning_rates
+from nets.spec import ResolvedSpec
+
+State = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One model of a stack: its resolved spec, its data, and the checkpoint to go on from (None: fresh)."""
+
+    spec: ResolvedSpec
+    data: PreparedData
+    state: State | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """Layout of its flat parameters."""
+        return layout_of(self.spec, self.data.n_inputs, self.data.n_outputs)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        return np.dtype(self.spec.training.precision)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates of one pass over the training rows."""
+        return -(-len(self.data.x_train) // self.spec.training.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Updates of the whole planned run."""
+        return self.steps_per_epoch * self.spec.training.epochs
+
+    def initial_parameters(self) -> NDArray[Any]:
+        """Flat (P,) before the first step."""
+        init = self.spec.net.init
+        return initial(self.layout, init.name, init.options, self.spec.training.seed, self.dtype)
+
+    def learning_rates(self, first: int, count: int) -> NDArray[np.float64]:
+        """Learning rates (count,) of steps first, first+1, ... after schedule and warm-up."""
+        schedule = self.spec.schedule
+        return learning_rates(
+            SCHEDULES[schedule.name],
+            schedule.options,
+            int(schedule.number("warmup_steps")),
+            self.spec.optimizer.number("learning_rate"),
+            first,
+            count,
+            Horizon(self.total_steps, self.steps_per_epoch),
+        )

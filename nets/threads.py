@@ -1,0 +1,37 @@
+"""How many threads matrix products get: chosen once per run from its largest product, never per step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import pairwise
+
+from threadpoolctl import ThreadpoolController
+
+SMALL_PRODUCT = 300_000
+"""Multiply-adds (m·k·n) of one product below which a second BLAS thread costs more than it brings."""
+
+
+@lru_cache(maxsize=1)
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def available_threads() -> int:
+    """Processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_for(widths: tuple[int, ...], batch: int) -> int:
+    """1 for small products, else every available processor. Depends on one model's shapes, never on M."""
+    largest = max(i * o for i, o in pairwise(widths)) * batch
+    return 1 if largest < SMALL_PRODUCT else available_threads()
+
+
+@contextmanager
+def blas_threads(count: int) -> Iterator[None]:
+    """BLAS runs on `count` threads inside the block, as before after it."""
+    with _controller().limit(limits=count, user_api="blas"):
+        yield

@@ -1,0 +1,328 @@
+"""Training: a stack of models runs in chunks of steps; between chunks it is measured, saved, steered.
+
+The wall clock decides only how long a chunk is, when a checkpoint is written and what samples_per_s says;
+weights, optimizer state and metric points depend on none of these.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.backend import Backend
+from kernels.errors import InvalidInput
+from nets.batches import Pool
+from nets.divergence import find_divergence
+from nets.engine import Engine, LayeredEngine
+from nets.evaluate import Evaluator, Measured
+from nets.member import Member, State
+from nets.progress import Progress, finite_or_none
+from nets.resolve import stack_key
+from nets.threads import blas_threads, threads_for
+
+CHUNK_S = 0.05
+"""Longest time between two looks at `control`, in seconds."""
+KEEP_S = 1.0
+"""Time between two copies of the last good state, in seconds."""
+
+
+class Command(StrEnum):
+    """What `Control` wants of a model."""
+
+    CONTINUE = "continue"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
+class Ending(StrEnum):
+    """How a model's run ended."""
+
+    COMPLETED = "completed"
+    EARLY_STOPPED = "early_stopped"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    DIVERGED = "diverged"
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """The end of one model's run.
+
+    `metrics` has train_loss, train_accuracy or train_r2, and the same for val_ where there are validation
+    rows; null where not finite. `parameters` are W1 (I, O), b1 (O,), ... on the host. `error` says for
+    DIVERGED which tensor became non-finite at which step.
+    """
+
+    kind: Ending
+    step: int
+    epoch: int
+    metrics: dict[str, float | None]
+    parameters: dict[str, NDArray[Any]]
+    error: str | None = None
+    reason: str | None = None
+
+
+class Report(Protocol):
+    """Where a run tells what happens; `member` is the model's place in the stack as given to `fit`."""
+
+    def started(self, member: int, info: dict[str, Any]) -> None:
+        """The run begins: backend, device, versions, steps."""
+
+    def metric(self, member: int, point: dict[str, Any]) -> None:
+        """A metric point: plain numbers, null where not finite."""
+
+    def checkpoint(self, member: int, state: State, step: int, epoch: int) -> None:
+        """Everything that a bit-identical resume needs: plain numeric arrays, owned by the receiver."""
+
+    def finished(self, member: int, outcome: Outcome) -> None:
+        """The model has left the stack."""
+
+
+class Control(Protocol):
+    """Who may stop a run; asked between chunks, so it must be cheap."""
+
+    def command(self, member: int) -> Command:
+        """What is wanted of a model now."""
+
+
+def fit(
+    members: Sequence[Member],
+    backend: Backend,
+    report: Report,
+    control: Control,
+    *,
+    threads: int | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Train a stack of models to their ends.
+
+    `threads` are BLAS threads, by default chosen from one model's shapes. Raises InvalidInput if the models
+    cannot share a stack; whatever `report` or `control` raise stops the run and comes through.
+    """
+    _check_stack(members)
+    first = members[0]
+    count = threads or threads_for(first.layout.widths, first.spec.training.batch_size)
+    with blas_threads(count) if backend.device == "cpu" else nullcontext(), np.errstate(all="ignore"):
+        run = _Run(members, backend, report, control, clock)
+        run.start()
+        while run.active:
+            run.advance()
+            run.after_chunk()
+
+
+def _check_stack(members: Sequence[Member]) -> None:
+    if not members:
+        raise InvalidInput.at("/members", "is empty; must hold at least one model")
+    keys = {stack_key(m.spec, m.data.n_inputs, m.data.n_outputs, m.data.task) for m in members}
+    keys_of_rows = {len(m.data.x_val) > 0 for m in members}
+    if len(keys) > 1 or len(keys_of_rows) > 1:
+        raise InvalidInput.at("/members", "differ in shape, activations, loss, optimizer, batch size or precision")
+
+
+@dataclass
+class _Clocks:
+    """Wall-clock readings of the run, in seconds."""
+
+    chunk_steps: int = 4
+    kept: float = 0.0
+    started: float = 0.0
+    point: dict[int, float] = field(default_factory=dict)
+    checkpoint: dict[int, float] = field(default_factory=dict)
+
+
+class _Run:
+    """One call of `fit`. `active[position]` is the member at that position of the engine."""
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        backend: Backend,
+        report: Report,
+        control: Control,
+        clock: Callable[[], float],
+    ) -> None:
+        self._members, self._backend, self._report, self._control = members, backend, report, control
+        self._clock, self._clocks = clock, _Clocks()
+        self._progress = [Progress(member) for member in members]
+        pool = Pool.of(members, "train", backend)
+        self._engine: Engine = LayeredEngine(members, backend, pool)
+        self._train = Evaluator(members, backend, "train", pool)
+        self._val = None
+        if len(members[0].data.x_val) > 0:
+            self._val = Evaluator(members, backend, "val", Pool.of(members, "val", backend))
+        self._score = "accuracy" if members[0].data.task == "classification" else "r2"
+        self.active = list(range(len(members)))
+
+    # ---- the loop
+
+    def start(self) -> None:
+        """Tell that the runs begin; models whose steps are all done leave at once."""
+        now = self._clock()
+        self._clocks.started = self._clocks.kept = now
+        for member in self.active:
+            self._clocks.point[member] = self._clocks.checkpoint[member] = now
+            info = {"steps": self._members[member].total_steps, "parameters": self._members[member].layout.count}
+            self._report.started(member, {**self._backend.describe(), **info})
+        self._finish_where({m: (Ending.COMPLETED, None) for m in self.active if self._progress[m].done})
+
+    def advance(self) -> None:
+        """Run one chunk: to the nearest end of an epoch, but no longer than CHUNK_S."""
+        before = self._clock()
+        steps = min(self._engine.max_chunk(), self._clocks.chunk_steps)
+        self._engine.advance(steps)
+        sums = self._engine.drain()  # the one wait for the device
+        took = max(self._clock() - before, 1e-6)
+        self._clocks.chunk_steps = max(1, min(int(CHUNK_S * steps / took), 8 * self._clocks.chunk_steps))
+        for position, member in enumerate(self.active):
+            self._progress[member].add(sums[:, position])
+            self._progress[member].elapsed_s += took
+        self._leave_diverged(np.asarray(np.isfinite(sums).all(axis=0)))
+
+    def after_chunk(self) -> None:
+        """Everything that happens between chunks, in an order that does not depend on the clock."""
+        at_point = [member for member in self.active if self._progress[member].at_point]
+        if at_point:
+            self._leave_diverged(self._engine.finite())
+            self._finish_where(self._measure([m for m in at_point if m in self.active]))
+        self._obey()
+        self._save()
+
+    # ---- between chunks
+
+    def _measure(self, due: Sequence[int]) -> dict[int, tuple[Ending, str | None]]:
+        """Report the metric points that are due; tell who has ended by them."""
+        if not due:
+            return {}
+        positions = [self.active.index(member) for member in due]
+        parameters = self._engine.parameters()[positions]
+        measured = self._val.measure(parameters, due) if self._val else [None] * len(due)
+        ended: dict[int, tuple[Ending, str | None]] = {}
+        for place, (member, val) in enumerate(zip(due, measured, strict=True)):
+            train_loss = self._report_point(member, val)
+            progress = self._progress[member]
+            flat = self._backend.to_host(parameters[place]) if progress.stopping else np.empty(0)
+            if progress.should_stop(train_loss, val, flat):
+                ended[member] = (Ending.EARLY_STOPPED, f"no better than at epoch {progress.best.epoch}")
+            if progress.done:
+                ended[member] = (Ending.COMPLETED, None)
+        return ended
+
+    def _report_point(self, member: int, val: Measured | None) -> float:
+        progress, now = self._progress[member], self._clock()
+        train_loss, rows = progress.close_interval()
+        took = max(now - self._clocks.point[member], 1e-9)
+        self._clocks.point[member] = now
+        point: dict[str, Any] = {
+            "step": progress.step,
+            "epoch": progress.epoch,
+            "train_loss": finite_or_none(train_loss),
+            "val_loss": None if val is None else finite_or_none(val.loss),
+            f"val_{self._score}": None if val is None else finite_or_none(val.score),
+            "learning_rate": float(self._members[member].learning_rates(progress.step - 1, 1)[0]),
+            "samples_per_s": round(rows / took, 1),
+        }
+        self._report.metric(member, point)
+        return train_loss
+
+    def _obey(self) -> None:
+        """Carry out what `control` wants, and the limit on running time."""
+        endings = {Command.PAUSE: Ending.PAUSED, Command.CANCEL: Ending.CANCELLED}
+        ended: dict[int, tuple[Ending, str | None]] = {}
+        for member in self.active:
+            command = self._control.command(member)
+            limit = self._members[member].spec.training.max_runtime_s
+            if command in endings:
+                ended[member] = (endings[command], None)
+            elif limit is not None and self._progress[member].elapsed_s >= limit:
+                ended[member] = (Ending.EARLY_STOPPED, f"max_runtime_s of {limit:g} reached")
+        if ended:
+            self._leave_diverged(self._engine.finite())
+            ended = {member: ending for member, ending in ended.items() if member in self.active}
+            for member in (m for m, (kind, _) in ended.items() if kind in endings.values()):
+                self._checkpoint(member)
+            self._finish_where(ended)
+
+    def _save(self) -> None:
+        """Copy the good state every KEEP_S, write the checkpoints that are due; only finite states."""
+        now = self._clock()
+        due = [
+            m
+            for m in self.active
+            if now - self._clocks.checkpoint[m] >= self._members[m].spec.training.checkpoint_every_s
+        ]
+        if not self.active or not (due or now - self._clocks.kept >= KEEP_S):
+            return
+        self._leave_diverged(self._engine.finite())
+        self._engine.keep_copy()
+        self._clocks.kept = now
+        for member in (m for m in due if m in self.active):
+            self._checkpoint(member)
+
+    def _checkpoint(self, member: int) -> None:
+        progress = self._progress[member]
+        state = self._engine.state(self.active.index(member)) | progress.state()
+        self._clocks.checkpoint[member] = self._clock()
+        self._report.checkpoint(member, state, progress.step, progress.epoch)
+
+    # ---- leaving the stack
+
+    def _leave_diverged(self, finite: NDArray[np.bool_]) -> None:
+        """Models with non-finite numbers leave, with the step and tensor named; the others are not touched."""
+        bad = [position for position in range(len(self.active)) if not finite[position]]
+        for position in bad:
+            member, steps = self.active[position], self._engine.steps()[position]
+            good = self._engine.kept_state(position)
+            found = find_divergence(self._members[member], good, steps, self._backend)
+            step = found.error.step
+            outcome = Outcome(
+                Ending.DIVERGED,
+                step,
+                step // self._members[member].steps_per_epoch,
+                self._final_metrics(member, found.parameters),
+                self._named(member, found.parameters),
+                error=str(found.error),
+            )
+            self._report.finished(member, outcome)
+        self._drop(bad)
+
+    def _finish_where(self, ended: dict[int, tuple[Ending, str | None]]) -> None:
+        """Measure the models that ended, report them, and go on with the others."""
+        positions = [self.active.index(member) for member in ended]
+        for position, (member, (kind, reason)) in zip(positions, ended.items(), strict=True):
+            progress = self._progress[member]
+            flat = self._backend.to_host(self._engine.parameters()[position])
+            interrupted = kind in {Ending.PAUSED, Ending.CANCELLED}
+            if not interrupted and progress.best.parameters is not None:
+                flat = progress.best.parameters
+            metrics = {} if interrupted else self._final_metrics(member, flat)
+            named = self._named(member, flat)
+            self._report.finished(member, Outcome(kind, progress.step, progress.epoch, metrics, named, reason=reason))
+        self._drop(positions)
+
+    def _drop(self, positions: Sequence[int]) -> None:
+        if positions:
+            stay = [position for position in range(len(self.active)) if position not in positions]
+            self.active = [self.active[position] for position in stay]
+            if stay:
+                self._engine.keep(stay)
+
+    def _final_metrics(self, member: int, flat: NDArray[Any]) -> dict[str, float | None]:
+        """Loss and score over all training rows and all validation rows."""
+        parameters = self._backend.to_device(flat[None])
+        metrics: dict[str, float | None] = {}
+        for part, evaluator in (("train", self._train), ("val", self._val)):
+            if evaluator is not None:
+                (measured,) = evaluator.measure(parameters, [member])
+                metrics[f"{part}_loss"] = finite_or_none(measured.loss)
+                metrics[f"{part}_{self._score}"] = finite_or_none(measured.score)
+        return metrics
+
+    def _named(self, member: int, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        return {name: view.copy() for name, view in self._members[member].layout.named(flat).items()}
