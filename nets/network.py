@@ -48,7 +48,7 @@ class Network:
         self._widths = layout.widths
         self.inputs = backend.zeros((models, batch, layout.rows[0]), dtype)
         self.hidden = [self._buffer(models, width, batch, layout.bias, dtype) for width in layout.widths[1:-1]]
-        self._before = [backend.zeros((models, width, batch), dtype) for width in layout.widths[1:-1]]
+        self.before = [backend.zeros((models, width, batch), dtype) for width in layout.widths[1:-1]]
         self.scores = backend.zeros((models, layout.widths[-1], batch), dtype)
         self.forward: Tape = self._forward()
         self.backward: Tape = [] if gradient is None else self._backward(layout.blocks(gradient))
@@ -63,7 +63,7 @@ class Network:
         matmul, activate = self._backend.matmul, self._backend.activate
         a = self.inputs.transpose(0, 2, 1)  # (M, I+1, B)
         for layer, (operation, numbers) in enumerate(self._activations):
-            z, width = self._before[layer], self._widths[layer + 1]
+            z, width = self.before[layer], self._widths[layer + 1]
             call(tape, matmul, self._weights[layer].transpose(0, 2, 1), a, z)  # z = [W; b]ᵀ a  (M, O, B)
             a = self.hidden[layer]
             call(tape, activate, operation, z, numbers, a[:, :width])  # a = f(z)
@@ -80,7 +80,7 @@ class Network:
             call(tape, matmul, below, d.transpose(0, 2, 1), gradients[layer])  # (M, I+1, O)
             if layer:
                 operation, numbers = self._activations[layer - 1]
-                width, z = self._widths[layer], self._before[layer - 1]
+                width, z = self._widths[layer], self.before[layer - 1]
                 upstream = self._backend.zeros(z.shape, z.dtype)
                 call(tape, matmul, self._weights[layer][:, :width], d, upstream)  # W d  (M, I, B)
                 a = self.hidden[layer - 1][:, :width]

@@ -1,0 +1,175 @@
+"""Weights that stand on their own: parameters, preprocessing, description and golden vectors as plain arrays.
+
+Names: W1 (I, O), b1 (O,), W2, ...; input_mean, input_std, input_median, input_categories, target_mean,
+target_std; golden_inputs (G, F) cells, golden_outputs (G, O) raw scores; meta, a JSON text as a 0-d array.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.backend import Backend
+from kernels.errors import InvalidInput, MalformedInput
+from kernels.numpy_backend import NumpyBackend
+from nets.losses import LOSSES
+from nets.network import Network, activations_of
+from nets.parameters import Layout
+from nets.preprocess import Preprocessing
+from nets.resolve import layout_of
+from nets.spec import ResolvedSpec
+from nets.table import TableInfo
+from nets.tape import play
+
+FORMAT = "mlpq-weights-1"
+GOLDEN_ROWS = 8
+_BLOCK = 1024
+
+
+def pack(
+    parameters: Mapping[str, NDArray[Any]],
+    preprocessing: Preprocessing,
+    spec: ResolvedSpec,
+    info: TableInfo,
+    metrics: Mapping[str, float | None],
+    *,
+    golden_rows: NDArray[Any] | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Everything that a weights file holds. `golden_rows` (G, F) are cells to prove it with; default: made up.
+
+    Non-finite parameters are refused with InvalidInput: a file that proves itself cannot hold them.
+    """
+    for name, array in parameters.items():
+        if not np.isfinite(array).all():
+            raise InvalidInput.at(f"/{name}", "is not finite everywhere")
+    meta = {"format": FORMAT, "spec": spec.to_json(), "info": info.to_json(), "metrics": dict(metrics)}
+    text = json.dumps(meta, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    arrays = {name: np.ascontiguousarray(array) for name, array in parameters.items()}
+    arrays |= preprocessing.arrays()
+    arrays["meta"] = np.array(text)
+    golden = _made_up_rows(preprocessing) if golden_rows is None else golden_rows[:GOLDEN_ROWS].astype(np.float64)
+    arrays["golden_inputs"] = golden
+    arrays["golden_outputs"] = Predictor.from_arrays(arrays).scores(golden)
+    return arrays
+
+
+def _made_up_rows(preprocessing: Preprocessing) -> NDArray[np.float64]:
+    """Rows around the training data's centre; categories in turn."""
+    spread = np.linspace(-2.0, 2.0, GOLDEN_ROWS)[:, None] * np.where(np.arange(len(preprocessing.mean)) % 2, -1.0, 1.0)
+    numeric = preprocessing.mean + spread * preprocessing.std
+    codes = np.arange(GOLDEN_ROWS)[:, None] % np.maximum(preprocessing.categories, 1)
+    return np.where(preprocessing.categories == 0, numeric, codes)
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Class names or numbers for every row; probabilities (R, C) where the loss gives them."""
+
+    predictions: list[str] | list[float]
+    probabilities: NDArray[np.float64] | None
+
+
+class Predictor:
+    """A trained net with its preprocessing: cells in, predictions out, in the precision it was trained in."""
+
+    def __init__(
+        self,
+        spec: ResolvedSpec,
+        info: TableInfo,
+        preprocessing: Preprocessing,
+        parameters: Mapping[str, NDArray[Any]],
+        backend: Backend | None = None,
+    ) -> None:
+        self.spec, self.info, self.preprocessing = spec, info, preprocessing
+        self._backend = backend or NumpyBackend()
+        self._layout: Layout = layout_of(spec, info.n_inputs, info.n_outputs)
+        self._dtype = np.dtype(spec.training.precision)
+        flat = self._layout.flat(parameters, self._dtype)
+        self._parameters = self._backend.to_device(flat[None])
+        activations = activations_of(spec.net.activation)
+        self._net = Network(self._backend, self._layout, activations, _BLOCK, self._parameters)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], backend: Backend | None = None) -> Predictor:
+        """From what `pack` gave. Raises MalformedInput if arrays are missing or do not fit together."""
+        try:
+            meta = json.loads(str(arrays["meta"]))
+            if meta["format"] != FORMAT:
+                raise MalformedInput(f"weights have format {meta['format']!r}; this version reads {FORMAT}")
+            spec, info = ResolvedSpec.parse(meta["spec"]), TableInfo.from_json(meta["info"])
+            return cls(spec, info, Preprocessing.from_arrays(arrays), arrays, backend)
+        except (KeyError, TypeError, json.JSONDecodeError, InvalidInput) as error:
+            raise MalformedInput(f"not a complete set of weights: {error!r}") from error
+        except ValueError as error:
+            raise MalformedInput(f"weights do not fit their description: {error}") from error
+
+    def scores(self, cells: NDArray[Any]) -> NDArray[Any]:
+        """Cells (R, F) -> raw scores (R, O) in the net's dtype."""
+        if cells.ndim != 2 or cells.shape[1] != len(self.info.columns):
+            raise InvalidInput.at("/rows", f"have shape {cells.shape}; must have {len(self.info.columns)} columns")
+        inputs = self.preprocessing.transform(cells, self._dtype)
+        out = np.empty((len(inputs), self._layout.widths[-1]), self._dtype)
+        block = np.ones((1, _BLOCK, self._layout.rows[0]), self._dtype)
+        for start in range(0, len(inputs), _BLOCK):
+            part = inputs[start : start + _BLOCK]
+            block[0, : len(part), : part.shape[1]] = part
+            self._net.inputs[...] = self._backend.to_device(block)
+            with np.errstate(all="ignore"):
+                play(self._net.forward)
+            out[start : start + len(part)] = self._backend.to_host(self._net.scores)[0].T[: len(part)]
+        return out
+
+    def predict(self, cells: NDArray[Any]) -> Predictions:
+        """Cells (R, F), numbers or category codes with NaN = missing -> predictions."""
+        scores = self.scores(cells)
+        if self.info.task == "regression":
+            return Predictions([float(v) for v in self.preprocessing.restore_target(scores)], None)
+        link = LOSSES[self.spec.loss.name].probabilities
+        names = [self.info.classes[c] for c in scores.argmax(axis=1)]
+        return Predictions(names, None if link is None else np.asarray(link(scores.astype(np.float64)), np.float64))
+
+    def cells(self, rows: Sequence[Sequence[Any] | Mapping[str, Any]]) -> NDArray[np.float64]:
+        """JSON rows, lists in the table's order or objects by column name, -> cells (R, F).
+
+        null and "" are missing; categories are given by name (an unknown name counts as unseen); booleans as
+        true/false or 0/1. Raises InvalidInput naming row and column.
+        """
+        columns = self.info.columns
+        out = np.full((len(rows), len(columns)), np.nan)
+        for i, row in enumerate(rows):
+            if isinstance(row, Mapping):
+                unknown = set(row) - {column.name for column in columns}
+                if unknown:
+                    raise InvalidInput.at(f"/rows/{i}", f"has no column {min(map(str, unknown))!r}")
+                values: Sequence[Any] = [row.get(column.name) for column in columns]
+            else:
+                values = row
+            if len(values) != len(columns):
+                raise InvalidInput.at(f"/rows/{i}", f"has {len(values)} values; must have {len(columns)}")
+            for j, value in enumerate(values):
+                out[i, j] = self._cell(i, j, value)
+        return out
+
+    def _cell(self, i: int, j: int, value: object) -> float:
+        column = self.info.columns[j]
+        if value is None or value == "":
+            return float("nan")
+        if column.kind == "categorical":
+            text = str(value)
+            return float(column.categories.index(text)) if text in column.categories else float("nan")
+        if not isinstance(value, bool | int | float) or not -1e300 < value < 1e300:
+            raise InvalidInput.at(f"/rows/{i}/{j}", f"is {value!r:.60}; {column.name} must be a finite number or null")
+        return float(value)
+
+    def verify(self, golden_inputs: NDArray[Any], golden_outputs: NDArray[Any], tolerance: float = 1e-5) -> None:
+        """Raise MalformedInput unless the golden vectors come out again within a relative tolerance."""
+        found = self.scores(golden_inputs)
+        scale = max(1.0, float(np.abs(golden_outputs).max(initial=0.0)))
+        gap = float(np.abs(found - golden_outputs).max(initial=0.0))
+        if not gap <= tolerance * scale:
+            raise MalformedInput(f"golden outputs differ by {gap:g}; the weights are damaged")
