@@ -115,12 +115,12 @@ def result_path(job: Job, data_dir: Path) -> Path:
     return data_dir / "artifacts" / str(job.result["key"])
 
 
-def assert_same_run(one: History, other: History, data_dir: Path) -> None:
+def assert_same_run(one: History, data_dir: Path, other: History, other_dir: Path) -> None:
     """Two runs of one spec are the same: equal curves and bit-identical weights."""
     assert one.curve == other.curve, _first_difference(one.curve, other.curve)
     import numpy as np
 
-    with np.load(result_path(one.job, data_dir)) as a, np.load(result_path(other.job, data_dir)) as b:
+    with np.load(result_path(one.job, data_dir)) as a, np.load(result_path(other.job, other_dir)) as b:
         assert a.files == b.files
         for name in a.files:
             if name != "meta":

@@ -17,11 +17,10 @@ import sys
 import threading
 from pathlib import Path
 
-from store.datasets import DatasetStore
-
 from kernels.backend import Backend, select
 from kernels.errors import MlpqError, StoreUnavailable
 from store.connection import connect
+from store.datasets import DatasetStore
 from store.jobs import JobStore
 from store.records import Claim
 from worker import failpoints, log
@@ -114,6 +113,12 @@ class Child:
             os._exit(1)
 
 
+def _memory(backend: Backend) -> dict[str, int | None]:
+    """For the worker registry; how much a GPU has in total is not asked."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if backend.device == "cpu" else None
+    return {"memory_free_bytes": backend.free_bytes(), "memory_total_bytes": total}
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m worker.child", description=__doc__)
     parser.add_argument("--channel", type=int, required=True)
@@ -139,7 +144,7 @@ def main() -> int:
         channel.send({"event": "unusable", "message": str(error)})
         return EXIT_UNUSABLE
     child = Child(arguments, channel, inbox, backend)
-    channel.send({"event": "ready", "backend": {"device": backend.device, **backend.describe()}})
+    channel.send({"event": "ready", "device": backend.device, "backend": backend.name, **_memory(backend)})
     child.serve()
     return 0
 

@@ -21,7 +21,7 @@ Event = tuple[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Ending:
+class Closing:
     """How a run ended: the state to move to, and what becomes part of the record with it."""
 
     to: Status
@@ -41,16 +41,16 @@ class Batch:
     events: list[Event] = field(default_factory=list)
     checkpoint: dict[str, Any] | None = None
     fields: dict[str, Any] = field(default_factory=dict)
-    ending: Ending | None = None
+    closing: Closing | None = None
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __bool__(self) -> bool:
-        return bool(self.events or self.checkpoint or self.ending or self.fields)
+        return bool(self.events or self.checkpoint or self.closing or self.fields)
 
     @property
     def full(self) -> bool:
         """Whether the next event must go into another batch: a checkpoint seals what leads up to it."""
-        return len(self.events) >= BATCH_EVENTS or self.checkpoint is not None or self.ending is not None
+        return len(self.events) >= BATCH_EVENTS or self.checkpoint is not None or self.closing is not None
 
 
 class Outbox:
@@ -62,6 +62,8 @@ class Outbox:
         self.closed = False
         """No more is to be sent: the ending was acknowledged, or the claim was fenced."""
         self.fenced = False
+        self.checkpoints = claim.job.checkpoints
+        """The two manifests that the record names now, the newest first."""
         self._pending: deque[Batch] = deque()
         self._sending: Batch | None = None
         self._lock = threading.Lock()
@@ -76,10 +78,10 @@ class Outbox:
             batch.fields |= fields
             return was_empty
 
-    def end(self, ending: Ending) -> None:
+    def close(self, closing: Closing) -> None:
         """Append the ending; nothing may follow it."""
         with self._lock:
-            self._open_batch().ending = ending
+            self._open_batch().closing = closing
 
     def _open_batch(self) -> Batch:
         if not self._pending or self._pending[-1].full:
@@ -96,8 +98,12 @@ class Outbox:
     def acknowledge(self) -> None:
         """The store has what `next_batch` gave."""
         with self._lock:
-            self.closed = self._sending is not None and self._sending.ending is not None
+            self.closed = self._sending is not None and self._sending.closing is not None
             self._sending = None
+
+    def pointed_at(self, checkpoint: dict[str, Any]) -> None:
+        """The record names a new checkpoint; the one before it is the second choice."""
+        self.checkpoints = (checkpoint, *self.checkpoints[:1])
 
     @property
     def waiting(self) -> bool:
@@ -106,11 +112,11 @@ class Outbox:
             return bool(self._sending) or bool(self._pending)
 
     @property
-    def ending_waits(self) -> bool:
+    def closing_waits(self) -> bool:
         """Whether the ending was given and not yet acknowledged."""
         with self._lock:
             last = self._pending[-1] if self._pending else self._sending
-            return last is not None and last.ending is not None
+            return last is not None and last.closing is not None
 
     @property
     def unsaved_checkpoint(self) -> bool:

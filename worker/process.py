@@ -58,13 +58,14 @@ class TrainingProcess:
             self._process.kill()
 
     def wait(self, timeout_s: float = 10.0) -> int:
-        """Its exit status (negative: the signal that ended it), after closing the channel; kills what does not go."""
-        self.channel.close()
+        """Wait for its end; returns the exit status (negative: the signal that ended it). Kills what does not go."""
         try:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self.kill()
             return self._process.wait()
+        finally:
+            self.channel.close()
 
 
 def describe_exit(status: int) -> str:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from nets.export import to_npz
+from nets.member import Member, State
+from nets.table import TableInfo
+from nets.trainer import Outcome
+from nets.weights import pack
 from store.checkpoints import Checkpoints
 from store.files import LocalArtifacts
 from store.records import Claim
 from worker import failpoints, log
 from worker.outbox import Outbox
 
-State = dict[str, np.ndarray[Any, Any]]
+Manifest = dict[str, Any]
 
 
 class Files:
@@ -33,7 +36,24 @@ class Files:
             log.info("resuming", job=claim.job_id, step=restored.manifest["step"], epoch=restored.manifest["epoch"])
         return restored.arrays
 
-    def save_checkpoint(self, claim: Claim, state: State, step: int, epoch: int) -> dict[str, Any]:
+    def save_checkpoint(self, claim: Claim, state: State, step: int, epoch: int) -> Manifest:
         """Write a checkpoint durably; returns its manifest. Raises: DiskFull."""
         with failpoints.writing("checkpoint"):
             return self._checkpoints.put(claim.job_id, claim.fence, step, epoch, state)
+
+    def prune(self, claim: Claim, keep: tuple[Manifest, ...]) -> None:
+        """Remove the checkpoints of this job that the record no longer names."""
+        self._checkpoints.prune(claim.job_id, claim.fence, keep)
+
+    def save_result(self, claim: Claim, member: Member, about: TableInfo, outcome: Outcome) -> Manifest:
+        """Write the weights durably and read them back. Returns: key, sha256, bytes. Raises: DiskFull, Corrupted."""
+        preprocessing = member.data.preprocessing
+        if preprocessing is None:
+            raise ValueError("a member without preprocessing has no portable weights")
+        failpoints.reach("before_result")
+        content = to_npz(pack(outcome.parameters, preprocessing, member.spec, about, outcome.metrics))
+        with failpoints.writing("result"):
+            stored = self._artifacts.put(f"{claim.job_id}/{claim.fence}-weights.npz", content)
+        self._artifacts.verify(stored)
+        failpoints.reach("after_result_file")
+        return {"key": stored.key, "sha256": stored.sha256, "bytes": stored.bytes}

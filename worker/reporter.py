@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from kernels.errors import DiskFull, Fenced, IllegalTransition, StoreUnavailable
 from store.jobs import JobStore
 from worker import failpoints, log
-from worker.outbox import Batch, Ending, Outbox
+from worker.outbox import Batch, Closing, Outbox
+from worker.publish import Files
 from worker.settings import BATCH_S, GIVE_BACK_OUTAGE_S, HEARTBEAT_S, OUTAGE_RETRY_S
 
 
@@ -23,6 +24,7 @@ class Reporter:
     Args:
         jobs: the store; its connection is used by this thread alone while the run lasts.
         outboxes: one per claim.
+        files: whose old checkpoints are removed when the store points at newer ones.
         stopping: set when the process was told to go: an outage is then waited for no longer than
             `GIVE_BACK_OUTAGE_S`.
         released: called with the job's id when its outbox is closed.
@@ -32,11 +34,13 @@ class Reporter:
         self,
         jobs: JobStore,
         outboxes: Sequence[Outbox],
+        files: Files,
         stopping: threading.Event,
         released: Callable[[str], None],
     ) -> None:
         self._jobs = jobs
         self._open = list(outboxes)
+        self._files = files
         self._stopping = stopping
         self._released = released
         self._wake = threading.Event()
@@ -54,7 +58,7 @@ class Reporter:
         self._wake.set()
 
     def join(self) -> None:
-        """Wait until every outbox is closed; each must have been given its ending."""
+        """Wait until every outbox is closed; each must have been given its closing."""
         self._wake.set()
         self._thread.join()
 
@@ -75,7 +79,7 @@ class Reporter:
 
     def _due(self, outbox: Outbox) -> float:
         """When `outbox` is next to be sent, on the monotonic clock."""
-        if outbox.ending_waits:
+        if outbox.closing_waits:
             return 0.0
         return self._sent_at[id(outbox)] + (BATCH_S if outbox.waiting else HEARTBEAT_S)
 
@@ -83,8 +87,8 @@ class Reporter:
         """Send one batch or a heartbeat. Raises: StoreUnavailable, DiskFull; then the batch is sent again."""
         batch = outbox.next_batch()
         try:
-            if batch.ending is not None:
-                self._finish(outbox, batch, batch.ending)
+            if batch.closing is not None:
+                self._finish(outbox, batch, batch.closing)
             else:
                 self._write(outbox, batch)
             outbox.acknowledge()
@@ -107,20 +111,21 @@ class Reporter:
             outbox.directive = directive
         if batch.checkpoint is not None:
             failpoints.reach("after_checkpoint")
+            outbox.pointed_at(batch.checkpoint)
+            self._files.prune(outbox.claim, outbox.checkpoints)
 
-    def _finish(self, outbox: Outbox, batch: Batch, ending: Ending) -> None:
+    def _finish(self, outbox: Outbox, batch: Batch, closing: Closing) -> None:
         failpoints.reach("before_publish")
         fields = {name: value for name, value in batch.fields.items() if name in {"progress", "metrics"}}
         job = self._jobs.finish(
             outbox.claim,
-            ending.to,
-            ending.reason,
+            closing.to,
+            closing.reason,
             events=batch.events,
-            checkpoint=batch.checkpoint,
-            result=ending.result,
-            error=ending.error,
+            result=closing.result,
+            error=closing.error,
             token=batch.token,
-            **(fields | ({} if ending.metrics is None else {"metrics": ending.metrics})),
+            **(fields | ({} if closing.metrics is None else {"metrics": closing.metrics})),
         )
         failpoints.reach("after_publish")
         log.info("let_go", job=job.id, fence=outbox.claim.fence, status=job.status, reason=job.status_reason)
@@ -139,7 +144,7 @@ class Reporter:
 
     def _out_of_patience(self) -> bool:
         """Whether we were told to go and Redis stays away: the leases then run out by themselves."""
-        if not self._stopping.is_set() or not all(outbox.ending_waits for outbox in self._open):
+        if not self._stopping.is_set() or not all(outbox.closing_waits for outbox in self._open):
             return False
         if self._leaving_since is None:
             self._leaving_since = time.monotonic()

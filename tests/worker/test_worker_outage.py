@@ -1,0 +1,87 @@
+"""Redis is killed, away for longer than a lease, or gone when a worker starts: nothing is lost, nothing runs twice."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from store.transitions import Status
+from tests.history import History, assert_same_run
+from tests.processes import wait_until
+from tests.worker.conftest import ENDLESS, QUICK, STEADY, Site
+
+OUTAGE_S = 12.0
+"""Longer than a lease."""
+
+
+def test_redis_killed_and_restarted_costs_nothing(own_site: Site, reference: tuple[History, Path]) -> None:
+    worker = own_site.processes.worker().ready()
+    job_id = own_site.submit(STEADY)
+    own_site.wait_for_step(job_id)
+    own_site.server.kill()
+    time.sleep(1.0)
+    own_site.server.start()
+    job = own_site.wait(job_id)
+    assert (job.status, job.attempt) == (Status.SUCCEEDED, 1)
+    (history,) = own_site.check()
+    assert_same_run(history, own_site.data_dir, *reference)
+    assert len(worker.trainer_pids()) == 1
+
+
+def test_an_outage_longer_than_the_lease_consumes_no_attempt(own_site: Site, reference: tuple[History, Path]) -> None:
+    worker = own_site.processes.worker().ready()
+    other = own_site.processes.worker().ready()
+    job_id = own_site.submit(STEADY)
+    own_site.wait_for_step(job_id)
+    own_site.server.kill()
+    time.sleep(OUTAGE_S)
+    own_site.server.start()
+    job = own_site.wait(job_id)
+    assert (job.status, job.attempt, job.fence) == (Status.SUCCEEDED, 1, 1)
+    (history,) = own_site.check()
+    assert_same_run(history, own_site.data_dir, *reference)
+    assert [len(w.trainer_pids()) for w in (worker, other)] == [1, 1]
+    second = own_site.submit(QUICK)
+    assert own_site.wait(second, timeout_s=10).status is Status.SUCCEEDED
+
+
+def test_cancel_works_at_once_after_an_outage(own_site: Site) -> None:
+    own_site.processes.worker().ready()
+    job_id = own_site.submit(ENDLESS)
+    own_site.wait_for_step(job_id)
+    own_site.server.kill()
+    time.sleep(1.0)
+    own_site.server.start()
+    own_site.store.request(job_id, "cancel")
+    asked_at = time.monotonic()
+    own_site.wait(job_id, Status.CANCELLED, timeout_s=10)
+    assert time.monotonic() - asked_at < 3
+    own_site.check()
+
+
+def test_a_worker_waits_for_a_redis_that_is_not_there_yet(own_site: Site) -> None:
+    own_site.server.kill()
+    worker = own_site.processes.worker()
+    worker.wait_for("event=redis_unavailable")
+    own_site.server.start()
+    assert own_site.wait(own_site.submit(QUICK)).status is Status.SUCCEEDED
+    assert worker.terminate() == 0
+
+
+def test_sigterm_without_redis_ends_within_seconds_and_the_job_goes_on_elsewhere(
+    own_site: Site, reference: tuple[History, Path]
+) -> None:
+    first = own_site.processes.worker().ready()
+    job_id = own_site.submit(STEADY)
+    own_site.wait_for_step(job_id)
+    own_site.server.kill()
+    asked_at = time.monotonic()
+    first.terminate()
+    assert time.monotonic() - asked_at < 15
+    assert not own_site.processes.trainers()
+    own_site.server.start()
+    own_site.processes.worker()
+    wait_until(lambda: own_site.store.get(job_id).fence == 2, 30, "the lease runs out and the job is taken again")
+    assert own_site.wait(job_id).status is Status.SUCCEEDED
+    (history,) = own_site.check()
+    assert_same_run(history, own_site.data_dir, *reference)

@@ -1,0 +1,191 @@
+"""One claimed job while it is trained, and what `fit` is told of it and tells about it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kernels.backend import Backend
+from nets.member import Member, State
+from nets.table import TableInfo
+from nets.trainer import Command, Ending, Outcome
+from store.records import Claim
+from store.transitions import Directive, Status
+from worker import failpoints, log
+from worker.channel import Message
+from worker.failures import Failure, classify
+from worker.outbox import Closing, Outbox, finite
+from worker.publish import Files
+from worker.reporter import Reporter
+
+PROGRESS_S = 1.0
+"""Seconds between two messages about throughput to the worker registry."""
+
+
+class Run:
+    """One claimed job while this process trains it."""
+
+    member: Member
+    about: TableInfo
+    backend: Backend
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.outbox = Outbox(claim)
+        self.failure: Failure | None = None
+        self.told = Command.CONTINUE
+        self.ended = False
+        self.polls_since_point = 0
+        self.points = 0
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.claim.job_id
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether nothing more of this run may be published."""
+        return self.outbox.fenced or self.failure is not None
+
+    def fail(self, failure: Failure) -> None:
+        """End the job as failed."""
+        self.failure = failure
+        self.end(Closing(Status.FAILED, failure.code, error=failure.as_error()))
+
+    def end(self, closing: Closing) -> None:
+        """Say how the job ends; the last word."""
+        self.ended = True
+        self.outbox.close(closing)
+
+
+class Watch:
+    """The `control` and the `report` of one `fit`, by index of the member.
+
+    Args:
+        runs: in the order of the members.
+        files: where checkpoints and results go.
+        reporter: to be woken when there is something to send.
+        stopping: set when the process was told to go: then every run is given back.
+        tell: sends a message to the worker.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        files: Files,
+        reporter: Reporter,
+        stopping: threading.Event,
+        tell: Callable[[Message], None],
+    ) -> None:
+        self._runs = runs
+        self._files = files
+        self._reporter = reporter
+        self._stopping = stopping
+        self._tell = tell
+        self._told_progress_at = time.monotonic()
+
+    # ---- control --------------------------------------------------------------------------------------
+
+    def command(self, member: int) -> Command:
+        """What is wanted of this member now; a fenced or failed one leaves without another word."""
+        run = self._runs[member]
+        run.polls_since_point += 1
+        if run.points > 0 and run.polls_since_point > 1:  # the first poll after a point is at the end of its epoch
+            failpoints.reach("mid_epoch")
+        if run.unwanted or run.outbox.directive is Directive.CANCEL:
+            run.told = Command.CANCEL
+        elif self._stopping.is_set() or run.outbox.directive is Directive.PAUSE:
+            run.told = Command.PAUSE
+        else:
+            run.told = Command.CONTINUE
+        return run.told
+
+    # ---- report ---------------------------------------------------------------------------------------
+
+    def started(self, member: int, info: dict[str, Any]) -> None:
+        """Training begins or goes on."""
+        run = self._runs[member]
+        size = {key: info[key] for key in ("steps", "parameters")}
+        log.info("training", job=run.id, fence=run.claim.fence, device=run.backend.device, **size)
+
+    def metric(self, member: int, point: dict[str, Any]) -> None:
+        """One point of the curve. Points up to `last_metric_step` were published before a crash or a pause."""
+        run = self._runs[member]
+        run.polls_since_point = 0
+        run.points += 1
+        if point["step"] <= run.claim.job.last_metric_step:
+            return
+        data = finite(point) | {"attempt": run.claim.job.attempt}
+        latest = {key: value for key, value in data.items() if key.startswith(("train_", "val_"))}
+        if run.outbox.add(("metric", data), progress=_progress(run.member, point), metrics=latest):
+            self._reporter.wake()
+        if time.monotonic() - self._told_progress_at > PROGRESS_S:
+            self._told_progress_at = time.monotonic()
+            free = run.backend.free_bytes()
+            self._tell({"event": "progress", "samples_per_s": point["samples_per_s"], "memory_free_bytes": free})
+
+    def checkpoint(self, member: int, state: State, step: int, epoch: int) -> None:
+        """Write a checkpoint, and have the store point at it after everything that happened before it.
+
+        While an earlier one waits for a Redis that is away there is no use in another, except at a stop.
+        """
+        run = self._runs[member]
+        if run.unwanted or (run.outbox.unsaved_checkpoint and run.told is Command.CONTINUE):
+            return
+        try:
+            manifest = self._files.save_checkpoint(run.claim, state, step, epoch)
+        except Exception as error:  # noqa: BLE001 - a full disk ends this member, not its neighbours
+            run.failure = self._failure(run, error)
+            return
+        event = {key: manifest[key] for key in ("step", "epoch", "bytes", "sha256")}
+        run.outbox.add(("checkpoint", event), checkpoint=manifest)
+        self._reporter.wake()
+
+    def finished(self, member: int, outcome: Outcome) -> None:
+        """This member is done: publish its result, or put it back."""
+        run = self._runs[member]
+        try:
+            if run.failure is not None:
+                run.fail(run.failure)
+            else:
+                run.end(self._closing(run, outcome))
+        except Exception as error:  # noqa: BLE001 - a result that cannot be written is this job's failure
+            run.fail(self._failure(run, error))
+        self._reporter.wake()
+
+    def _closing(self, run: Run, outcome: Outcome) -> Closing:
+        if outcome.kind is Ending.CANCELLED:
+            return Closing(Status.CANCELLED, "cancelled")
+        if outcome.kind is Ending.PAUSED:
+            asked = run.outbox.directive is Directive.PAUSE
+            return Closing(Status.PAUSED, "paused") if asked else Closing(Status.QUEUED, "given_back")
+        result = self._files.save_result(run.claim, run.member, run.about, outcome)
+        metrics = finite(outcome.metrics)
+        if outcome.reason is not None:
+            run.outbox.add(("log", {"level": "info", "message": outcome.reason}))
+        if outcome.kind is Ending.DIVERGED:
+            error = {"code": "diverged", "message": outcome.error or "a number became non-finite"}
+            return Closing(Status.FAILED, "diverged", result, error, metrics)
+        return Closing(Status.SUCCEEDED, outcome.kind.value, result, None, metrics)
+
+    def _failure(self, run: Run, error: Exception) -> Failure:
+        failure = classify(error, run.backend.device)
+        log.error("write_failed", error, job=run.id, fence=run.claim.fence, code=failure.code)
+        return failure
+
+
+def _progress(member: Member, point: Mapping[str, Any]) -> dict[str, Any]:
+    """How far a run is, and how long the rest takes at the present rate."""
+    epochs = member.spec.training.epochs
+    samples_left = len(member.data.x_train) * (epochs - point["epoch"])
+    rate = point["samples_per_s"]
+    return {
+        "epoch": point["epoch"],
+        "epochs": epochs,
+        "step": point["step"],
+        "steps": member.total_steps,
+        "eta_s": round(samples_left / rate, 1) if rate else None,
+    }
