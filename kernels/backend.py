@@ -85,13 +85,23 @@ def select(device: str) -> Backend:
     match = _DEVICE.fullmatch(device)
     if device != "auto" and match is None:
         raise InvalidInput.at("/training/device", f'is {device!r}; must be "auto", "cpu" or "cuda:N"')
-    from kernels.cupy_backend import CupyBackend, device_count
-
-    count = device_count()
-    if match is None:
-        return CupyBackend(0) if count else NumpyBackend()
-    if int(match[1]) >= count:
+    count = _cuda_devices()
+    if match is None and count == 0:
+        return NumpyBackend()
+    ordinal = int(match[1]) if match else 0
+    if ordinal >= count:
         raise InvalidInput.at(
             "/training/device", f'is {device!r}, but {count} CUDA devices are usable here; "cpu" and "auto" always work'
         )
-    return CupyBackend(int(match[1]))
+    from kernels.cupy_backend import CupyBackend
+
+    return CupyBackend(ordinal)
+
+
+def _cuda_devices() -> int:
+    """How many CUDA devices can be used: none without CuPy, which only the `gpu` extras install."""
+    try:
+        from kernels.cupy_backend import device_count
+    except ImportError:
+        return 0
+    return device_count()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -207,3 +210,28 @@ def test_a_cuda_device_that_is_not_there_is_refused_and_auto_falls_back() -> Non
     with pytest.raises(InvalidInput, match="/training/device"):
         select(f"cuda:{device_count()}")
     assert select("auto").device == ("cuda:0" if device_count() else "cpu")
+
+
+IMPORTS = "import sys; from kernels.backend import select; backend = select('cpu'); import kernels.operations"
+
+
+def python(program: str) -> None:
+    """Run a program in a fresh interpreter at the repository's root; its failure fails the test."""
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=root, check=True, timeout=60)
+
+
+def test_the_cpu_needs_neither_cupy_nor_scipy() -> None:
+    python(f"{IMPORTS}; assert not {{'cupy', 'scipy'}} & set(sys.modules), sorted(sys.modules)")
+
+
+def test_without_cupy_auto_is_the_cpu_and_cuda_is_refused() -> None:
+    python(
+        "import sys; sys.modules['cupy'] = None\n"
+        "from kernels.backend import select\n"
+        "from kernels.errors import InvalidInput\n"
+        "assert select('auto').device == 'cpu'\n"
+        "try: select('cuda:0')\n"
+        "except InvalidInput as refusal: assert refusal.errors[0].pointer == '/training/device'\n"
+        "else: raise AssertionError('cuda:0 was selected')\n"
+    )

@@ -73,9 +73,9 @@ def test_gradient_check_catches_a_flipped_sign(row: Operation) -> None:
 
 
 @pytest.mark.parametrize("row", ACTIVATIONS.values(), ids=ACTIVATIONS)
-def test_gradient_check_catches_a_gradient_that_ignores_the_upstream(row: Operation) -> None:
-    constant = dataclasses.replace(row, gradient=f"1.00001 * ({row.gradient})")
-    assert gradient_check(constant, row.defaults) > 1e-6
+def test_gradient_check_catches_an_error_in_the_fifth_digit(row: Operation) -> None:
+    scaled = dataclasses.replace(row, gradient=f"1.00001 * ({row.gradient})")
+    assert gradient_check(scaled, row.defaults) > 1e-6
 
 
 @all_rows
