@@ -34,6 +34,8 @@ def stack(podman: Podman, image: str) -> Iterator[Stack]:
         yield stack
     finally:
         stack.down()
+    left = {kind: stack.left(kind) for kind in ("container", "volume", "network")}
+    assert not any(left.values()), left
 
 
 @pytest.hookimpl(wrapper=True)

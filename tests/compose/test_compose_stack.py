@@ -1,0 +1,202 @@
+"""The stack of docker-compose.yml, running: it trains, it is confined, and nothing is lost when its parts die."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.compose.stack import SERVICES, Stack, until
+
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(600)]
+
+QUICK = {"epochs": 5, "seed": 1}
+LONG = {"epochs": 2000, "batch_size": 16, "checkpoint_every_s": 0.5, "seed": 2}
+"""Seconds of training with many checkpoints: time to disturb it."""
+
+
+def _weights(stack: Stack, job_id: str) -> str:
+    """The sha256 of a job's weights, as downloaded."""
+    return hashlib.sha256(stack.request(f"/v1/jobs/{job_id}/weights?format=npz")).hexdigest()
+
+
+def _numbers(events: list[dict[str, Any]]) -> list[int]:
+    return [event["id"] for event in events]
+
+
+def _steps(events: list[dict[str, Any]]) -> list[int]:
+    return [event["data"]["step"] for event in events if event["type"] == "metric"]
+
+
+def _assert_whole(events: list[dict[str, Any]]) -> None:
+    """Events are numbered without holes, the curve has no gap and no duplicate, and the end is the end."""
+    assert _numbers(events) == list(range(1, len(events) + 1))
+    steps = _steps(events)
+    assert len(steps) >= 2
+    assert set(np.diff(steps)) == {steps[1] - steps[0]}
+    assert [event["type"] for event in events].count("end") == 1
+    assert events[-1]["type"] == "end"
+
+
+# ---- what the containers may do ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_container_has_no_rights(stack: Stack, service: str) -> None:
+    status = dict(line.split(":\t", 1) for line in stack.run_in(service, "cat", "/proc/1/status").splitlines())
+    assert status["Uid"].split() == ["10001"] * 4
+    assert status["Gid"].split() == ["10001"] * 4
+    assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+    assert status["NoNewPrivs"] == "1"
+    assert int(status["Seccomp"]) == 2
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_container_can_write_only_its_volume_and_tmp(stack: Stack, service: str) -> None:
+    volume = "/var/lib/valkey" if service == "redis" else "/var/lib/mlpq"
+    script = f"""
+for folder in / /app /opt/venv /opt/venv/bin /etc /home /var/lib /usr/bin /root; do
+  touch "$folder/probe" 2>/dev/null && echo "wrote into $folder"
+done
+for folder in /tmp {volume}; do
+  touch "$folder/probe" && rm "$folder/probe" || echo "could not write into $folder"
+done
+exit 0"""
+    assert stack.run_in(service, "sh", "-c", script) == ""
+    roots = [line.split() for line in stack.run_in(service, "cat", "/proc/mounts").splitlines()]
+    assert "ro" in next(fields[3] for fields in roots if fields[1] == "/").split(",")
+
+
+@pytest.mark.parametrize("service", ["redis", "worker"])
+def test_store_and_workers_have_no_way_out(stack: Stack, service: str) -> None:
+    routes = [line.split() for line in stack.run_in(service, "cat", "/proc/net/route").splitlines()[1:]]
+    assert routes
+    assert not [fields for fields in routes if fields[1] == "00000000"]
+
+
+def test_the_image_brings_no_installer(stack: Stack) -> None:
+    found = stack.run_in("api", "sh", "-c", "ls /opt/venv/bin | grep -E '^(pip|easy_install)' || echo none").split()
+    assert found == ["none"]
+
+
+def test_only_the_api_is_bound_on_the_host_and_only_to_loopback(stack: Stack) -> None:
+    bound = {service: stack.inspect(service)["HostConfig"]["PortBindings"] for service in SERVICES}
+    assert bound["redis"] == {}
+    assert bound["worker"] == {}
+    assert bound["api"] == {"8000/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(stack.port)}]}
+
+
+def test_memory_is_limited(stack: Stack) -> None:
+    limits = {service: stack.inspect(service)["HostConfig"]["Memory"] for service in SERVICES}
+    assert all(limit > 0 for limit in limits.values()), limits
+
+
+def test_every_container_finds_itself_healthy(stack: Stack) -> None:
+    for service in SERVICES:
+        until(f"{service} is healthy", lambda service=service: stack.healthy(service), 30, pause_s=1.0)
+
+
+# ---- what a person sees ------------------------------------------------------------------------------------------
+
+
+def test_a_job_trains_through_the_published_port(stack: Stack) -> None:
+    job_id = stack.submit(dataset="digits", training=QUICK)
+    job = stack.finished(job_id)
+    assert job["status"] == "succeeded", job
+    assert job["device"] == "cpu"
+    _assert_whole(stack.events(job_id))
+    with np.load(io.BytesIO(stack.request(f"/v1/jobs/{job_id}/weights?format=npz")), allow_pickle=False) as arrays:
+        assert arrays["W1"].shape[0] == 64
+        assert all(np.isfinite(arrays[name]).all() for name in ("W1", "b1"))
+
+
+def test_a_job_survives_the_death_of_its_worker_container(stack: Stack) -> None:
+    undisturbed = stack.submit(dataset="digits", training=LONG)
+    assert stack.finished(undisturbed)["status"] == "succeeded"
+    job_id = stack.submit(dataset="digits", training=LONG)
+    seen = stack.past_a_checkpoint(job_id)
+    stack.kill("worker")
+    job = stack.finished(job_id)
+    assert job["status"] == "succeeded", job
+    assert job["attempt"] == 2
+    events = stack.events(job_id)
+    assert len(events) > seen
+    _assert_whole(events)
+    assert _steps(events) == _steps(stack.events(undisturbed))
+
+
+def test_a_stopped_worker_gives_its_job_back_and_no_attempt_is_counted(stack: Stack) -> None:
+    job_id = stack.submit(dataset="digits", training=LONG)
+    stack.past_a_checkpoint(job_id)
+    stack.compose("stop", "-t", "60", "worker")
+    assert stack.inspect("worker")["State"]["ExitCode"] == 0
+    job = stack.job(job_id)
+    assert (job["status"], job["attempt"]) == ("queued", 1), job
+    stack.compose("start", "worker")
+    job = stack.finished(job_id)
+    assert (job["status"], job["attempt"]) == ("succeeded", 1), job
+    _assert_whole(stack.events(job_id))
+
+
+# ---- what survives -----------------------------------------------------------------------------------------------
+
+
+def _state(stack: Stack, jobs: list[str]) -> dict[str, Any]:
+    """Everything that must not change: records, events and the bytes of the weights."""
+    return {job_id: (stack.get(f"/v1/jobs/{job_id}"), stack.events(job_id), _weights(stack, job_id)) for job_id in jobs}
+
+
+def _trained(stack: Stack) -> list[str]:
+    jobs = [stack.submit(dataset="iris", training=QUICK, tags=["kept"]) for _ in range(3)]
+    for job_id in jobs:
+        assert stack.finished(job_id)["status"] == "succeeded"
+    return jobs
+
+
+def test_a_restarted_store_keeps_everything_and_training_goes_on(stack: Stack) -> None:
+    jobs = _trained(stack)
+    before = _state(stack, jobs)
+    running = stack.submit(dataset="digits", training=LONG)
+    stack.past_a_checkpoint(running)
+    stack.compose("restart", "-t", "30", "redis")
+    until("the API is ready again", stack.ready, 30)
+    assert _state(stack, jobs) == before
+    job = stack.finished(running)
+    assert (job["status"], job["attempt"]) == ("succeeded", 1), job
+    _assert_whole(stack.events(running))
+
+
+def test_a_killed_store_keeps_everything(stack: Stack) -> None:
+    jobs = _trained(stack)
+    before = _state(stack, jobs)
+    stack.kill("redis")
+    until("the API is ready again", stack.ready, 30)
+    assert _state(stack, jobs) == before
+    assert stack.finished(stack.submit(dataset="iris", training=QUICK))["status"] == "succeeded"
+
+
+def test_health_follows_the_store(stack: Stack) -> None:
+    stack.compose("stop", "-t", "30", "redis")
+    assert stack.inspect("redis")["State"]["ExitCode"] == 0
+    assert not stack.ready()
+    assert not stack.healthy("api")
+    assert not stack.healthy("worker")
+    stack.compose("start", "redis")
+    until("the API is ready again", stack.ready, 30)
+    until("the API is healthy again", lambda: stack.healthy("api"), 10)
+    until("the worker is healthy again", lambda: stack.healthy("worker"), 30)
+
+
+def test_new_containers_on_the_same_volumes_keep_everything(stack: Stack) -> None:
+    jobs = _trained(stack)
+    before = _state(stack, jobs)
+    stack.compose("stop", "-t", "60")
+    assert {service: stack.inspect(service)["State"]["ExitCode"] for service in SERVICES} == dict.fromkeys(SERVICES, 0)
+    stack.compose("down")
+    assert stack.left("container") == []
+    stack.up()
+    assert _state(stack, jobs) == before
+    assert stack.finished(stack.submit(dataset="iris", training=QUICK))["status"] == "succeeded"
