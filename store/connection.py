@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from redis import Redis
 from redis import asyncio as redis_asyncio
@@ -38,6 +38,9 @@ PATIENT_TIMEOUT_S = 5.0
 
 PATIENT_RETRIES = 600
 """With pauses of up to 1 s: a patient call rides out at least ten minutes."""
+
+OLDEST_VERSION = (7, 0)
+"""The oldest Redis whose commands suffice; every Valkey does."""
 
 _AWAY = (
     RedisConnectionError,
@@ -81,6 +84,25 @@ def _options(url: str, patience: Patience, retry: type[Retry] | type[AsyncRetry]
         "socket_connect_timeout": PATIENT_TIMEOUT_S,
         "retry": retry(pauses, PATIENT_RETRIES, supported_errors=(RedisConnectionError, RedisTimeoutError)),
     } | keepalive
+
+
+def examine(redis: Redis) -> tuple[str, ...]:
+    """What about this server would break a promise of the store, one sentence each; empty when all is well.
+
+    Raises:
+        StoreUnavailable: it cannot be asked.
+    """
+    with redis_errors():
+        told = cast("dict[str, Any]", redis.info())
+    version = tuple(int(part) for part in str(told["redis_version"]).split(".")[:2])
+    found = []
+    if version < OLDEST_VERSION:
+        found.append(f"version {told['redis_version']} is too old; must be {OLDEST_VERSION[0]} or later")
+    if not told.get("aof_enabled"):
+        found.append("appendonly is off: a restart of the server can lose accepted jobs")
+    if told.get("maxmemory") and told.get("maxmemory_policy") != "noeviction":
+        found.append(f"maxmemory-policy is {told['maxmemory_policy']}: records may vanish; set noeviction")
+    return tuple(found)
 
 
 @contextmanager

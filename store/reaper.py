@@ -58,6 +58,8 @@ class Reaper:
                 if not away:
                     _log.warning("reaper waits: %s", error)
                 away = True
+            except Exception:  # noqa: BLE001 - a reaper that dies silently would leave every later loss unnoticed
+                _log.exception("a reap failed; the next one follows")
             else:
                 away = False
                 for job_id, status in reaped.moved.items():

@@ -5,12 +5,20 @@ local worker, lease_ms, token = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local receipt = KEY.claimed:format(token)
 local ids = redis.call('LRANGE', receipt, 0, -1)
 
+-- The best queued job; a stray entry, which no script leaves, must not block the queue.
+local function best()
+  while true do
+    local id = redis.call('ZRANGE', KEY.queue, 0, 0)[1]
+    if not id or redis.call('HGET', KEY.job:format(id), 'status') == 'queued' then
+      return id
+    end
+    redis.call('ZREM', KEY.queue, id)
+  end
+end
+
 if #ids == 0 then
   local now = now_ms()
-  local candidates = { unpack(ARGV, 4) }
-  if #candidates == 0 then
-    candidates = redis.call('ZRANGE', KEY.queue, 0, 0)
-  end
+  local candidates = #ARGV > 3 and { unpack(ARGV, 4) } or { best() }
   for _, id in ipairs(candidates) do
     local key = KEY.job:format(id)
     if redis.call('HGET', key, 'status') == 'queued' then

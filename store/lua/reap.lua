@@ -15,8 +15,13 @@ local in_grace = now < tonumber(redis.call('GET', KEY.reaper_grace) or 0)
 local taken = {}
 if not in_grace then
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEY.leases, '-inf', now, 'LIMIT', 0, 100)) do
-    taken[#taken + 1] = id
-    taken[#taken + 1] = crash(id, 'worker_lost', 'its worker stopped renewing the lease', now)
+    local status = redis.call('HGET', KEY.job:format(id), 'status')
+    if status and HELD[status] then
+      taken[#taken + 1] = id
+      taken[#taken + 1] = crash(id, 'worker_lost', 'its worker stopped renewing the lease', now)
+    else
+      redis.call('ZREM', KEY.leases, id) -- a stray entry, which no script leaves, must not stop the reaper
+    end
   end
 end
 return { in_grace and 1 or 0, wake(tonumber(ARGV[3]), { unpack(ARGV, 4) }), unpack(taken) }

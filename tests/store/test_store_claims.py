@@ -204,6 +204,28 @@ def test_what_was_asked_is_in_the_error_of_a_failed_job(store: JobStore) -> None
     assert (job.error, job.status_reason, job.result) == (error, "diverged", {"key": "last finite"})
 
 
+def test_stray_entries_block_neither_the_queue_nor_the_reaper(store: JobStore, redis: Redis) -> None:
+    ended = running(store)
+    store.finish(ended, Status.SUCCEEDED)
+    lost = running(store)
+    redis.zadd(keys.LEASES, {"job_gone": 1, ended.job_id: 1, lost.job_id: 2})
+    assert store.reap(grace_s=0).moved == {lost.job_id: Status.QUEUED}
+    redis.zadd(keys.QUEUE, {"job_gone": -1e15, ended.job_id: -1e14})
+    claim = store.claim("w")
+    assert claim is not None
+    assert claim.job_id == lost.job_id
+    check_laws(redis, store)
+
+
+def test_the_start_is_that_of_the_first_attempt(store: JobStore) -> None:
+    claim = running(store)
+    store.finish(claim, Status.QUEUED)
+    time.sleep(0.01)
+    again = store.claim("w")
+    assert again is not None
+    assert again.job.started_at_ms == claim.job.started_at_ms
+
+
 def test_repeated_reaps_push_no_more_wakeups_than_are_missing(store: JobStore, redis: Redis) -> None:
     for _ in range(5):
         store.create(new_job())

@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 
 from kernels.errors import DiskFull, StoreUnavailable
 from mlpq.embedded import EmbeddedServer
-from store.connection import connect, redis_errors
+from store.connection import connect, examine, redis_errors
 from store.jobs import JobStore
 from store.workers import WorkerInfo, Workers, queue_statistics
 from tests.store.store_parts import new_job
@@ -132,6 +132,18 @@ def test_a_server_out_of_memory_is_unavailable_and_writes_nothing(server: Embedd
         store.create(new_job(metadata={"much": "x" * 2_000_000}))
     store.redis.config_set("maxmemory", "0")
     assert store.counts() == before
+
+
+def test_a_server_that_breaks_promises_is_found_out(server: EmbeddedServer) -> None:
+    redis = connect(server.url)
+    assert examine(redis) == ()
+    redis.config_set("appendonly", "no")
+    redis.config_set("maxmemory", "1gb")
+    redis.config_set("maxmemory-policy", "allkeys-lru")
+    assert [problem.split()[0] for problem in examine(redis)] == ["appendonly", "maxmemory-policy"]
+    server.kill()
+    with pytest.raises(StoreUnavailable):
+        examine(redis)
 
 
 def test_no_acknowledged_job_is_lost_when_the_server_is_killed(server: EmbeddedServer) -> None:
