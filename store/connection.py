@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from redis import Redis
 from redis import asyncio as redis_asyncio
@@ -93,7 +93,7 @@ def examine(redis: Redis) -> tuple[str, ...]:
         StoreUnavailable: it cannot be asked.
     """
     with redis_errors():
-        told = cast("dict[str, Any]", redis.info())
+        told = redis.info()
     version = tuple(int(part) for part in str(told["redis_version"]).split(".")[:2])
     found = []
     if version < OLDEST_VERSION:
