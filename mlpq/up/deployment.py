@@ -66,6 +66,8 @@ def up(
     """
     plan.require_server()
     plan.require_key(options.host, environment)
+    if options.redis_url:
+        plan.require_store(options.redis_url)
     n_gpus = 0 if options.device == "cpu" else plan.count_gpus()
     devices = plan.choose_devices(options.device, options.workers, n_gpus)
     options = replace(options, data_dir=options.data_dir.expanduser().resolve())
@@ -157,7 +159,7 @@ class _Deployment:
         return f"the logs are in {plan.log_folder(self.options.data_dir)}"
 
     def _running(self) -> Running:
-        redis = "embedded" if self.embedded is not None else _without_password(self.options.redis_url or "")
+        redis = "embedded" if self.embedded is not None else plan.without_password(self.options.redis_url or "")
         logs = plan.log_folder(self.options.data_dir)
         return Running(self.url, self.options.data_dir, logs, redis, tuple(self.devices))
 
@@ -188,10 +190,3 @@ def _get(url: str, path: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
         return 0, b""
     finally:
         connection.close()
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return parts._replace(netloc=f"…@{parts.hostname}" + (f":{parts.port}" if parts.port else "")).geturl()

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mlpq.errors import DeploymentError
 from mlpq.up.program import Program
@@ -21,6 +22,8 @@ API_GRACE_S = 8.0
 WORKER_GRACE_S = 25.0
 VALKEY_GRACE_S = 10.0
 """Seconds between SIGTERM and SIGKILL; a worker writes a checkpoint and gives its job back meanwhile."""
+
+STORE_TIMEOUT_S = 3.0
 
 STAGE_WORKER, STAGE_API, STAGE_VALKEY = 0, 1, 2
 
@@ -75,6 +78,35 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def require_store(url: str) -> None:
+    """Refuse to go on when nothing listens at the address of an existing Redis or Valkey.
+
+    Raises:
+        DeploymentError: naming the address, without its password.
+    """
+    parts = urlsplit(url)
+    try:
+        if parts.scheme == "unix":
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(STORE_TIMEOUT_S)
+                probe.connect(parts.path)
+        elif parts.scheme in ("redis", "rediss"):
+            socket.create_connection((parts.hostname or "localhost", parts.port or 6379), STORE_TIMEOUT_S).close()
+        else:
+            raise DeploymentError(f"--redis-url is {url!r}; must start with redis://, rediss:// or unix://")
+    except (OSError, ValueError) as error:
+        hint = "start it, or leave --redis-url and REDIS_URL out for an embedded server"
+        raise DeploymentError(f"no Redis or Valkey answers at {without_password(url)}: {error}", hint) from error
+
+
+def without_password(url: str) -> str:
+    """An address that may be shown."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return parts._replace(netloc=f"…@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 def choose_port(host: str, port: int) -> int:

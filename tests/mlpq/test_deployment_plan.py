@@ -80,6 +80,14 @@ def test_workers_never_see_the_key_and_no_command_shows_the_store() -> None:
     assert all("MLPQ_API_KEY" not in worker.environment for worker in workers)
 
 
+def test_a_store_that_is_away_is_named_without_its_password() -> None:
+    for url in ("redis://user:secret@127.0.0.1:9/0", "unix:///nowhere/valkey.sock", "http://127.0.0.1"):
+        with pytest.raises(DeploymentError) as caught:
+            plan.require_store(url)
+        assert "secret" not in str(caught.value)
+        assert url.rpartition("@")[2] in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("host", "url"),
     [("0.0.0.0", "http://127.0.0.1:1"), ("::", "http://[::1]:1"), ("::1", "http://[::1]:1"), ("box", "http://box:1")],

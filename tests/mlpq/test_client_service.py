@@ -1,0 +1,172 @@
+"""The client against the real service: a job's whole life."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlpq import Client, ConflictError, EndEvent, InvalidInputError, MetricEvent, NotFoundError, StatusEvent
+from mlpq.demo import forward
+from mlpq.job import PREDICT_ROWS
+
+
+def test_a_job_is_trained_watched_and_its_weights_predict_the_same_in_numpy(client: Client) -> None:
+    job = client.train("iris", hidden=[16], activation="relu", epochs=15, seed=3, name="first", tags=["t"])
+    assert job.id.startswith("job_")
+    events = list(job.watch())
+    assert [event.id for event in events] == list(range(1, len(events) + 1))
+    points = [event for event in events if isinstance(event, MetricEvent)]
+    assert [point.epoch for point in points] == list(range(1, 16))
+    assert [event.status for event in events if isinstance(event, StatusEvent)][-1] == "succeeded"
+    assert isinstance(events[-1], EndEvent)
+    assert (job.status, job.progress.epoch, job.record.name, job.record.tags) == ("succeeded", 15, "first", ("t",))
+    columns = job.metrics()
+    assert columns["epoch"].tolist() == [point.epoch for point in points]
+    assert columns["train_loss"].tolist() == [point.train_loss for point in points]
+
+    weights = job.weights()
+    assert (weights["W1"].shape, weights["b2"].shape) == ((4, 16), (3,))
+    rows = np.random.default_rng(0).normal(weights["input_mean"], weights["input_std"], (50, 4))
+    said = job.predict(rows)
+    assert said.probabilities is not None
+    assert np.abs(forward(weights, rows) - said.probabilities).max() < 1e-5
+    assert said.predictions.tolist() == [said.classes[k] for k in said.probabilities.argmax(axis=1)]
+
+
+def test_arrays_are_uploaded_once_and_learned(client: Client) -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(300, 3))
+    y = np.where(x[:, 0] > 0, "up", "down")
+    first = client.upload_arrays(x, y)
+    assert (first.task, first.n_rows, first.n_features, set(first.classes)) == (
+        "classification",
+        300,
+        3,
+        {"up", "down"},
+    )
+    assert client.upload_arrays(x, y).sha256 == first.sha256
+    job = client.train((x, y), hidden=[8], epochs=30).wait(timeout_s=60)
+    assert job.final_metrics["val_accuracy"] > 0.9  # type: ignore[operator]
+    many = job.predict(np.tile(x[:10], (PREDICT_ROWS // 4, 1)))
+    assert len(many) == 10 * (PREDICT_ROWS // 4)
+    assert many.predictions[:10].tolist() == many.predictions[-10:].tolist()
+
+
+def test_a_csv_is_streamed_trained_and_predicted_by_column_name(client: Client, tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    lines = ["size,colour,price"]
+    for _ in range(200):
+        size, colour = rng.uniform(1, 9), rng.choice(["red", "blue"])
+        lines.append(f"{size:.2f},{colour},{3 * size + (5 if colour == 'red' else 0):.2f}")
+    path = tmp_path / "prices.csv.gz"
+    path.write_bytes(gzip.compress("\n".join(lines).encode()))
+    sent: list[int] = []
+    data = client.upload(path, target="price", progress=lambda done, _: sent.append(done))
+    assert sent[-1] == path.stat().st_size
+    assert (data.task, [(c.name, c.kind) for c in data.columns][:2]) == (
+        "regression",
+        [("size", "numeric"), ("colour", "categorical")],
+    )
+    assert client.dataset(data.id).id in {record.id for record in client.datasets()}
+    job = client.train(data, hidden=[16], epochs=60).wait(timeout_s=60)
+    high, low = job.predict([{"size": 8, "colour": "red"}, {"size": 2, "colour": "blue"}]).predictions
+    assert high > low + 5
+    with pytest.raises(InvalidInputError, match="weight"):
+        job.predict([{"weight": 1}])
+
+
+def test_a_bad_file_is_refused_with_row_and_column(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text("a,b\n1,2\n3\n")
+    with pytest.raises(InvalidInputError) as caught:
+        client.upload(path)
+    assert "3" in str(caught.value)
+
+
+def test_the_service_names_the_field_that_it_refuses(client: Client) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        client.train("digits", hidden=[0], epochs=-1)
+    assert {error.pointer for error in caught.value.errors} >= {"/net/hidden/0", "/training/epochs"}
+    with pytest.raises(NotFoundError):
+        client.job("job_absent")
+
+
+def test_a_dry_run_resolves_and_makes_no_job(client: Client) -> None:
+    before = {job.id for job in client.jobs(limit=None)}
+    told = client.dry_run("digits", hidden=[10])
+    assert told["parameters"] == 64 * 10 + 10 + 10 * 10 + 10
+    assert told["spec"]["net"]["hidden"] == [10]
+    assert {job.id for job in client.jobs(limit=None)} == before
+
+
+def test_pause_resume_cancel_and_what_is_not_allowed(client: Client) -> None:
+    job = client.train("digits", hidden=[64], epochs=100_000, precision="float64", tags=["long"])
+    metrics = (event for event in job.watch() if isinstance(event, MetricEvent))
+    next(metrics)
+    assert job.pause().status in ("pausing", "paused")
+    _until(client, job.id, "paused")
+    with pytest.raises(ConflictError):
+        job.pause()
+    assert job.resume().status in ("queued", "running")
+    following = next(metrics)
+    assert following.epoch > 0
+    job.update(name="long one")
+    started = time.monotonic()
+    job.cancel()
+    _until(client, job.id, "cancelled")
+    assert time.monotonic() - started < 2
+    assert job.refresh().record.name == "long one"
+    job.delete()
+    with pytest.raises(NotFoundError):
+        job.refresh()
+
+
+def test_a_watch_closed_early_gives_its_connection_back(client: Client) -> None:
+    job = client.train("iris", epochs=3)
+    for _ in range(15):
+        watching = job.watch()
+        next(watching)
+        watching.close()  # type: ignore[attr-defined]
+    assert job.wait(timeout_s=30).status == "succeeded"
+
+
+def test_one_client_serves_many_threads(client: Client) -> None:
+    job = client.train("iris", epochs=20)
+    found: list[list[int]] = []
+    threads = [threading.Thread(target=lambda: found.append([event.id for event in job.watch()])) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 6
+    assert all(ids == found[0] for ids in found)
+
+
+def test_saved_weights_are_whole_files_in_the_asked_format(client: Client, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    job = client.train("iris", hidden=[], epochs=3).wait(timeout_s=30)
+    npz, safetensors = job.save_weights(tmp_path / "a" / "w.npz"), job.save_weights(tmp_path / "w.safetensors")
+    with np.load(npz, allow_pickle=False) as archive:
+        assert json.loads(str(archive["meta"]))["spec"]["net"]["hidden"] == []
+        assert np.array_equal(load_file(safetensors)["W1"], archive["W1"])
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["w.npz"]
+
+
+def test_capabilities_queue_and_workers_are_told(client: Client) -> None:
+    assert "relu" in json.dumps(client.capabilities())
+    assert client.queue()["object"] == "queue"
+    assert len(client.workers()["data"]) == 1
+
+
+def _until(client: Client, job_id: str, status: str) -> None:
+    deadline = time.monotonic() + 20
+    while client.job(job_id).status != status:
+        assert time.monotonic() < deadline, f"never {status}: {client.job(job_id).status}"
+        time.sleep(0.02)

@@ -1,0 +1,195 @@
+"""The `mlpq` command against the real service."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class Mlpq:
+    """Runs the command."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.environment = {**os.environ, "MLPQ_URL": url, "PYTHONUTF8": "1"}
+        self.folder = folder
+
+    def __call__(self, *arguments: str, status: int = 0, stdin: str | None = None) -> str:
+        """Standard output; fails unless the exit status is `status`."""
+        command = [sys.executable, "-m", "mlpq", *arguments]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, input=stdin, timeout=60
+        )
+        self.stderr = done.stderr
+        assert done.returncode == status, f"{done.returncode}: {done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def json(self, *arguments: str, **options: Any) -> dict[str, Any]:
+        """The one JSON document on standard output."""
+        (line,) = self(*arguments, "--json", **options).splitlines()
+        return dict(json.loads(line))
+
+
+@pytest.fixture
+def mlpq(service_url: str, tmp_path: Path) -> Mlpq:
+    return Mlpq(service_url, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def trained(service_url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The id of a finished job on iris."""
+    run = Mlpq(service_url, tmp_path_factory.mktemp("cli"))
+    events = run("train", "iris", "--hidden", "8", "--epochs", "6", "--watch", "--json").splitlines()
+    return str(json.loads(events[-1])["id"])
+
+
+def test_training_from_a_file_to_predictions_in_three_commands(mlpq: Mlpq, tmp_path: Path) -> None:
+    rows = "\n".join(f"{x},{'big' if x > 25 else 'small'}" for x in range(50))
+    (tmp_path / "sizes.csv").write_text(f"x,size\n{rows}\n")
+    shown = mlpq("train", "sizes.csv", "--target", "size", "--hidden", "8", "8", "--epochs", "80", "--watch")
+    assert "succeeded" in shown
+    assert "train loss" in shown
+    assert "\x1b" not in shown
+    assert mlpq("predict", "last", "-", stdin="x\n3\n47\n").split() == ["small", "big"]
+    assert "SHA-256 verified" in mlpq("weights", "last", "-o", "net.npz")
+    assert (tmp_path / "net.npz").exists()
+
+
+def test_json_is_all_there_is_on_standard_output(mlpq: Mlpq, trained: str) -> None:
+    assert mlpq.json("show", trained)["id"] == trained
+    assert trained in [job["id"] for job in mlpq.json("jobs", "--limit", "100")["data"]]
+    assert {"digits", "iris"} <= {record["id"] for record in mlpq.json("datasets")["data"]}
+    assert mlpq.json("datasets", "iris")["n_rows"] == 150
+    assert mlpq.json("capabilities")["object"] == "capabilities"
+    assert mlpq.json("train", "iris", "--hidden", "none", "--dry-run")["parameters"] == 4 * 3 + 3
+    assert mlpq.json("weights", trained, "-o", "w.safetensors")["path"] == "w.safetensors"
+    assert len(mlpq.json("predict", trained, "-", stdin="[[5.1, 3.5, 1.4, 0.2]]")["predictions"]) == 1
+    assert "version" in mlpq.json("version")
+
+
+def test_watching_as_json_gives_every_event_and_then_the_job(mlpq: Mlpq, trained: str) -> None:
+    documents = [json.loads(line) for line in mlpq("watch", trained, "--json").splitlines()]
+    assert [one["id"] for one in documents[:-1]] == list(range(1, len(documents)))
+    assert documents[-2]["type"] == "end"
+    assert documents[-1]["status"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    "command", [["jobs"], ["datasets"], ["datasets", "iris"], ["capabilities"], ["train", "iris", "--dry-run"]]
+)
+def test_what_people_read_holds_no_control_characters_when_piped(mlpq: Mlpq, command: list[str]) -> None:
+    shown = mlpq(*command)
+    assert len(shown) > 50
+    assert "\x1b" not in shown
+
+
+def test_a_specification_comes_from_a_file_and_options_go_over_it(mlpq: Mlpq, tmp_path: Path) -> None:
+    (tmp_path / "spec.json").write_text('{"net": {"hidden": [5], "activation": "tanh"}, "training": {"epochs": 9}}')
+    told = mlpq.json("train", "iris", "--spec", "spec.json", "--epochs", "2", "--set", "training.seed=7", "--dry-run")
+    assert told["spec"]["net"]["hidden"] == [5]
+    assert (told["spec"]["training"]["epochs"], told["spec"]["training"]["seed"]) == (2, 7)
+    assert mlpq.json("train", "iris", "--spec", "-", "--dry-run", stdin='{"net": {"hidden": []}}')["parameters"] == 15
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["show", "job_absent"], 3, "404"),
+        (["train", "nowhere"], 3, "nowhere"),
+        (["train", "absent.csv"], 2, "absent.csv is no file"),
+        (["train", "iris", "--hidden", "0"], 2, "/net/hidden/0"),
+        (["train", "iris", "--epochs", "many"], 2, "many"),
+        (["train", "iris", "--hidden", "a,b"], 2, "must be widths"),
+        (["jobs", "--url", "http://127.0.0.1:9"], 4, "mlpq up"),
+        (["jobs", "--url", "nowhere"], 2, "must start with http://"),
+    ],
+)
+def test_errors_are_short_and_have_their_own_exit_status(
+    mlpq: Mlpq, arguments: list[str], status: int, said: str
+) -> None:
+    assert mlpq(*arguments, status=status) == ""
+    assert said in mlpq.stderr
+    assert "Traceback" not in mlpq.stderr
+
+
+def test_an_illegal_move_is_a_conflict(mlpq: Mlpq, trained: str) -> None:
+    mlpq("pause", trained, status=5)
+    assert len(mlpq.stderr.splitlines()) == 1
+
+
+def test_a_cancelled_job_is_no_success(mlpq: Mlpq) -> None:
+    job = mlpq.json("train", "digits", "--epochs", "100000")["id"]
+    assert job in mlpq("cancel", job)
+    assert "cancelled" in mlpq("watch", job, status=1)
+
+
+def test_a_terminal_sees_a_bar_and_a_curve_and_ctrl_c_leaves_the_job_running(mlpq: Mlpq) -> None:
+    job = mlpq.json("train", "digits", "--epochs", "100000")["id"]
+    ours, theirs = pty.openpty()
+    environment = {**mlpq.environment, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
+    command = [sys.executable, "-m", "mlpq", "watch", job]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=environment)
+    os.close(theirs)
+    seen = b""
+    deadline = time.monotonic() + 30
+    while "━".encode() not in seen or not any(chr(c).encode() in seen for c in range(0x2801, 0x2900)):
+        assert time.monotonic() < deadline, seen[-2000:]
+        if select.select([ours], [], [], 0.5)[0]:
+            seen += os.read(ours, 65536)
+    process.send_signal(signal.SIGINT)
+    while select.select([ours], [], [], 0.5)[0]:
+        try:
+            if not os.read(ours, 65536):
+                break
+        except OSError:
+            break
+    _, said = process.communicate(timeout=20)
+    os.close(ours)
+    assert process.returncode == 130
+    assert f"mlpq watch {job}".encode() in said
+    assert mlpq.json("show", job)["status"] == "running"
+    mlpq("cancel", job)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "up",
+        "demo",
+        "version",
+        "train",
+        "jobs",
+        "show",
+        "watch",
+        "weights",
+        "predict",
+        "cancel",
+        "pause",
+        "resume",
+        "datasets",
+        "upload",
+        "capabilities",
+    ],
+)
+def test_every_command_has_help_and_speaks_json(mlpq: Mlpq, command: str) -> None:
+    mlpq.environment["COLUMNS"] = "160"
+    shown = mlpq(command, "--help")
+    assert "--json" in shown
+
+
+def test_help_is_there_at_once(mlpq: Mlpq) -> None:
+    times = []
+    for _ in range(3):
+        started = time.monotonic()
+        mlpq("--help")
+        times.append(time.monotonic() - started)
+    assert min(times) < 0.8, times
