@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import orjson
@@ -108,6 +109,22 @@ def test_the_rest_of_a_stack_is_claimed_by_name(store: JobStore, redis: Redis) -
     assert store.claim_also("w", []) == []
     assert {claim.job_id for claim in store.held_by("w")} == {ids[0], ids[1], ids[3]}
     assert store.held_by("other") == []
+    check_laws(redis, store)
+
+
+def test_workers_that_claim_at_once_never_share_a_job(store: JobStore, redis: Redis) -> None:
+    ids = {store.create(new_job())[0].id for _ in range(60)}
+
+    def work(worker: str) -> list[str]:
+        taken = []
+        while claim := store.claim(worker):
+            taken.append(claim.job_id)
+        return taken
+
+    with ThreadPoolExecutor(4) as pool:
+        taken = [job_id for found in pool.map(work, "abcd") for job_id in found]
+    assert len(taken) == len(ids)
+    assert set(taken) == ids
     check_laws(redis, store)
 
 
