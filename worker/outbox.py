@@ -69,14 +69,14 @@ class Outbox:
         self._lock = threading.Lock()
 
     def add(self, *events: Event, checkpoint: dict[str, Any] | None = None, **fields: Any) -> bool:
-        """Append events, and fields of the record that change with them. Returns whether nothing was waiting."""
+        """Append events, and fields of the record that change with them. Returns whether they are the first to wait."""
         with self._lock:
-            was_empty = not self._pending
+            first = not self._has_events()
             batch = self._open_batch()
             batch.events += events
             batch.checkpoint = checkpoint
             batch.fields |= fields
-            return was_empty
+            return first
 
     def close(self, closing: Closing) -> None:
         """Append the ending; nothing may follow it."""
@@ -106,10 +106,13 @@ class Outbox:
         self.checkpoints = (checkpoint, *self.checkpoints[:1])
 
     @property
-    def waiting(self) -> bool:
-        """Whether there is something to send."""
+    def events_wait(self) -> bool:
+        """Whether there are events to send."""
         with self._lock:
-            return bool(self._sending) or bool(self._pending)
+            return self._has_events()
+
+    def _has_events(self) -> bool:
+        return any(batch.events for batch in (*self._pending, self._sending) if batch is not None)
 
     @property
     def closing_waits(self) -> bool:

@@ -44,7 +44,8 @@ class Reporter:
         self._stopping = stopping
         self._released = released
         self._wake = threading.Event()
-        self._sent_at = {id(outbox): float("-inf") for outbox in outboxes}
+        self._renewed_at = {id(outbox): time.monotonic() for outbox in outboxes}
+        self._told_at = {id(outbox): float("-inf") for outbox in outboxes}
         self._away_since: float | None = None
         self._leaving_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
@@ -78,10 +79,11 @@ class Reporter:
                 time.sleep(OUTAGE_RETRY_S)
 
     def _due(self, outbox: Outbox) -> float:
-        """When `outbox` is next to be sent, on the monotonic clock."""
+        """When `outbox` is next to be sent, on the monotonic clock: an ending at once, and so the first event."""
         if outbox.closing_waits:
             return 0.0
-        return self._sent_at[id(outbox)] + (BATCH_S if outbox.waiting else HEARTBEAT_S)
+        renewal = self._renewed_at[id(outbox)] + HEARTBEAT_S
+        return min(renewal, self._told_at[id(outbox)] + BATCH_S) if outbox.events_wait else renewal
 
     def _send(self, outbox: Outbox) -> None:
         """Send one batch or a heartbeat. Raises: StoreUnavailable, DiskFull; then the batch is sent again."""
@@ -95,7 +97,9 @@ class Reporter:
         except (Fenced, IllegalTransition) as error:
             log.warning("fenced", job=outbox.claim.job_id, fence=outbox.claim.fence, detail=str(error))
             outbox.abandon()
-        self._sent_at[id(outbox)] = time.monotonic()
+        self._renewed_at[id(outbox)] = time.monotonic()
+        if batch.events:
+            self._told_at[id(outbox)] = time.monotonic()
         if outbox.closed:
             self._open.remove(outbox)
             self._released(outbox.claim.job_id)

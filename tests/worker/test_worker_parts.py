@@ -121,7 +121,7 @@ def test_a_long_outage_fills_many_bounded_batches_in_order(claim: Claim) -> None
     for step in range(n):
         outbox.add(("metric", {"step": step}))
     steps: list[int] = []
-    while outbox.waiting:
+    while outbox.events_wait:
         batch = outbox.next_batch()
         assert len(batch.events) <= BATCH_EVENTS
         steps += [data["step"] for _, data in batch.events]
@@ -137,7 +137,7 @@ def test_an_abandoned_outbox_is_closed_and_empty(claim: Claim) -> None:
     outbox.abandon()
     assert outbox.closed
     assert outbox.fenced
-    assert not outbox.waiting
+    assert not outbox.events_wait
 
 
 def test_nothing_waiting_is_a_heartbeat(claim: Claim) -> None:
