@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +105,9 @@ class Job:
         """
         for event in iterate(Watch(self._api, self.id, after, patience_s).events()):
             if isinstance(event, StatusEvent):
-                self.refresh()
+                self.record = replace(self.record, status=event.status, status_reason=event.reason)
             yield event
-        self.refresh()
+        self.record = run(Api(self._api.transport, patience_s).job(self.id))
 
     def wait(self, timeout_s: float | None = None, *, check: bool = True) -> Job:
         """Return when the job has ended.

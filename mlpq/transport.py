@@ -14,6 +14,8 @@ from typing import Any, Protocol, TypeVar
 
 import httpx2
 
+from mlpq.addresses import is_loopback
+
 T = TypeVar("T")
 
 Body = bytes | Callable[[], Iterator[bytes]]
@@ -87,12 +89,15 @@ class BlockingTransport:
         url: the service's address without a trailing slash.
         headers: sent with every request.
         timeout_s: seconds without a byte, for connecting, sending and receiving each.
+
+    Proxies of the environment are used, but never for a service on this machine.
     """
 
     def __init__(self, url: str, headers: Mapping[str, str], timeout_s: float) -> None:
         self.url = url
         self._silence = httpx2.Timeout(timeout_s, read=STREAM_SILENCE_S)
-        self._http = httpx2.Client(base_url=url, headers=dict(headers), timeout=timeout_s)
+        local = is_loopback(httpx2.URL(url).host)
+        self._http = httpx2.Client(base_url=url, headers=dict(headers), timeout=timeout_s, trust_env=not local)
 
     async def send(self, request: Request) -> Reply:
         """Send, and return the whole answer."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from mlpq.addresses import page_url, without_password
 from mlpq.embedded import EmbeddedServer, ServerNotFoundError
 from mlpq.errors import DeploymentError
 from mlpq.up import plan
@@ -95,7 +96,7 @@ class _Deployment:
         self.devices = devices
         self.lock = lock
         self.environment = environment
-        self.url = plan.page_url(options.host, options.port)
+        self.url = page_url(options.host, options.port)
         self.embedded = None if options.redis_url else EmbeddedServer(options.data_dir / "valkey")
         self.supervisor = Supervisor([], signals, say)
 
@@ -159,7 +160,7 @@ class _Deployment:
         return f"the logs are in {plan.log_folder(self.options.data_dir)}"
 
     def _running(self) -> Running:
-        redis = "embedded" if self.embedded is not None else plan.without_password(self.options.redis_url or "")
+        redis = "embedded" if self.embedded is not None else without_password(self.options.redis_url or "")
         logs = plan.log_folder(self.options.data_dir)
         return Running(self.url, self.options.data_dir, logs, redis, tuple(self.devices))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import ipaddress
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mlpq.addresses import is_loopback, without_password
 from mlpq.errors import DeploymentError
 from mlpq.up.program import Program
 
@@ -70,16 +70,6 @@ def require_key(host: str, environment: Mapping[str, str]) -> None:
     raise DeploymentError(f"--host {host} lets other machines in, and no API key is set", f"make one: {_MAKE_A_KEY}")
 
 
-def is_loopback(host: str) -> bool:
-    """Whether `host` can be reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 def require_store(url: str) -> None:
     """Refuse to go on when nothing listens at the address of an existing Redis or Valkey.
 
@@ -99,14 +89,6 @@ def require_store(url: str) -> None:
     except (OSError, ValueError) as error:
         hint = "start it, or leave --redis-url and REDIS_URL out for an embedded server"
         raise DeploymentError(f"no Redis or Valkey answers at {without_password(url)}: {error}", hint) from error
-
-
-def without_password(url: str) -> str:
-    """An address that may be shown."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return parts._replace(netloc=f"…@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 def choose_port(host: str, port: int) -> int:
@@ -217,12 +199,6 @@ def valkey_program(command: Sequence[str], data_dir: Path, environment: Mapping[
 def log_folder(data_dir: Path) -> Path:
     """Where the logs of a deployment are."""
     return data_dir / "logs"
-
-
-def page_url(host: str, port: int) -> str:
-    """The address to open on this machine."""
-    shown = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host.strip("[]"), host.strip("[]"))  # noqa: S104
-    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 
 def _child_environment(environment: Mapping[str, str], redis_url: str, data_dir: Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mlpq.addresses import page_url
 from mlpq.errors import DeploymentError
 from mlpq.up import plan
 
@@ -93,4 +94,4 @@ def test_a_store_that_is_away_is_named_without_its_password() -> None:
     [("0.0.0.0", "http://127.0.0.1:1"), ("::", "http://[::1]:1"), ("::1", "http://[::1]:1"), ("box", "http://box:1")],
 )
 def test_the_page_has_an_address_that_opens_here(host: str, url: str) -> None:
-    assert plan.page_url(host, 1) == url
+    assert page_url(host, 1) == url
