@@ -18,6 +18,15 @@ from kernels.operations import Operation
 Array = np.ndarray[Any, Any]
 Reference = Callable[[Array, Mapping[str, float]], Array]
 
+# Worst case over `inputs`, in epsilons (float32: 1.2e-7). A constant cut to four digits shows as 20 or more.
+VALUE_GATE = 2.0
+GRADIENT_GATE = 8.0
+# The tanh form's gradient multiplies 1 - tanh, known to one epsilon, by x (0.8 + 0.1 x^2), up to 13 where it matters.
+GRADIENT_GATES = {"gelu": 32.0}
+# Relative Euclidean norms, float32.
+VALUE_NORM_GATE = 1e-7
+GRADIENT_NORM_GATE = 3e-7
+
 _ROOT = math.sqrt(2.0 / math.pi)
 _LAMBDA, _ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
 
@@ -83,16 +92,6 @@ def error(result: Array, reference: Array) -> float:
 def norm_error(result: Array, reference: Array) -> float:
     """Euclidean norm of the difference relative to that of the reference."""
     return float(np.linalg.norm(result.astype(np.float64) - reference) / np.linalg.norm(reference))
-
-
-# Worst case over `inputs`, in epsilons (float32: 1.2e-7). A wrong seventh digit of a constant shows as 10 or more.
-VALUE_GATE = 2.0
-GRADIENT_GATE = 8.0
-# The tanh form's gradient multiplies 1 - tanh, known to one epsilon, by x (0.8 + 0.1 x^2), up to 13 where it matters.
-GRADIENT_GATES = {"gelu": 32.0}
-# Relative Euclidean norms, float32.
-VALUE_NORM_GATE = 1e-7
-GRADIENT_NORM_GATE = 3e-7
 
 
 def gradient_gate(operation: Operation) -> float:
