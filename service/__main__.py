@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import resource
+import signal
 import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
 
 from service.app import create_app
 from service.context import Services
@@ -24,12 +25,13 @@ BACKLOG = 2048
 class Server(uvicorn.Server):
     """Uvicorn, with the event streams told to end before it waits for open requests."""
 
+    def __init__(self, config: uvicorn.Config, services: Services) -> None:
+        super().__init__(config)
+        self._services = services
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let the streams end, then stop as usual."""
-        app = self.config.app
-        assert isinstance(app, FastAPI)
-        services: Services = app.state.services
-        services.feed.drain()
+        self._services.feed.drain()
         await super().shutdown(sockets)
 
 
@@ -49,8 +51,6 @@ def parse(arguments: list[str] | None = None) -> Settings:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run until SIGTERM or SIGINT; the exit status is 0 after a stop, 2 when it refused to start."""
-    import os
-
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     try:
         settings = parse(arguments)
@@ -59,8 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"mlpq: {refusal}\n")
         return EXIT_REFUSED
     _allow_many_connections()
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         http="httptools",
@@ -74,11 +75,11 @@ def main(arguments: list[str] | None = None) -> int:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=settings.shutdown_s,
     )
-    server = Server(config)
-    try:
-        server.run()
-    except KeyboardInterrupt:
-        return 0
+    server = Server(config, app.state.services)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Uvicorn raises the signal again after a graceful stop; then it has done its work.
+        signal.signal(number, lambda *_: None)
+    server.run()
     return 0 if server.started else 1
 
 

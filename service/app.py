@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
@@ -15,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from kernels.errors import MlpqError, NotFound
+from kernels.errors import MlpqError, NotFound, StoreUnavailable
 from service.context import Services
 from service.edge import Edge
 from service.feed import Feed
@@ -31,12 +32,16 @@ from store.connection import connect, connect_async
 from store.datasets import DatasetStore
 from store.events import EventLog
 from store.files import LocalArtifacts
+from store.idempotency import Idempotency
 from store.jobs import JobStore
 from store.reaper import Reaper
 from store.workers import Workers
 
 VERSION = "0.1.0"
 DESCRIPTION = "Train fully connected networks over HTTP: submit a job, watch the loss fall, take the weights home."
+THREADS = 256
+"""Requests that may wait for the store at once; while it hangs each holds a thread for 0.8 s."""
+
 BODIES = (JobRequest, JobPatch, PredictRequest)
 """Models that `service.body.json_body` reads; FastAPI does not see them."""
 
@@ -66,19 +71,21 @@ def create_app(settings: Settings) -> FastAPI:
 
 def build(settings: Settings, metrics: Metrics) -> Services:
     """Every part, not yet connected to anything."""
-    redis = connect(settings.redis_url, "fail_fast", max_connections=128)
+    redis = connect(settings.redis_url, "fail_fast", max_connections=2 * THREADS)
     store = DatasetStore(redis, settings.data_dir)
     artifacts = LocalArtifacts(settings.data_dir)
+    tables = Tables(store)
     return Services(
         settings=settings,
         jobs=JobStore(redis),
         log=EventLog(redis),
         workers=Workers(redis),
+        idempotency=Idempotency(redis),
         datasets=store,
         artifacts=artifacts,
-        tables=Tables(store),
-        predictors=Predictors(artifacts),
-        feed=Feed(lambda: connect_async(settings.redis_url, "fail_fast"), metrics),
+        tables=tables,
+        predictors=Predictors(artifacts, tables),
+        feed=Feed(connect_async(settings.redis_url, "fail_fast"), metrics),
         metrics=metrics,
     )
 
@@ -89,6 +96,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings = services.settings
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     await asyncio.to_thread(services.artifacts.sweep)
+    await asyncio.to_thread(services.datasets.sweep)
+    current_default_thread_limiter().total_tokens = THREADS
     reaper = Reaper(JobStore(connect(settings.redis_url, "fail_fast")))
     reaper.start()
     services.feed.start()
@@ -103,6 +112,9 @@ async def refuse(request: Request, error: Exception) -> Response:
     instance = request.url.path
     if isinstance(error, NotFound):
         instance = getattr(request.scope.get("route"), "path", instance)
+    if isinstance(error, StoreUnavailable):
+        services: Services = request.app.state.services
+        services.store_failed()
     return problem_of(error).response(instance)
 
 

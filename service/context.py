@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from kernels.errors import StoreUnavailable
 from service.feed import Feed
 from service.metrics import Metrics
 from service.predictors import Predictors
@@ -13,9 +14,13 @@ from service.tables import Tables
 from store.datasets import DatasetStore
 from store.events import EventLog
 from store.files import LocalArtifacts
+from store.idempotency import Idempotency
 from store.jobs import JobStore
 from store.transitions import Status
 from store.workers import Workers
+
+AWAY_S = 0.25
+"""After a failure the store counts as away for this long: requests fail at once instead of waiting one by one."""
 
 COUNTS_AGE_S = 1.0
 """How old the job counts may be that the limit on queued jobs looks at."""
@@ -29,6 +34,7 @@ class Services:
     jobs: JobStore
     log: EventLog
     workers: Workers
+    idempotency: Idempotency
     datasets: DatasetStore
     artifacts: LocalArtifacts
     tables: Tables
@@ -37,6 +43,16 @@ class Services:
     metrics: Metrics
     _counts: dict[Status, int] = field(default_factory=dict)
     _counted_at: float = 0.0
+    _away_until: float = 0.0
+
+    def check_store(self) -> None:
+        """Raise StoreUnavailable if the store failed somebody a moment ago."""
+        if time.monotonic() < self._away_until:
+            raise StoreUnavailable
+
+    def store_failed(self) -> None:
+        """The store did not answer a request."""
+        self._away_until = time.monotonic() + AWAY_S
 
     def queued(self) -> int:
         """Jobs that wait, counted at most `COUNTS_AGE_S` ago. Raises StoreUnavailable."""

@@ -13,8 +13,10 @@ _STYLE = """
 body { max-width: 60rem; margin: 0 auto; padding: 1rem; }
 section { border-top: 1px solid #8886; padding: .5rem 0 1rem; }
 h2 code { font-size: 1.05rem; } b { display: inline-block; min-width: 4.5rem; }
-table { border-collapse: collapse; width: 100%; font-size: .92rem; } td, th { text-align: left; padding: .2rem .6rem .2rem 0; vertical-align: top; }
-pre { overflow: auto; padding: .6rem; border: 1px solid #8886; border-radius: 6px; font-size: .85rem; max-height: 26rem; }
+table { border-collapse: collapse; width: 100%; font-size: .92rem; }
+td { text-align: left; padding: .2rem .6rem .2rem 0; vertical-align: top; }
+pre { overflow: auto; padding: .6rem; border: 1px solid #8886; border-radius: 6px; }
+pre { font-size: .85rem; max-height: 26rem; }
 """
 
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -40,7 +42,7 @@ def page(openapi: dict[str, Any]) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(info["title"])} API</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>'
-        f'<h1>{escape(info["title"])} {escape(info["version"])}</h1><p>{escape(info["description"])}</p>'
+        f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info['description'])}</p>"
         f'<p>Machine-readable: <a href="/openapi.json">/openapi.json</a>. The page: <a href="/">/</a>.</p>'
         f"{''.join(sections)}<h2>Schemas</h2>{''.join(schemas)}</body></html>"
     )
@@ -49,7 +51,8 @@ def page(openapi: dict[str, Any]) -> str:
 def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     parameters = "".join(
         f"<tr><td><code>{escape(p['name'])}</code></td><td>{escape(p['in'])}</td>"
-        f"<td>{escape(p.get('description', ''))}</td><td><code>{_json(_short(p.get('schema', {})), None)}</code></td></tr>"
+        f"<td>{escape(p.get('description', ''))}</td>"
+        f"<td><code>{_json(_short(p.get('schema', {})), None)}</code></td></tr>"
         for p in operation.get("parameters", ())
     )
     answers = "".join(

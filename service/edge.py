@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import secrets
 import sys
@@ -14,7 +16,7 @@ import orjson
 
 from service.guard import Guard
 from service.metrics import Metrics
-from service.problems import Problem, problem_of
+from service.problems import problem_of
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -35,6 +37,10 @@ _HEADERS = [
     (b"x-frame-options", b"DENY"),
 ]
 
+LINGER_S = 1.0
+LINGER_BYTES = 32 * 1024 * 1024
+"""How long, and for how many bytes, a body that nobody wants is read before its connection is closed."""
+
 log = logging.getLogger("mlpq.service")
 
 
@@ -49,22 +55,22 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(send)
+        exchange = _Exchange(scope, receive, send)
         scope.setdefault("state", {})["request_id"] = exchange.request_id
         try:
             self._guard.check(scope)
-            await self._app(scope, receive, exchange.send)
+            await self._app(scope, exchange.receive, exchange.send)
         except Exception as error:  # noqa: BLE001 - the last line of defence: nothing leaves as a bare 500
-            await self._answer(error, exchange, scope, receive)
+            await self._answer(error, exchange, scope)
         finally:
             self._finish(exchange, scope)
 
-    async def _answer(self, error: Exception, exchange: _Exchange, scope: Scope, receive: Receive) -> None:
+    async def _answer(self, error: Exception, exchange: _Exchange, scope: Scope) -> None:
         problem = problem_of(error)
         if problem.status == 500:
             log.error("request %s failed", exchange.request_id, exc_info=error)
         if not exchange.status:
-            await _bare(problem, scope["path"], scope, receive, exchange.send)
+            await problem.response(scope["path"])(scope, exchange.receive, exchange.send)
 
     def _finish(self, exchange: _Exchange, scope: Scope) -> None:
         seconds = time.perf_counter() - exchange.started
@@ -84,33 +90,62 @@ class Edge:
         )
 
 
-async def _bare(problem: Problem, instance: str, scope: Scope, receive: Receive, send: Send) -> None:
-    await problem.response(instance)(scope, receive, send)
-
-
 class _Exchange:
-    """One request's answer as it passes: adds the headers, counts the bytes."""
+    """One request and its answer as they pass: adds the headers, counts the bytes.
 
-    __slots__ = ("_send", "bytes", "request_id", "started", "status")
+    An answer may come before the body has been read: it was too long, or nobody wanted it. Then the connection is
+    closed behind the answer, but not at once: closing on a sender that is still sending would destroy the answer.
+    """
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    __slots__ = ("_receive", "_send", "_unread", "bytes", "request_id", "started", "status")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+        self._unread = any(_announces_body(name, value) for name, value in scope["headers"])
         self.started = time.perf_counter()
         self.request_id = "req_" + secrets.token_hex(8)
         self.status = 0
         self.bytes = 0
 
+    async def receive(self) -> MutableMapping[str, Any]:
+        message = await self._receive()
+        if not message.get("more_body", False):
+            self._unread = False
+        return message
+
     async def send(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = list(message.get("headers", []))
-            present = {name.lower() for name, _ in headers}
-            headers += [header for header in _HEADERS if header[0] not in present]
-            headers.append((b"x-request-id", self.request_id.encode()))
-            message["headers"] = headers
-        else:
-            self.bytes += len(message.get("body", b""))
+            message["headers"] = self._headers(message)
+            await self._send(message)
+            return
+        self.bytes += len(message.get("body", b""))
+        if self._unread and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._linger()
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
+
+    def _headers(self, message: MutableMapping[str, Any]) -> list[tuple[bytes, bytes]]:
+        headers = list(message.get("headers", []))
+        present = {name.lower() for name, _ in headers}
+        headers += [header for header in _HEADERS if header[0] not in present]
+        headers.append((b"x-request-id", self.request_id.encode()))
+        if self._unread:
+            headers.append((b"connection", b"close"))
+        return headers
+
+    async def _linger(self) -> None:
+        """Throw away what still comes, for a moment, so that the sender reads the answer."""
+        size = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while self._unread and size < LINGER_BYTES:
+                    size += len((await self.receive()).get("body", b""))
+
+
+def _announces_body(name: bytes, value: bytes) -> bool:
+    return name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
 
 
 def write_access_line(fields: dict[str, Any]) -> None:

@@ -12,8 +12,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Iterable
+from typing import Protocol, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -45,6 +45,9 @@ STALL_S = 60.0
 
 OPEN_S = 0.9
 """A first client waits this long for the job's events; then the store counts as unreachable."""
+
+Entry = tuple[bytes, dict[bytes, bytes]]
+"""An event as Redis answers it: stream id, fields."""
 
 log = logging.getLogger("mlpq.service")
 
@@ -132,10 +135,9 @@ def encode(number: int, kind: str, data: bytes) -> bytes:
 class Feed:
     """Channels of all followed jobs, and the tasks that fill them."""
 
-    def __init__(self, connect: Callable[[], Redis], metrics: Metrics) -> None:
-        self._connect = connect
+    def __init__(self, redis: Redis, metrics: Metrics) -> None:
+        self._redis = redis
         self._metrics = metrics
-        self._redis: Redis | None = None
         self._channels: dict[str, Channel] = {}
         self._dirty: set[str] = set()
         self._work = asyncio.Event()
@@ -145,7 +147,6 @@ class Feed:
 
     def start(self) -> None:
         """Begin to read; needs the running event loop."""
-        self._redis = self._connect()
         self._tasks = [asyncio.create_task(job()) for job in (self._listen, self._read, self._tick)]
 
     def drain(self) -> None:
@@ -160,8 +161,7 @@ class Feed:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._redis is not None:
-            await self._redis.aclose()
+        await self._redis.aclose()
 
     def knows(self, job_id: str) -> bool:
         """Whether somebody follows the job already, so that it need not be looked up again."""
@@ -206,14 +206,12 @@ class Feed:
 
     async def page(self, job_id: str, after: int) -> list[tuple[int, str, bytes]]:
         """Up to `PAGE_EVENTS` events after `after` from the stream itself; empty while the store is away."""
-        if self._redis is None:
-            return []
         try:
-            entries = await self._redis.xrange(keys.events(job_id), f"(0-{after}", "+", PAGE_EVENTS)
-        except RedisError:
+            found = await self._redis.xrange(keys.events(job_id), f"(0-{after}", "+", PAGE_EVENTS)
+        except (RedisError, OSError):
             await asyncio.sleep(POLL_S)
             return []
-        return [_encoded(entry) for entry in entries]
+        return [_encoded(entry) for entry in cast("list[Entry]", found)]
 
     def _mark(self, job_id: str) -> None:
         self._dirty.add(job_id)
@@ -227,7 +225,6 @@ class Feed:
             await asyncio.sleep(POLL_S / 4)
 
     async def _follow_notifications(self) -> None:
-        assert self._redis is not None
         async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
             await subscription.subscribe(keys.NOTIFY)
             while True:
@@ -255,7 +252,6 @@ class Feed:
 
     async def _look(self) -> None:
         """Fetch what is new of all marked jobs in one round trip; what was not finished stays marked."""
-        assert self._redis is not None
         wanted = [self._channels[job_id] for job_id in self._dirty if job_id in self._channels]
         self._dirty.intersection_update(channel.job_id for channel in wanted)
         if not wanted:
@@ -276,7 +272,7 @@ class Feed:
         for channel, entries in zip(wanted, answers, strict=True):
             self._fill(channel, entries)
 
-    def _fill(self, channel: Channel, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
+    def _fill(self, channel: Channel, entries: list[Entry]) -> None:
         if not channel.loaded.is_set():
             entries = entries[::-1]
             channel.first = _encoded(entries[0])[0] if entries else 1
@@ -300,7 +296,7 @@ class Feed:
                 del self._channels[channel.job_id]
 
 
-def _encoded(entry: tuple[bytes, dict[bytes, bytes]]) -> tuple[int, str, bytes]:
+def _encoded(entry: Entry) -> tuple[int, str, bytes]:
     name, fields = entry
     number, kind = int(name.partition(b"-")[2]), fields[b"type"].decode()
     return number, kind, encode(number, kind, fields[b"data"])

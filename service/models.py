@@ -216,6 +216,16 @@ class DatasetList(Out):
     has_more: bool
 
 
+class CheckpointList(Out):
+    """The checkpoints of a job, newest first."""
+
+    object: Literal["list"]
+    data: list[dict[str, Any]]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
 class DryRunOut(Out):
     """What a job would be."""
 
@@ -223,8 +233,8 @@ class DryRunOut(Out):
     spec: dict[str, Any]
     parameters: int
     memory_bytes: int
-    initial_loss: float
-    gradient_check: dict[str, Any]
+    initial_loss: float | None
+    gradient_check: dict[str, Any] | None
 
 
 class MetricsOut(Out):

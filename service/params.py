@@ -29,6 +29,13 @@ async def services_of(request: Request) -> Services:
     return found
 
 
+async def services_with_store(request: Request) -> Services:
+    """The same, for a route that needs the store. Raises StoreUnavailable at once while it is known to be away."""
+    found: Services = request.app.state.services
+    found.check_store()
+    return found
+
+
 async def job_id_of(job_id: Annotated[str, Path(description="`job_…`, as the service made it")]) -> str:
     """An id that could be one; anything else is answered like a job that is not there."""
     return checked_job_id(job_id)
@@ -68,7 +75,8 @@ def event_number(text: str, where: str) -> int:
     return int(text)
 
 
-ServicesDep = Annotated[Services, Depends(services_of)]
+AnyServices = Annotated[Services, Depends(services_of)]
+ServicesDep = Annotated[Services, Depends(services_with_store)]
 JobId = Annotated[str, Depends(job_id_of)]
 DatasetId = Annotated[str, Depends(dataset_id_of)]
 IdempotencyKey = Annotated[str | None, Depends(idempotency_key_of)]

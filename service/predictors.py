@@ -1,30 +1,39 @@
-"""Weights files as the API needs them: found, verified once, converted, and held ready to predict."""
+"""Weights as the API hands them out: found, verified against their sha256, converted, held ready to predict."""
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-
-from kernels.errors import Corrupted
+from kernels.errors import Corrupted, InvalidInput, NotFound
 from nets.export import EXPORTERS, load_npz
-from nets.weights import Predictor
+from nets.prepare import split
+from nets.preprocess import Preprocessing
+from nets.resolve import layout_of
+from nets.spec import ResolvedSpec
+from nets.weights import Predictor, pack
 from service.problems import Refused
-from store.files import LocalArtifacts, StoredFile
-from store.records import Job
+from service.tables import Tables
+from service.text import echo
+from store.checkpoints import Checkpoints
+from store.files import LocalArtifacts
+from store.records import Job, Json
 
 Held = TypeVar("Held")
 
 CACHED_BYTES = 256 * 1024 * 1024
-"""Of converted files and predictors together, each."""
+"""Of converted files, and again of predictors."""
+
+LATEST = "latest"
+"""The value of `checkpoint` that stands for the newest one."""
 
 
 class ByteCache(Generic[Held]):
-    """The most recently used values up to a number of bytes; one thread makes a value, others may make it too."""
+    """The most recently used values up to a number of bytes. Two threads may make the same value; one is kept."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit = limit_bytes
@@ -46,3 +55,112 @@ class ByteCache(Generic[Held]):
             while self._bytes > self._limit:
                 self._bytes -= self._held.popitem(last=False)[1][1]
         return value
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """One file of weights: its bytes, their sha256 in hex, and the name that the service gives it."""
+
+    content: bytes
+    sha256: str
+    filename: str
+
+
+class Ready:
+    """A predictor with its lock: it computes in buffers of its own."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self._lock = threading.Lock()
+
+    def predict(self, rows: list[Any]) -> Json:
+        """Predictions for JSON rows, as the API shows them. Raises InvalidInput naming row and column."""
+        cells = self._predictor.cells(rows)
+        with self._lock:
+            found = self._predictor.predict(cells)
+        classes = list(self._predictor.info.classes) or None
+        return {
+            "object": "predictions",
+            "predictions": found.predictions,
+            "probabilities": None if found.probabilities is None else found.probabilities.tolist(),
+            "classes": classes,
+        }
+
+
+class Predictors:
+    """Files and predictors of jobs' weights, made when first asked for."""
+
+    def __init__(self, artifacts: LocalArtifacts, tables: Tables) -> None:
+        self._artifacts = artifacts
+        self._checkpoints = Checkpoints(artifacts)
+        self._tables = tables
+        self._files: ByteCache[WeightsFile] = ByteCache(CACHED_BYTES)
+        self._ready: ByteCache[Ready] = ByteCache(CACHED_BYTES)
+
+    def file(self, job: Job, file_format: str, checkpoint: str | None) -> WeightsFile:
+        """The weights of a job, or of one of its checkpoints, in a format.
+
+        Raises:
+            Refused: 404, there are none (yet). Corrupted: what is on the disk is not what was written.
+        """
+        source = _source(job, checkpoint)
+        name = job.id if checkpoint is None else f"{job.id}-step-{source['step']}"
+        key = f"{source['sha256']} {file_format}"
+        return self._files.get(key, lambda: self._make(job, source, file_format, f"{name}.{file_format}"))
+
+    def ready(self, job: Job, checkpoint: str | None) -> Ready:
+        """The predictor of the same weights."""
+        source = _source(job, checkpoint)
+
+        def make() -> tuple[Ready, int]:
+            content = self.file(job, "npz", checkpoint).content
+            return Ready(Predictor.from_arrays(load_npz(content))), len(content)
+
+        return self._ready.get(source["sha256"], make)
+
+    def _make(self, job: Job, source: Json, file_format: str, filename: str) -> tuple[WeightsFile, int]:
+        content = self._packed(job, source) if "step" in source else self._read(source)
+        if file_format != "npz":
+            content = EXPORTERS[file_format](load_npz(content))
+        return WeightsFile(content, hashlib.sha256(content).hexdigest(), filename), len(content)
+
+    def _read(self, source: Json) -> bytes:
+        with self._artifacts.open(source["key"]) as file:
+            content = file.read()
+        if hashlib.sha256(content).hexdigest() != source["sha256"]:
+            raise Corrupted(f"{source['key']} is not what was written: its sha256 differs")
+        return content
+
+    def _packed(self, job: Job, manifest: Json) -> bytes:
+        """A checkpoint as a weights file: its parameters with the preprocessing of the job's training rows."""
+        spec = ResolvedSpec.parse(job.spec)
+        try:
+            table = self._tables.table(job.dataset)
+            flat = self._checkpoints.load(manifest)["parameters"]
+        except NotFound:
+            detail = f"the files of this checkpoint, or data set {job.dataset}, are gone"
+            raise _no_weights(detail) from None
+        rows, _ = split(table, spec.training.seed, spec.training.validation_fraction)
+        named = layout_of(spec, table.info.n_inputs, table.info.n_outputs).named(flat)
+        return EXPORTERS["npz"](pack(named, Preprocessing.fit(table, rows), spec, table.info, {}))
+
+
+def _source(job: Job, checkpoint: str | None) -> Json:
+    """The manifest of what was asked for: the result's, or a checkpoint's (it has a `step`)."""
+    steps = [str(manifest["step"]) for manifest in job.checkpoints]
+    if checkpoint is None:
+        if job.result is not None:
+            return job.result
+        seen = f"checkpoints of steps {', '.join(steps)}" if steps else "no checkpoint"
+        raise _no_weights(f"the job is {job.status} and has no result yet; it has {seen}")
+    if checkpoint == LATEST and steps:
+        return job.checkpoints[0]
+    if checkpoint in steps:
+        return job.checkpoints[steps.index(checkpoint)]
+    if checkpoint != LATEST and not (checkpoint.isascii() and checkpoint.isdigit()):
+        raise InvalidInput.at("/query/checkpoint", f"is {echo(checkpoint)}; must be a step, or {LATEST}")
+    raise _no_weights(f"there is no such checkpoint; there are: {', '.join(steps) or 'none'}")
+
+
+def _no_weights(detail: str) -> Refused:
+    return Refused(404, "no_weights", "There are no such weights", detail)

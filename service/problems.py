@@ -164,10 +164,9 @@ def _pointer(location: Sequence[int | str], body: object, *, missing: bool) -> s
     steps: list[str] = []
     here = body
     for index, step in enumerate(location):
-        if isinstance(here, dict) and step in here:
-            here = here[step]
-        elif isinstance(here, list) and isinstance(step, int) and 0 <= step < len(here):
-            here = here[step]
+        known_item = isinstance(here, list) and isinstance(step, int) and 0 <= step < len(here)
+        if known_item or (isinstance(here, dict) and step in here):
+            here = here[step]  # type: ignore[index]
         elif body is not None and not (missing and index == len(location) - 1):
             continue
         steps.append(escape_pointer(str(step)))

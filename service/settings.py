@@ -20,7 +20,7 @@ MIN_KEY_CHARACTERS = 16
 MEBIBYTE = 1024 * 1024
 
 
-class RefusedToStart(Exception):  # noqa: N818 - it names what happened, and is shown to a person as it is
+class RefusedToStart(Exception):
     """These settings would expose the service or cannot work; the message says what to change."""
 
 

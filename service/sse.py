@@ -28,7 +28,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class EventStream:
-    """An ASGI response that follows some jobs from given cursors until all of them have ended.
+    """One connection that follows some jobs from given cursors until all of them have ended.
 
     Args:
         feed: the shared reader; its channels are filled.
@@ -67,8 +67,8 @@ class EventStream:
         """Whether every job has ended and the client has all of its events."""
         return all(channel.ended and cursor == channel.last for channel, cursor in self._cursors.items())
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Serve the stream."""
+    async def serve(self, receive: Receive, send: Send) -> None:
+        """Send until every job has ended, the client has gone, or the process stops."""
         self._task = asyncio.current_task()
         watcher = asyncio.create_task(self._watch(receive))
         self._feed.join(self, self._cursors)

@@ -15,7 +15,12 @@ FORMATS = ("npz", "safetensors")
 def job_view(job: Job) -> dict[str, Any]:
     """A job resource."""
     base = f"/v1/jobs/{job.id}"
-    links = {"self": base, "events": f"{base}/events", "metrics": f"{base}/metrics", "checkpoints": f"{base}/checkpoints"}
+    links = {
+        "self": base,
+        "events": f"{base}/events",
+        "metrics": f"{base}/metrics",
+        "checkpoints": f"{base}/checkpoints",
+    }
     if job.result is not None or job.checkpoints:
         links["weights"] = f"{base}/weights"
     return {

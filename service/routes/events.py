@@ -41,9 +41,9 @@ class StreamResponse(Response):
         super().__init__()
         self._stream = stream
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Serve the stream."""
-        await self._stream(scope, receive, send)
+        await self._stream.serve(receive, send)
 
 
 @router.get("/v1/jobs/{job_id}/events", responses=_STREAM | problems(400, 404))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from service.body import accepts, json_body
 from service.models import DryRunOut, JobList, JobOut, JobPatch, JobRequest
 from service.params import After, IdempotencyKey, JobId, Limit, ServicesDep, answer, page_of, problems
 from service.problems import Refused
-from service.submit import dry_run_of, new_job
+from service.submit import dry_run_of, submit
 from service.views import job_view
 from store.transitions import Action, Status
 
@@ -39,7 +39,7 @@ def create_job(
         detail = f"{services.settings.max_queued} jobs wait already"
         raise Refused(429, "queue_full", "Too much is queued", detail, {"Retry-After": "10"})
     idempotency = None if key is None else (key, "jobs " + request.state.body_sha256)
-    job, _ = services.jobs.create(new_job(services, body), idempotency)
+    job = submit(services, body, idempotency)
     return answer(job_view(job), 202, {"Location": f"/v1/jobs/{job.id}"})
 
 
@@ -85,9 +85,19 @@ def delete_job(services: ServicesDep, job_id: JobId) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/{job_id}/{action}", status_code=202, responses={202: {"model": JobOut}} | problems(404, 409, 422))
-def request_action(
-    services: ServicesDep, job_id: JobId, action: Annotated[Action, Path(description="What the job should do")]
-) -> Response:
-    """Ask a job to cancel, pause or resume. A move that its state does not allow is answered 409."""
-    return answer(job_view(services.jobs.request(job_id, action)), 202)
+@router.post("/{job_id}/cancel", status_code=202, responses={202: {"model": JobOut}} | problems(404, 409))
+def cancel_job(services: ServicesDep, job_id: JobId) -> Response:
+    """Stop for good: at once while it waits, within two seconds while it trains."""
+    return answer(job_view(services.jobs.request(job_id, Action.CANCEL)), 202)
+
+
+@router.post("/{job_id}/pause", status_code=202, responses={202: {"model": JobOut}} | problems(404, 409))
+def pause_job(services: ServicesDep, job_id: JobId) -> Response:
+    """Write a checkpoint, release the device and wait for `resume`."""
+    return answer(job_view(services.jobs.request(job_id, Action.PAUSE)), 202)
+
+
+@router.post("/{job_id}/resume", status_code=202, responses={202: {"model": JobOut}} | problems(404, 409))
+def resume_job(services: ServicesDep, job_id: JobId) -> Response:
+    """Go on from where the job was paused."""
+    return answer(job_view(services.jobs.request(job_id, Action.RESUME)), 202)

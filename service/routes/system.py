@@ -16,7 +16,7 @@ from nets.capabilities import capabilities
 from service import docs
 from service.metrics import CONTENT_TYPE
 from service.models import QueueOut, WorkersOut
-from service.params import ServicesDep, answer, page_of, problems
+from service.params import AnyServices, ServicesDep, answer, page_of, problems
 from store.records import iso
 from store.workers import queue_statistics
 
@@ -83,7 +83,7 @@ def readyz(services: ServicesDep) -> Response:
 
 
 @router.get("/metrics", include_in_schema=False)
-def prometheus(services: ServicesDep) -> Response:
+def prometheus(services: AnyServices) -> Response:
     """Metrics of this process and, if it answers, of the store."""
     try:
         counts = {str(status): number for status, number in services.jobs.counts().items()}

@@ -1,0 +1,102 @@
+"""What a job has brought: its curve, its checkpoints, its weights, predictions."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
+
+from nets.export import EXPORTERS
+from service.body import accepts, json_body
+from service.download import download
+from service.models import CheckpointList, MetricsOut, PredictOut, PredictRequest
+from service.params import JobId, ServicesDep, answer, page_of, problems
+from service.views import checkpoint_view
+
+router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"])
+
+Format = Literal["npz", "safetensors"]
+Checkpoint = Annotated[
+    str | None, Query(max_length=30, description="A step of `…/checkpoints`, or `latest`; nothing: the result")
+]
+_FILE = {"schema": {"type": "string", "format": "binary"}}
+_WEIGHTS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file", "content": {"application/octet-stream": _FILE}},
+    206: {"description": "The asked part", "content": {"application/octet-stream": _FILE}},
+    304: {"description": "The client has it"},
+}
+
+
+@router.get(
+    "/metrics",
+    responses={
+        200: {"model": MetricsOut, "content": {"text/csv": {"schema": {"type": "string"}}}},
+    }
+    | problems(404, 422),
+)
+def get_metrics(
+    services: ServicesDep,
+    job_id: JobId,
+    after_step: Annotated[int, Query(ge=-1, le=2**53, description="Only points of later steps")] = -1,
+    max_points: Annotated[int | None, Query(ge=2, le=200_000, description="Thin out to so many")] = None,
+    format: Annotated[Literal["json", "csv"], Query(description="Columns as JSON, or CSV")] = "json",  # noqa: A002
+) -> Response:
+    """The curve: one column per quantity, all of equal length; null where a point lacks a value."""
+    services.jobs.get(job_id)
+    columns = services.log.metric_columns(job_id, after_step, max_points)
+    if format == "csv":
+        headers = {"Content-Disposition": f'attachment; filename="{job_id}.csv"', "Cache-Control": "no-store"}
+        return Response(_csv(columns), headers=headers, media_type="text/csv; charset=utf-8")
+    return answer({"object": "metrics", "job": job_id, "n_points": len(columns["step"]), "columns": columns})
+
+
+@router.get("/checkpoints", responses={200: {"model": CheckpointList}} | problems(404))
+def get_checkpoints(services: ServicesDep, job_id: JobId) -> Response:
+    """The checkpoints that are kept, newest first."""
+    job = services.jobs.get(job_id)
+    return answer(page_of([checkpoint_view(job, manifest) for manifest in job.checkpoints], has_more=False))
+
+
+@router.get("/weights", responses=_WEIGHTS | problems(404, 416, 422))
+@router.head("/weights", include_in_schema=False)
+def get_weights(
+    request: Request,
+    services: ServicesDep,
+    job_id: JobId,
+    format: Annotated[Format, Query(description="File format")] = "npz",  # noqa: A002 - the contract's name
+    checkpoint: Checkpoint = None,
+) -> Response:
+    """Weights with their preprocessing: arrays `W1 (in, out)`, `b1 (out,)`, `W2`, … 404 while there are none."""
+    file = services.predictors.file(services.jobs.get(job_id), format, checkpoint)
+    return download(request, file.content, file.sha256, file.filename, "application/octet-stream")
+
+
+@router.post(
+    "/predict",
+    openapi_extra=accepts(PredictRequest),
+    responses={200: {"model": PredictOut}} | problems(400, 404, 413, 415, 422),
+)
+def predict(
+    services: ServicesDep,
+    job_id: JobId,
+    body: Annotated[PredictRequest, Depends(json_body(PredictRequest))],
+    checkpoint: Checkpoint = None,
+) -> Response:
+    """Predictions for rows: lists in the order of the columns, or objects by column name; null is missing."""
+    ready = services.predictors.ready(services.jobs.get(job_id), checkpoint)
+    return answer(ready.predict(body.rows))
+
+
+def _csv(columns: dict[str, list[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue()
+
+
+if set(EXPORTERS) != set(Format.__args__):  # type: ignore[attr-defined]
+    raise RuntimeError("the formats of the API differ from those of nets.export")

@@ -1,0 +1,34 @@
+"""What an `Idempotency-Key` stood for, where the answer is not written in one script with it (see `create.lua`)."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from redis import Redis
+
+from kernels.errors import InvalidInput
+from store import keys
+from store.connection import redis_errors
+from store.jobs import IDEMPOTENCY_S
+
+
+class Idempotency:
+    """Keys of requests whose repetition does no harm by itself, because their result is named by its content.
+
+    Raises from every method: StoreUnavailable.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+
+    def check(self, key: str, body_sha256: str) -> None:
+        """Raises: InvalidInput if the key came before with another body."""
+        with redis_errors():
+            seen = cast("bytes | None", self.redis.get(keys.idempotency(key)))
+        if seen is not None and seen.decode().partition(" ")[0] != body_sha256:
+            raise InvalidInput.at("/headers/Idempotency-Key", "was used before with another body")
+
+    def remember(self, key: str, body_sha256: str, resource_id: str) -> None:
+        """From now on the key stands for this body."""
+        with redis_errors():
+            self.redis.set(keys.idempotency(key), f"{body_sha256} {resource_id}", ex=IDEMPOTENCY_S, nx=True)

@@ -1,0 +1,47 @@
+"""One real API process for the tests that leave it as they found it; others start their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from redis import Redis
+
+from mlpq.embedded import EmbeddedServer
+from store.jobs import JobStore
+from tests.processes import Processes, Service
+
+
+@pytest.fixture(scope="session")
+def service_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data directory of the shared process."""
+    return tmp_path_factory.mktemp("service-data")
+
+
+@pytest.fixture(scope="session")
+def service(valkey: EmbeddedServer, service_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """`python -m service` on the session's server."""
+    with Processes(tmp_path_factory.mktemp("service-logs"), valkey.url, service_data) as processes:
+        yield processes.service().ready()
+
+
+@pytest.fixture
+def api(service: Service, redis: Redis) -> Iterator[httpx2.Client]:
+    """A client of the shared process, whose store is empty."""
+    with httpx2.Client(base_url=service.url, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture
+def jobs(redis: Redis) -> JobStore:
+    """The store as a worker has it."""
+    return JobStore(redis)
+
+
+@pytest.fixture
+def processes(tmp_path: Path, valkey: EmbeddedServer, data_dir: Path, redis: Redis) -> Iterator[Processes]:
+    """Starts API processes of a test's own, on an empty store."""
+    with Processes(tmp_path, valkey.url, data_dir) as started:
+        yield started
