@@ -120,18 +120,32 @@ async def refuse(request: Request, error: Exception) -> Response:
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes, tags=[]
-        )
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         _, bodies = models_json_schema(
             [(model, "validation") for model in BODIES], ref_template="#/components/schemas/{model}"
         )
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas = document["components"]["schemas"]
         schemas.update(bodies["$defs"])
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                operation["responses"] = _true_answers(operation["responses"])
         if app.state.services.settings.api_keys:
             document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
             document["security"] = [{"key": []}]
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _true_answers(responses: dict[str, Any]) -> dict[str, Any]:
+    """Without FastAPI's own 422, and with refusals as problem+json alone."""
+    found = {}
+    for status, answer in responses.items():
+        content = answer.get("content", {})
+        if "HTTPValidationError" in str(content):
+            continue
+        if "application/problem+json" in content:
+            answer = answer | {"content": {"application/problem+json": content["application/problem+json"]}}
+        found[status] = answer
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import orjson
@@ -102,16 +103,17 @@ def page_of(items: list[dict[str, Any]], has_more: bool) -> dict[str, Any]:
     }
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For a route's `responses`: the refusals it may answer, besides those that every route has."""
-    return {
-        status: {
-            "description": _MEANINGS[status],
-            "model": ProblemOut,
-            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}},
-        }
-        for status in sorted({*statuses, 401, 403, 421, 503})
-    }
+def answers(good: Mapping[int, Mapping[str, Any]], *refusals: int) -> dict[int | str, dict[str, Any]]:
+    """For a route's `responses`: what it gives, and the refusals it may answer beside those that every route has."""
+    schema = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}}
+    found: dict[int | str, dict[str, Any]] = {status: dict(answer) for status, answer in good.items()}
+    for status in sorted({*refusals, *EVERYWHERE}):
+        found[status] = {"description": _MEANINGS[status], "model": ProblemOut, "content": schema}
+    return found
+
+
+EVERYWHERE = (401, 403, 421, 503)
+"""What any route may answer: the guard's refusals, and that the store is away."""
 
 
 _MEANINGS = {

@@ -15,7 +15,7 @@ from kernels.errors import InvalidInput
 from service.body import limited, media_type
 from service.context import Services
 from service.models import DatasetList, DatasetOut
-from service.params import After, DatasetId, IdempotencyKey, Limit, ServicesDep, answer, page_of, problems
+from service.params import After, DatasetId, IdempotencyKey, Limit, ServicesDep, answer, answers, page_of
 from service.problems import Refused
 from service.strict_json import parse
 from service.text import echo
@@ -60,7 +60,7 @@ _BODY = {
     "",
     status_code=201,
     openapi_extra=_BODY,
-    responses={201: {"model": DatasetOut}} | problems(400, 413, 415, 422, 507),
+    responses=answers({201: {"model": DatasetOut}}, 400, 413, 415, 422, 507),
 )
 async def create_dataset(
     request: Request,
@@ -81,20 +81,20 @@ async def create_dataset(
     return answer(dataset.to_json(), 201, {"Location": f"/v1/datasets/{dataset.id}"})
 
 
-@router.get("", responses={200: {"model": DatasetList}} | problems(422))
+@router.get("", responses=answers({200: {"model": DatasetList}}, 422))
 def list_datasets(services: ServicesDep, limit: Limit = 20, after: After = None) -> Response:
     """Data sets, newest first; the built-in ones come last."""
     page = services.datasets.page(limit, after)
     return answer(page_of([dataset.to_json() for dataset in page.items], page.has_more))
 
 
-@router.get("/{dataset_id}", responses={200: {"model": DatasetOut}} | problems(404))
+@router.get("/{dataset_id}", responses=answers({200: {"model": DatasetOut}}, 404))
 def get_dataset(services: ServicesDep, dataset_id: DatasetId) -> Response:
     """One data set."""
     return answer(services.datasets.get(dataset_id).to_json())
 
 
-@router.delete("/{dataset_id}", status_code=204, responses=problems(404, 409))
+@router.delete("/{dataset_id}", status_code=204, responses=answers({204: {"description": "Deleted"}}, 404, 409))
 def delete_dataset(services: ServicesDep, dataset_id: DatasetId) -> Response:
     """Forget a data set; 409 while an unfinished job uses it."""
     services.datasets.delete(dataset_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Query
@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from kernels.errors import InvalidInput, MalformedInput
 from service.context import Services
-from service.params import JobId, ServicesDep, checked_job_id, event_number, problems
+from service.params import JobId, ServicesDep, answers, checked_job_id, event_number
 from service.problems import Refused
 from service.sse import EventStream
 from service.text import echo
@@ -24,7 +24,7 @@ MAX_JOBS = 100
 
 _POSITION = re.compile(r"(job_[0-9a-zA-Z]{1,64}):([0-9]{1,15})", re.ASCII)
 
-_STREAM = {
+_STREAM: dict[int, dict[str, Any]] = {
     200: {
         "description": "Server-sent events: status, metric, checkpoint, log, end, reset",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
@@ -46,7 +46,7 @@ class StreamResponse(Response):
         await self._stream.serve(receive, send)
 
 
-@router.get("/v1/jobs/{job_id}/events", responses=_STREAM | problems(400, 404))
+@router.get("/v1/jobs/{job_id}/events", responses=answers(_STREAM, 400, 404))
 async def job_events(
     services: ServicesDep,
     job_id: JobId,
@@ -62,7 +62,7 @@ async def job_events(
     return await _stream(services, {job_id: cursor}, prefixed=False)
 
 
-@router.get("/v1/events", responses=_STREAM | problems(400, 404, 422))
+@router.get("/v1/events", responses=answers(_STREAM, 400, 404, 422))
 async def many_events(
     services: ServicesDep,
     jobs: Annotated[str, Query(description="Ids of up to 100 jobs, separated by commas")],

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from service.body import accepts, json_body
 from service.models import DryRunOut, JobList, JobOut, JobPatch, JobRequest
-from service.params import After, IdempotencyKey, JobId, Limit, ServicesDep, answer, page_of, problems
+from service.params import After, IdempotencyKey, JobId, Limit, ServicesDep, answer, answers, page_of
 from service.problems import Refused
 from service.submit import dry_run_of, submit
 from service.views import job_view
@@ -22,8 +22,15 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     "",
     status_code=202,
     openapi_extra=accepts(JobRequest),
-    responses={202: {"model": JobOut, "description": "Recorded and queued"}, 200: {"model": DryRunOut}}
-    | problems(400, 413, 415, 422, 429, 507),
+    responses=answers(
+        {202: {"model": JobOut, "description": "Recorded and queued"}, 200: {"model": DryRunOut}},
+        400,
+        413,
+        415,
+        422,
+        429,
+        507,
+    ),
 )
 def create_job(
     request: Request,
@@ -43,7 +50,7 @@ def create_job(
     return answer(job_view(job), 202, {"Location": f"/v1/jobs/{job.id}"})
 
 
-@router.get("", responses={200: {"model": JobList}} | problems(422))
+@router.get("", responses=answers({200: {"model": JobList}}, 422))
 def list_jobs(
     services: ServicesDep,
     status: Annotated[Status | None, Query(description="Only jobs with this status")] = None,
@@ -56,7 +63,7 @@ def list_jobs(
     return answer(page_of([job_view(job) for job in page.items], page.has_more))
 
 
-@router.get("/{job_id}", responses={200: {"model": JobOut}} | problems(404))
+@router.get("/{job_id}", responses=answers({200: {"model": JobOut}}, 404))
 def get_job(services: ServicesDep, job_id: JobId) -> Response:
     """One job as it is now."""
     return answer(job_view(services.jobs.get(job_id)))
@@ -65,7 +72,7 @@ def get_job(services: ServicesDep, job_id: JobId) -> Response:
 @router.patch(
     "/{job_id}",
     openapi_extra=accepts(JobPatch),
-    responses={200: {"model": JobOut}} | problems(400, 404, 413, 415, 422),
+    responses=answers({200: {"model": JobOut}}, 400, 404, 413, 415, 422),
 )
 def patch_job(
     services: ServicesDep, job_id: JobId, body: Annotated[JobPatch, Depends(json_body(JobPatch))]
@@ -77,7 +84,7 @@ def patch_job(
     return answer(job_view(services.jobs.patch(job_id, **changes)))
 
 
-@router.delete("/{job_id}", status_code=204, responses=problems(404, 409))
+@router.delete("/{job_id}", status_code=204, responses=answers({204: {"description": "Deleted"}}, 404, 409))
 def delete_job(services: ServicesDep, job_id: JobId) -> Response:
     """Forget a job that has ended, with its events and files."""
     services.jobs.delete(job_id)
@@ -85,19 +92,19 @@ def delete_job(services: ServicesDep, job_id: JobId) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/{job_id}/cancel", status_code=202, responses={202: {"model": JobOut}} | problems(404, 409))
+@router.post("/{job_id}/cancel", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409))
 def cancel_job(services: ServicesDep, job_id: JobId) -> Response:
     """Stop for good: at once while it waits, within two seconds while it trains."""
     return answer(job_view(services.jobs.request(job_id, Action.CANCEL)), 202)
 
 
-@router.post("/{job_id}/pause", status_code=202, responses={202: {"model": JobOut}} | problems(404, 409))
+@router.post("/{job_id}/pause", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409))
 def pause_job(services: ServicesDep, job_id: JobId) -> Response:
     """Write a checkpoint, release the device and wait for `resume`."""
     return answer(job_view(services.jobs.request(job_id, Action.PAUSE)), 202)
 
 
-@router.post("/{job_id}/resume", status_code=202, responses={202: {"model": JobOut}} | problems(404, 409))
+@router.post("/{job_id}/resume", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409))
 def resume_job(services: ServicesDep, job_id: JobId) -> Response:
     """Go on from where the job was paused."""
     return answer(job_view(services.jobs.request(job_id, Action.RESUME)), 202)

@@ -13,7 +13,7 @@ from nets.export import EXPORTERS
 from service.body import accepts, json_body
 from service.download import download
 from service.models import CheckpointList, MetricsOut, PredictOut, PredictRequest
-from service.params import JobId, ServicesDep, answer, page_of, problems
+from service.params import JobId, ServicesDep, answer, answers, page_of
 from service.views import checkpoint_view
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"])
@@ -23,7 +23,7 @@ Checkpoint = Annotated[
     str | None, Query(max_length=30, description="A step of `…/checkpoints`, or `latest`; nothing: the result")
 ]
 _FILE = {"schema": {"type": "string", "format": "binary"}}
-_WEIGHTS: dict[int | str, dict[str, Any]] = {
+_WEIGHTS: dict[int, dict[str, Any]] = {
     200: {"description": "The file", "content": {"application/octet-stream": _FILE}},
     206: {"description": "The asked part", "content": {"application/octet-stream": _FILE}},
     304: {"description": "The client has it"},
@@ -32,10 +32,13 @@ _WEIGHTS: dict[int | str, dict[str, Any]] = {
 
 @router.get(
     "/metrics",
-    responses={
-        200: {"model": MetricsOut, "content": {"text/csv": {"schema": {"type": "string"}}}},
-    }
-    | problems(404, 422),
+    responses=answers(
+        {
+            200: {"model": MetricsOut, "content": {"text/csv": {"schema": {"type": "string"}}}},
+        },
+        404,
+        422,
+    ),
 )
 def get_metrics(
     services: ServicesDep,
@@ -53,14 +56,14 @@ def get_metrics(
     return answer({"object": "metrics", "job": job_id, "n_points": len(columns["step"]), "columns": columns})
 
 
-@router.get("/checkpoints", responses={200: {"model": CheckpointList}} | problems(404))
+@router.get("/checkpoints", responses=answers({200: {"model": CheckpointList}}, 404))
 def get_checkpoints(services: ServicesDep, job_id: JobId) -> Response:
     """The checkpoints that are kept, newest first."""
     job = services.jobs.get(job_id)
     return answer(page_of([checkpoint_view(job, manifest) for manifest in job.checkpoints], has_more=False))
 
 
-@router.get("/weights", responses=_WEIGHTS | problems(404, 416, 422))
+@router.get("/weights", responses=answers(_WEIGHTS, 404, 416, 422))
 @router.head("/weights", include_in_schema=False)
 def get_weights(
     request: Request,
@@ -77,7 +80,7 @@ def get_weights(
 @router.post(
     "/predict",
     openapi_extra=accepts(PredictRequest),
-    responses={200: {"model": PredictOut}} | problems(400, 404, 413, 415, 422),
+    responses=answers({200: {"model": PredictOut}}, 400, 404, 413, 415, 422),
 )
 def predict(
     services: ServicesDep,

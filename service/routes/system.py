@@ -16,7 +16,7 @@ from nets.capabilities import capabilities
 from service import docs
 from service.metrics import CONTENT_TYPE
 from service.models import QueueOut, WorkersOut
-from service.params import AnyServices, ServicesDep, answer, page_of, problems
+from service.params import AnyServices, ServicesDep, answer, answers, page_of
 from store.records import iso
 from store.workers import queue_statistics
 
@@ -31,7 +31,7 @@ def _capabilities() -> tuple[bytes, str]:
 
 @router.get(
     "/v1/capabilities",
-    responses={200: {"description": "All registries"}, 304: {"description": "Unchanged"}} | problems(),
+    responses=answers({200: {"description": "All registries"}, 304: {"description": "Unchanged"}}),
 )
 async def get_capabilities(if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """Every activation, loss, optimizer, schedule and initialiser with parameters, ranges, defaults and docs."""
@@ -42,7 +42,7 @@ async def get_capabilities(if_none_match: Annotated[str | None, Header()] = None
     return Response(body, headers=headers, media_type="application/json")
 
 
-@router.get("/v1/queue", responses={200: {"model": QueueOut}} | problems())
+@router.get("/v1/queue", responses=answers({200: {"model": QueueOut}}))
 def get_queue(services: ServicesDep) -> Response:
     """How many jobs wait and run, and how long the oldest has waited."""
     now = queue_statistics(services.jobs, services.workers)
@@ -58,7 +58,7 @@ def get_queue(services: ServicesDep) -> Response:
     )
 
 
-@router.get("/v1/workers", responses={200: {"model": WorkersOut}} | problems())
+@router.get("/v1/workers", responses=answers({200: {"model": WorkersOut}}))
 def get_workers(services: ServicesDep) -> Response:
     """The workers that said within the last seconds that they live."""
     shown = []
