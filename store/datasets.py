@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,9 @@ PAGE_MAX = 100
 CURSOR_S = 3600
 """How long the id of a deleted data set still works as a page cursor."""
 
+BUILTIN_CREATED_AT_MS = 1_767_225_600_000
+"""The time shown for built-in sets, 2026-01-01: before any upload."""
+
 _ID = re.compile(r"ds_[0-9a-f]{24}")
 _SUFFIXES = re.compile(r"(\.[A-Za-z0-9]{1,8}){1,2}$")
 
@@ -66,7 +69,7 @@ class Dataset:
     Attributes:
         info: what `info.json` holds: id, name, task, n_rows, n_features, n_classes, classes, columns, target,
             standardize, image, warnings, format, sha256 and bytes of what was uploaded.
-        created_at_ms: by the clock of Redis; 0 for a built-in set.
+        created_at_ms: by the clock of Redis; the same early time for every built-in set.
     """
 
     info: Mapping[str, Any]
@@ -151,29 +154,26 @@ class DatasetStore:
         form = detect(sources, asked).name
         dataset_id = _content_id(uploads, asked, form)
         target = self.root / dataset_id
-        if not target.is_dir():
-            with self._turns, staging_folder(self.root) as folder:
-                info = {
-                    "id": dataset_id,
-                    "name": asked.name or _name_of(uploads[0].filename),
-                    "sha256": _content_sha256(uploads),
-                    "bytes": sum(upload.bytes for upload in uploads),
-                    **ingest(sources, asked, folder, self.limits),
-                }
-                (folder / "info.json").write_text(json.dumps(info, allow_nan=False), encoding="utf-8")
-                _flush(folder)
-                with self._exclusive():
-                    publish_folder(folder, target)
-                    return self._record(dataset_id)
         with self._exclusive():
-            return self._record(dataset_id)
+            if target.is_dir():
+                return self._record(dataset_id)
+        with self._turns, staging_folder(self.root) as folder:
+            info = {
+                "id": dataset_id,
+                "name": asked.name or _name_of(uploads[0].filename),
+                "sha256": _content_sha256(uploads),
+                "bytes": sum(upload.bytes for upload in uploads),
+                **ingest(sources, asked, folder, self.limits),
+            }
+            (folder / "info.json").write_text(json.dumps(info, allow_nan=False), encoding="utf-8")
+            _flush(folder)
+            with self._exclusive():
+                publish_folder(folder, target)
+                return self._record(dataset_id)
 
     def _record(self, dataset_id: str) -> Dataset:
-        """Write the record of files that are in place."""
-        try:
-            text = (self.root / dataset_id / "info.json").read_text(encoding="utf-8")
-        except FileNotFoundError as error:
-            raise Conflict(f"{dataset_id} was deleted while it was uploaded again; send it once more") from error
+        """Write the record of files that are in place, unless it is there."""
+        text = (self.root / dataset_id / "info.json").read_text(encoding="utf-8")
         with redis_errors():
             found = self._create(args=[dataset_id, text])
         return _from_hash(dict(zip(found[::2], found[1::2], strict=True)))
@@ -185,7 +185,7 @@ class DatasetStore:
         if _ID.fullmatch(dataset_id) is None:
             raise _missing(dataset_id)
         with redis_errors():
-            found = self.redis.hgetall(keys.dataset(dataset_id))
+            found = cast("dict[bytes, bytes]", self.redis.hgetall(keys.dataset(dataset_id)))
         if not found:
             raise _missing(dataset_id)
         return _from_hash(found)
@@ -199,7 +199,7 @@ class DatasetStore:
         if not 1 <= limit <= PAGE_MAX:
             raise InvalidInput.at("/query/limit", f"is {limit}; must be 1..{PAGE_MAX}")
         fixed = list(builtin.BUILTINS)
-        if after in builtin.BUILTINS:
+        if after is not None and after in builtin.BUILTINS:
             rest = fixed[fixed.index(after) + 1 :]
             return DatasetPage(tuple(map(_builtin, rest[:limit])), len(rest) > limit)
         items = self._uploaded(limit + 1, after)
@@ -209,7 +209,8 @@ class DatasetStore:
     def _uploaded(self, count: int, after: str | None) -> list[Dataset]:
         with redis_errors():
             highest = "+inf" if after is None else f"({self._sequence(after)}"
-            ids = self.redis.zrevrangebyscore(keys.DATASETS, highest, "-inf", start=0, num=count)
+            found = self.redis.zrevrangebyscore(keys.DATASETS, highest, "-inf", start=0, num=count)
+            ids = cast("list[bytes]", found)
             with self.redis.pipeline(transaction=False) as pipeline:
                 for dataset_id in ids:
                     pipeline.hgetall(keys.dataset(dataset_id.decode()))
@@ -266,9 +267,7 @@ class DatasetStore:
             with staging_folder(self.root) as folder:
                 made = builtin.write_cells(dataset_id, folder)
                 if made["sha256"] != described:
-                    _log.warning(
-                        "built-in set %s has sha256 %s; %s is described", dataset_id, made["sha256"], described
-                    )
+                    _log.warning("%s has sha256 %s; %s is described", dataset_id, made["sha256"], described)
                 publish_folder(folder, target)
         return target
 
@@ -307,7 +306,7 @@ def _from_hash(found: Mapping[bytes, bytes]) -> Dataset:
 
 
 def _builtin(dataset_id: str) -> Dataset:
-    return Dataset(builtin.descriptions()[dataset_id], 0)
+    return Dataset(builtin.descriptions()[dataset_id], BUILTIN_CREATED_AT_MS)
 
 
 def _missing(dataset_id: str) -> NotFound:

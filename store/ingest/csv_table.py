@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from kernels.errors import InvalidInput
 from store.ingest.arrays import Floats, Spool
-from store.ingest.csv_text import Rows, read_rows, sniff_delimiter
+from store.ingest.csv_text import Rows, check_inflates, read_rows, sniff_delimiter
 from store.ingest.limits import MAX_COLUMNS, MAX_DISTINCT, MAX_ERRORS
 from store.ingest.options import IngestOptions, Request, name_problem
 from store.ingest.problems import CellError, cell, of_file, shown
@@ -55,6 +55,7 @@ def read(request: Request) -> dict[str, Any]:
     source, options, limits = request.sources[0], request.options, request.limits
     if source.path.stat().st_size == 0:
         raise of_file("is empty")
+    check_inflates(source.path, limits)
     delimiter = options.delimiter or sniff_delimiter(source.path, limits)
     names, has_header = _header(request, delimiter)
     features, target = choose_columns(names, options)
@@ -75,7 +76,7 @@ def read(request: Request) -> dict[str, Any]:
     return finish(table, request)
 
 
-def _data_rows(request: Request, delimiter: str, names: Sequence[str], has_header: bool) -> Any:
+def _data_rows(request: Request, delimiter: str, names: Sequence[str], has_header: bool) -> Iterator[Rows]:
     skip = has_header
     for rows in read_rows(request.sources[0].path, delimiter, request.limits, _CELLS_AT_ONCE):
         if skip:
@@ -202,8 +203,10 @@ class ColumnScan:
         if out is None:
             out = np.fromiter(map(self.codes.__getitem__, values), np.float64, len(values))
         if self.options.missing == "error":
-            for place in np.flatnonzero(np.isnan(out))[:MAX_ERRORS].tolist():
-                errors.append(cell(rows[place], self.name, f"the value is missing ({shown(values[place])})"))
+            errors.extend(
+                cell(rows[place], self.name, f"the value is missing ({shown(values[place])})")
+                for place in np.flatnonzero(np.isnan(out))[:MAX_ERRORS].tolist()
+            )
         return out
 
     def _numbers(self, values: Sequence[str], rows: Sequence[int], errors: list[CellError]) -> Floats | None:
@@ -258,7 +261,7 @@ class ColumnScan:
             )
         if share > 0:
             warnings.append(
-                f"column {shown(self.name)} holds numbers and texts (row {row}: {shown(value)}): its values are categories"
+                f"column {shown(self.name)} holds numbers and texts (row {row}: {shown(value)}): categories"
             )
         return texts
 

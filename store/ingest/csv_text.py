@@ -1,4 +1,4 @@
-"""CSV as text: opening (gzip, UTF-8, byte order mark), the delimiter, rows with their numbers, and what is broken where.
+"""CSV as text: opening (gzip, UTF-8, byte order mark), the delimiter, numbered rows, and what is broken where.
 
 Rows come from the standard library's reader in strict mode, many at a time. When it, the decoder or the decompressor
 gives up, `diagnose` reads the file once more one record at a time to name the row and the column.
@@ -11,7 +11,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -50,10 +50,27 @@ class _Capped(io.RawIOBase):
         self._count += len(data)
         if self._count > self._limit:
             raise TooLarge(
-                f"the file has {self._compressed_bytes} bytes and inflates to more than {self._limit}; send it uncompressed"
+                f"the file has {self._compressed_bytes} bytes and inflates to more than {self._limit}; "
+                f"send it uncompressed"
             )
         view[: len(data)] = data
         return len(data)
+
+
+@contextmanager
+def _open_bytes(path: Path, limits: Limits) -> Iterator[BinaryIO]:
+    """The plain bytes of a file that may be gzipped. Raises: InvalidInput for a damaged stream, TooLarge for a bomb."""
+    with path.open("rb") as raw:
+        zipped = raw.read(2) == GZIP_MAGIC
+        raw.seek(0)
+        if not zipped:
+            yield raw
+            return
+        inflated = _Capped(cast("BinaryIO", gzip.GzipFile(fileobj=raw)), path.stat().st_size, limits)
+        try:
+            yield io.BufferedReader(inflated, _READ_BYTES)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise of_file(f"is a damaged gzip file: {error}") from error
 
 
 @contextmanager
@@ -64,18 +81,23 @@ def open_text(path: Path, limits: Limits, errors: str = "strict") -> Iterator[Te
         InvalidInput: a damaged gzip stream.
         TooLarge: a gzip bomb.
     """
+    with _open_bytes(path, limits) as plain:
+        yield io.TextIOWrapper(plain, encoding="utf-8-sig", errors=errors, newline="")
+
+
+def check_inflates(path: Path, limits: Limits) -> None:
+    """Inflate a gzipped file once and keep nothing, so that a bomb or a broken stream costs no parsing.
+
+    Raises:
+        InvalidInput: a damaged gzip stream.
+        TooLarge: a gzip bomb.
+    """
     with path.open("rb") as raw:
-        zipped = raw.read(2) == GZIP_MAGIC
-        raw.seek(0)
-        plain: BinaryIO = raw
-        if zipped:
-            inflated = cast("BinaryIO", gzip.GzipFile(fileobj=raw))
-            plain = io.BufferedReader(_Capped(inflated, path.stat().st_size, limits), _READ_BYTES)
-        text = io.TextIOWrapper(plain, encoding="utf-8-sig", errors=errors, newline="")
-        try:
-            yield text
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise of_file(f"is a damaged gzip file: {error}") from error
+        if raw.read(2) != GZIP_MAGIC:
+            return
+    with _open_bytes(path, limits) as plain:
+        while plain.read(_READ_BYTES):
+            pass
 
 
 def sniff_delimiter(path: Path, limits: Limits) -> str:
@@ -90,10 +112,8 @@ def sniff_delimiter(path: Path, limits: Limits) -> str:
 def _evenness(sample: str, delimiter: str) -> tuple[float, int]:
     """(share of rows as wide as the first one, that width); nothing for rows of one field."""
     widths: list[int] = []
-    try:
+    with suppress(csv.Error):
         widths.extend(len(row) for row in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter) if row)
-    except csv.Error:
-        pass
     if not widths or widths[0] < 2:
         return (-1.0, int(delimiter == ","))
     share = widths.count(widths[0]) / len(widths)
@@ -177,7 +197,7 @@ def _name(header: Sequence[str], index: int) -> str:
 def _broken_field(record: str, delimiter: str, error: str) -> tuple[int, str]:
     """The field in which a record breaks off, and what is wrong with it in words."""
     index, start, quoted, place = 0, 0, False, 0
-    while place < len(record):
+    while place < len(record) and place - start <= MAX_FIELD_CHARACTERS:
         char = record[place]
         if quoted and char == '"':
             if record[place + 1 : place + 2] == '"':
@@ -191,8 +211,6 @@ def _broken_field(record: str, delimiter: str, error: str) -> tuple[int, str]:
             quoted = True
         elif char == delimiter and not quoted:
             index, start = index + 1, place + 1
-        if place - start > MAX_FIELD_CHARACTERS:
-            break
         place += 1
     if quoted:
         return index, "a quote is opened and not closed"

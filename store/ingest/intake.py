@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedWriter
 from pathlib import Path
@@ -42,7 +42,7 @@ class IncomingFile:
     def __init__(self, intake: Intake, path: Path, filename: str) -> None:
         self._intake = intake
         self._hash = hashlib.sha256()
-        self._file: BufferedWriter = path.open("xb")
+        self._file: BufferedWriter = path.open("wb")
         self.path = path
         self.filename = filename
         self.bytes = 0
@@ -63,6 +63,11 @@ class IncomingFile:
     def close(self) -> None:
         """All bytes are in: flush them. Raises: DiskFull."""
         with disk_errors():
+            self._file.close()
+
+    def abandon(self) -> None:
+        """Let go of the file as it is; on a full disk its last bytes are lost, which nobody will read."""
+        with suppress(OSError):
             self._file.close()
 
     @property
@@ -111,6 +116,11 @@ class Intake:
             raise TooLarge(f"the upload has more than {self.max_bytes} bytes; that is the limit of this service")
         self.bytes += n_bytes
 
+    def abandon(self) -> None:
+        """Let go of every file, whole or not."""
+        for incoming in self._files:
+            incoming.abandon()
+
     def uploads(self) -> list[Upload]:
         """The files received, in order; each must be closed."""
         return [incoming.upload for incoming in self._files]
@@ -124,5 +134,4 @@ def receive(parent: Path, max_bytes: int) -> Iterator[Intake]:
         try:
             yield intake
         finally:
-            for incoming in intake._files:
-                incoming._file.close()
+            intake.abandon()

@@ -156,11 +156,11 @@ def _members(archive: zipfile.ZipFile, file_bytes: int, limits: Limits) -> dict[
 
 def _read_header(name: str, entry: zipfile.ZipInfo, stream: IO[bytes]) -> Member:
     try:
-        version = np.lib.format.read_magic(stream)  # type: ignore[arg-type]
+        version = np.lib.format.read_magic(stream)
         if version == (1, 0):
-            header = np.lib.format.read_array_header_1_0(stream, _HEADER_LIMIT)  # type: ignore[arg-type]
+            header = np.lib.format.read_array_header_1_0(stream, _HEADER_LIMIT)
         elif version == (2, 0):
-            header = np.lib.format.read_array_header_2_0(stream, _HEADER_LIMIT)  # type: ignore[arg-type]
+            header = np.lib.format.read_array_header_2_0(stream, _HEADER_LIMIT)
         else:
             raise of_file(f"array {shown(name)} has NPY version {version}; must be (1, 0) or (2, 0)")
     except InvalidInput:

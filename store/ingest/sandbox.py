@@ -1,4 +1,4 @@
-"""Runs the ingest process and turns every way it can end into an answer: the content of info.json, or one of our errors.
+"""Runs the ingest process and turns every way it can end into an answer: info.json's content, or one of our errors.
 
 No input can make the caller fail otherwise: out of memory, out of time, killed or crashed, the file is what is refused.
 """

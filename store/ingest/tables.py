@@ -142,7 +142,7 @@ def describe(
         "n_features": len(columns),
         "task": target.task,
         "target": target_name,
-        "n_classes": len(target.classes),
+        "n_classes": len(target.classes) or None,
         "classes": list(target.classes),
         "standardize": standardize,
         "image": image,
@@ -181,11 +181,11 @@ def _features(raw: RawTable, statistics: Statistics, options: IngestOptions, war
     if options.features is not None:
         return every
     found = [index for index in every if not _is_identifier(raw.columns[index], statistics, index)]
-    for index in sorted(set(every) - set(found)):
-        warnings.append(
-            f"column {shown(raw.columns[index].name)} is left out: {statistics.distinct(index)} different texts in "
-            f"{statistics.present[index]} rows look like names or ids; list it in features to use it"
-        )
+    warnings.extend(
+        f"column {shown(raw.columns[index].name)} is left out: {statistics.distinct(index)} different texts in "
+        f"{statistics.present[index]} rows look like names or ids; list it in features to use it"
+        for index in sorted(set(every) - set(found))
+    )
     if not found:
         raise of_file("has no feature left: every text column has a different value in nearly every row")
     return found
