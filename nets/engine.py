@@ -107,10 +107,10 @@ class LayeredEngine:
         )
         target_dtype = np.dtype(np.int64) if self._loss.target == "class" else dtype
         self._targets = backend.zeros((models, batch, self._y.shape[1]), target_dtype)
-        self._weights = backend.zeros((models, batch), dtype)
         self._record = backend.zeros((self._loss.n_records, models, batch), dtype)
-        self._rates = backend.zeros((self._optimizer.n_rates, models, 1), dtype)
-        at = Arrays(self._net.scores, self._targets, self._weights, self._record)
+        # per step and model: the weights of the batch's rows, then the optimizer's rates
+        self._numbers = backend.zeros((models, batch + self._optimizer.n_rates), dtype)
+        at = Arrays(self._net.scores, self._targets, self._numbers[:, :batch], self._record)
         self._loss_tape = self._loss.bind(backend, at, self._loss_options)
         self._update_tape = self._build_update()
         self._tape = self._net.forward + self._loss_tape + self._net.backward + self._update_tape
@@ -136,7 +136,7 @@ class LayeredEngine:
             decay,
             {name: self._state[name] for name in self._optimizer.slots},
             self._backend.zeros(self._gradient.shape, self._dtype),
-            self._rates,
+            [self._numbers[:, k : k + 1] for k in range(self._batch, self._numbers.shape[1])],
             {name: self._column([hyper_value(one, name) for one in options]) for name in self._optimizer.hyper},
             flags,
         )
@@ -173,11 +173,11 @@ class LayeredEngine:
         chunk = self._chunk(n_steps)
         take_rows, copy, tape = self._backend.take_rows, self._backend.xp.copyto, self._tape
         x, inputs, records, record = self._x, self._net.inputs, self._records, self._record
+        targets, numbers = self._targets, self._numbers
         for t in range(n_steps):
             take_rows(x, chunk.rows[t], inputs)  # (M, B, I+1)
-            copy(self._targets, chunk.targets[t])
-            copy(self._weights, chunk.gradient_weight[t])
-            copy(self._rates, chunk.rates[t])
+            copy(targets, chunk.targets[t])
+            copy(numbers, chunk.numbers[t])
             for step in tape:  # forward, loss, backward, update
                 step()
             copy(records[t], record)
@@ -212,9 +212,8 @@ class LayeredEngine:
         targets = targets.reshape(n, *self._targets.shape)
         if self._loss.target == "class":
             targets += self._base
-        return _Chunk(
-            on_device, targets, backend.to_device(scaled.astype(self._dtype)), self._chunk_rates(n_steps), weight
-        )
+        numbers = np.concatenate([scaled, self._chunk_rates(n_steps)], axis=2, dtype=self._dtype, casting="same_kind")
+        return _Chunk(on_device, targets, backend.to_device(numbers), weight)
 
     def _epoch(self, position: int) -> Epoch:
         order = self._orders[position]
@@ -224,15 +223,14 @@ class LayeredEngine:
             epoch = self._epochs[position] = order.epoch(number)
         return epoch
 
-    def _chunk_rates(self, n_steps: int) -> Array:
-        """(N, n_rates, M, 1): what the optimizer needs that changes from step to step."""
+    def _chunk_rates(self, n_steps: int) -> NDArray[np.float64]:
+        """(N, M, n_rates): what the optimizer needs that changes from step to step."""
         columns = []
         for member, start in zip(self._members, self._steps, strict=True):
             rates = member.learning_rates(start, n_steps)
             steps = np.arange(start, start + n_steps, dtype=np.float64)
             columns.append(self._optimizer.rates(rates, steps, member.spec.optimizer.options))
-        table = np.stack(columns, axis=-1).transpose(1, 0, 2)[..., None]
-        return self._backend.to_device(table.astype(self._dtype))
+        return np.stack(columns).transpose(2, 0, 1)
 
     def trace_step(self) -> Iterator[tuple[str, Array]]:
         """Run one step phase by phase, giving every tensor by name just after it is computed."""
@@ -240,8 +238,7 @@ class LayeredEngine:
         copy = self._backend.xp.copyto
         self._backend.take_rows(self._x, chunk.rows[0], self._net.inputs)
         copy(self._targets, chunk.targets[0])
-        copy(self._weights, chunk.gradient_weight[0])
-        copy(self._rates, chunk.rates[0])
+        copy(self._numbers, chunk.numbers[0])
         play(self._net.forward)
         yield from ((f"the output of layer {layer}", a) for layer, a in enumerate(self._net.hidden, start=1))
         yield f"the output of layer {self._layout.n_layers}", self._net.scores
@@ -311,6 +308,5 @@ class LayeredEngine:
 class _Chunk:
     rows: Array
     targets: Array
-    gradient_weight: Array
-    rates: Array
+    numbers: Array
     weight: NDArray[np.float64]

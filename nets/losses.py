@@ -70,7 +70,7 @@ def _bind_softmax(backend: Backend, at: Arrays, _options: Mapping[str, Value]) -
     xp, scores, labels = backend.xp, at.scores, at.targets[..., 0]
     rest, own_logit = at.records[0], at.records[1]  # Σ_{c != y} exp(s_c - max) and s_y - max
     peak = xp.empty_like(scores[:, :1])
-    own, scale = xp.empty_like(rest), xp.empty_like(rest)
+    own, scale = xp.empty(rest.shape, rest.dtype), xp.empty(rest.shape, rest.dtype)
     tape: Tape = []
     call(tape, scores.max, axis=1, out=peak, keepdims=True)
     call(tape, xp.subtract, scores, peak, out=scores)
@@ -81,10 +81,9 @@ def _bind_softmax(backend: Backend, at: Arrays, _options: Mapping[str, Value]) -
     call(tape, scores.sum, axis=1, out=rest)
     call(tape, xp.add, rest, own, out=own)
     call(tape, xp.divide, at.weights, own, out=scale)
-    call(tape, xp.multiply, scores, scale[:, None, :], out=scores)
-    call(tape, xp.multiply, rest, scale, out=own)
-    call(tape, xp.negative, own, out=own)
+    call(tape, xp.negative, rest, out=own)
     call(tape, scores.put, labels, own)
+    call(tape, xp.multiply, scores, scale[:, None, :], out=scores)
     return tape
 
 

@@ -25,7 +25,7 @@ WHOLE = 1 << 18
 
 @dataclass(frozen=True)
 class Update:
-    """What an optimizer is bound to: all (M, P) but `rates` (n_rates, M, 1) and `hyper` (M, 1) each.
+    """What an optimizer is bound to: all (M, P) but the `rates` and `hyper`, each (M, 1).
 
     `decay` holds 2·l2 at weights and 0 at biases; None if no model of the stack decays.
     """
@@ -35,7 +35,7 @@ class Update:
     decay: Array | None
     slots: Mapping[str, Array]
     scratch: Array
-    rates: Array
+    rates: Sequence[Array]
     hyper: Mapping[str, Array]
     flags: Mapping[str, bool]
 
@@ -43,11 +43,11 @@ class Update:
         """The same update of parameters start..stop alone."""
         cut = slice(start, stop)
         return Update(
-            self.parameters[:, cut],
-            self.gradient[:, cut],
-            None if self.decay is None else self.decay[:, cut],
-            {name: slot[:, cut] for name, slot in self.slots.items()},
-            self.scratch[:, cut],
+            self.parameters[..., cut],
+            self.gradient[..., cut],
+            None if self.decay is None else self.decay[..., cut],
+            {name: slot[..., cut] for name, slot in self.slots.items()},
+            self.scratch[..., cut],
             self.rates,
             self.hyper,
             self.flags,
