@@ -73,7 +73,7 @@ def deployment(workers: int = 1) -> Iterator[Deployment]:
         command = [
             sys.executable,
             "-m",
-            "mlpq.cli",
+            "mlpq",
             "up",
             "--port",
             str(port),
