@@ -85,7 +85,8 @@ def draw(
     lines: list[Line] = [_legend([one.name for one, _ in drawn], style, margin, logarithmic)]
     for label, row in zip(labels, cells, strict=True):
         lines.append([(f"{label:>{margin}} {'|' if style == 'ascii' else '┤' if label else '│'}", None)])
-        lines[-1] += [(text, None if owner is None else drawn[owner][0].name) for text, owner in row]
+        for owner, run in itertools.groupby(row, key=lambda cell: cell[1]):
+            lines[-1].append(("".join(text for text, _ in run), None if owner is None else drawn[owner][0].name))
     return [*lines, *_x_axis(across, margin, columns, x_name, style)]
 
 

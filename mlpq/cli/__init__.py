@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
 import typer
 
 from mlpq.cli import data, jobs, local
 from mlpq.cli.arguments import join_widths
-from mlpq.cli.exits import EXIT_HELP, exit_status
+from mlpq.cli.exits import EXIT_HELP, FAILED, exit_status
 from mlpq.errors import MlpqError
 
 app = typer.Typer(
@@ -25,15 +26,32 @@ jobs.register(app)
 data.register(app)
 
 
-def main() -> None:
-    """Run the command line; an error is one line on standard error, with a hint, and an exit status of its own."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line, and exit: an error is one line on standard error, and a hint."""
+    words = join_widths(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(join_widths(sys.argv[1:]), prog_name="mlpq")
+        sys.exit(app(words, prog_name="mlpq", standalone_mode=False))
     except MlpqError as error:
-        sys.stderr.write(f"mlpq: {error}\n")
-        if error.hint:
-            sys.stderr.write(f"      {error.hint}\n")
+        _complain(str(error), error.hint)
         sys.exit(exit_status(error))
+    except typer.TyperException as error:
+        _exit_with_usage(error)
+    except typer.Abort:
+        sys.exit(FAILED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        sys.exit(FAILED)
+
+
+def _complain(message: str, hint: str = "") -> None:
+    sys.stderr.write(f"mlpq: {message}\n")
+    if hint:
+        sys.stderr.write(f"      {hint}\n")
+
+
+def _exit_with_usage(error: typer.TyperException) -> None:
+    """What is wrong with the words that were typed, and where to read about them."""
+    context = getattr(error, "ctx", None)
+    if error.message:
+        _complain(error.format_message(), f"see `{context.command_path if context else 'mlpq'} --help`")
+    sys.exit(error.exit_code)

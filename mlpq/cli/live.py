@@ -23,6 +23,7 @@ class Curves:
 
     def __init__(self) -> None:
         self.points: list[MetricEvent] = []
+        self.style = plot_style()
 
     def lines(self, width: int, height: int) -> Any:
         """The losses over the epochs."""
@@ -31,7 +32,7 @@ class Curves:
             Series("train loss", epochs, [point.train_loss for point in self.points]),
             Series("validation loss", epochs, [point.val_loss for point in self.points]),
         ]
-        return draw(series, width=width, height=height, style=plot_style())
+        return draw(series, width=width, height=height, style=self.style)
 
     def summary(self) -> str:
         """The last point in words."""
