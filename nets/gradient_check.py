@@ -139,14 +139,15 @@ class _Probe:
         at = Arrays(self._net.scores, backend.to_device(targets[None]), weights, self._records)
         self._tape = self._row.bind(backend, at, member.spec.loss.options)
         self._scale = scale
-        self.floor = 1e-6
+        self.floor = 1.0
 
     def gradient(self, flat: Floats) -> Floats:
         """dL/dp (P,) by the training tapes."""
-        self.loss(flat)
+        loss = self.loss(flat)
         play(self._net.backward)
         gradient = self._backend.to_host(self._gradient)[0]
-        self.floor = max(1e-6 * float(np.abs(gradient).max(initial=0.0)), 1e-9)
+        # below this size a derivative drowns in the rounding of L(p+h) - L(p-h)
+        self.floor = 4 * float(np.finfo(np.float64).eps) * max(1.0, abs(loss)) / (STEP * TOLERANCE)
         return np.asarray(gradient)
 
     def loss(self, flat: Floats) -> float:

@@ -69,7 +69,8 @@ class Preprocessing:
         step = max(1, _BLOCK // max(1, self.n_inputs))
         for start in range(0, len(x), step):
             block = np.asarray(x[start : start + step], np.float64)
-            out[start : start + step] = self._transform(block)
+            with np.errstate(over="ignore"):  # what overflows becomes inf, which `prepare` refuses
+                out[start : start + step] = self._transform(block)
         return out
 
     def _transform(self, cells: Floats) -> Floats:
