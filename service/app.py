@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from kernels.errors import MlpqError, NotFound, StoreUnavailable
-from service.context import Services
+from service.context import Services, StillAway
 from service.edge import Edge
 from service.feed import Feed
 from service.guard import Guard
@@ -112,7 +112,7 @@ async def refuse(request: Request, error: Exception) -> Response:
     instance = request.url.path
     if isinstance(error, NotFound):
         instance = getattr(request.scope.get("route"), "path", instance)
-    if isinstance(error, StoreUnavailable):
+    if isinstance(error, StoreUnavailable) and not isinstance(error, StillAway):
         services: Services = request.app.state.services
         services.store_failed()
     return problem_of(error).response(instance)

@@ -26,6 +26,10 @@ COUNTS_AGE_S = 1.0
 """How old the job counts may be that the limit on queued jobs looks at."""
 
 
+class StillAway(StoreUnavailable):
+    """The store was not asked again: it failed somebody a moment ago."""
+
+
 @dataclass
 class Services:
     """What routes call. Everything here may be used from several threads, except `feed`: event loop only."""
@@ -46,9 +50,9 @@ class Services:
     _away_until: float = 0.0
 
     def check_store(self) -> None:
-        """Raise StoreUnavailable if the store failed somebody a moment ago."""
+        """Raise StillAway if the store failed somebody a moment ago."""
         if time.monotonic() < self._away_until:
-            raise StoreUnavailable
+            raise StillAway
 
     def store_failed(self) -> None:
         """The store did not answer a request."""

@@ -45,7 +45,7 @@ def create_job(
     if services.queued() >= services.settings.max_queued:
         detail = f"{services.settings.max_queued} jobs wait already"
         raise Refused(429, "queue_full", "Too much is queued", detail, {"Retry-After": "10"})
-    idempotency = None if key is None else (key, "jobs " + request.state.body_sha256)
+    idempotency = None if key is None else (key, "jobs:" + request.state.body_sha256)
     job = submit(services, body, idempotency)
     return answer(job_view(job), 202, {"Location": f"/v1/jobs/{job.id}"})
 

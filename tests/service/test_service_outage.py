@@ -1,0 +1,143 @@
+"""The store away: whoever needs it hears 503 within a second, the process lives, streams go on afterwards."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from mlpq.embedded import EmbeddedServer
+from store.connection import connect
+from store.jobs import JobStore
+from store.transitions import Status
+from tests.processes import Processes, Service
+from tests.service.api_parts import SPEC, SentEvent, assert_problem, claimed, events_of, point, submitted
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    server = EmbeddedServer(tmp_path / "own")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own(own_valkey: EmbeddedServer, tmp_path: Path, data_dir: Path) -> Iterator[Service]:
+    with Processes(tmp_path, own_valkey.url, data_dir) as processes:
+        yield processes.service().ready()
+
+
+def needs_store(job_id: str) -> list[tuple[str, str, dict | None]]:
+    job = f"/v1/jobs/{job_id}"
+    return [
+        ("POST", "/v1/jobs", SPEC),
+        ("GET", "/v1/jobs", None),
+        ("GET", job, None),
+        ("PATCH", job, {"name": "x"}),
+        ("DELETE", job, None),
+        ("POST", f"{job}/cancel", None),
+        ("GET", f"{job}/events", None),
+        ("GET", f"/v1/events?jobs={job_id}", None),
+        ("GET", f"{job}/metrics", None),
+        ("GET", f"{job}/weights", None),
+        ("GET", f"{job}/checkpoints", None),
+        ("POST", f"{job}/predict", {"rows": [[1, 2, 3, 4]]}),
+        ("GET", "/v1/datasets", None),
+        ("GET", "/v1/queue", None),
+        ("GET", "/v1/workers", None),
+        ("GET", "/readyz", None),
+    ]
+
+
+@pytest.mark.parametrize("how", ["killed", "hanging"])
+def test_without_a_store_every_route_that_needs_it_is_503_within_a_second(
+    own: Service, own_valkey: EmbeddedServer, how: str
+) -> None:
+    assert own_valkey.process is not None
+    with httpx2.Client(base_url=own.url, timeout=10) as api:
+        job = submitted(api)
+        if how == "killed":
+            own_valkey.kill()
+        else:
+            own_valkey.process.send_signal(signal.SIGSTOP)
+        try:
+            for method, path, body in needs_store(job["id"]):
+                time.sleep(0.3)  # so that this request is the one that finds out
+                started = time.monotonic()
+                answer = api.request(method, path, json=body) if body else api.request(method, path)
+                assert time.monotonic() - started < 1.0, path
+                assert_problem(answer, 503, "store_unavailable")
+                assert int(answer.headers["retry-after"]) >= 1
+            assert api.get("/healthz").status_code == 200
+            assert api.get("/v1/capabilities").status_code == 200
+            assert "mlpq_store_up 0.0" in api.get("/metrics").text
+        finally:
+            if how == "hanging":
+                own_valkey.process.send_signal(signal.SIGCONT)
+            else:
+                own_valkey.start()
+        deadline = time.monotonic() + 5
+        while api.get("/readyz").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert api.get(f"/v1/jobs/{job['id']}").json()["status"] == "queued"
+        submitted(api)
+
+
+def test_a_crowd_is_told_within_a_second_too(own: Service, own_valkey: EmbeddedServer) -> None:
+    assert own_valkey.process is not None
+    clients = [httpx2.Client(base_url=own.url, timeout=10) for _ in range(64)]
+    for client in clients:
+        assert client.get("/healthz").status_code == 200
+
+    def ask(client: httpx2.Client) -> float:
+        started = time.monotonic()
+        answer = client.get("/v1/jobs")
+        assert answer.status_code == 503
+        return time.monotonic() - started
+
+    own_valkey.process.send_signal(signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(64) as pool:
+            assert max(pool.map(ask, clients)) < 1.3  # 64 threads of this process are late themselves
+    finally:
+        own_valkey.process.send_signal(signal.SIGCONT)
+        for client in clients:
+            client.close()
+
+
+def test_an_open_stream_survives_an_outage_without_gap_or_duplicate(own: Service, own_valkey: EmbeddedServer) -> None:
+    received: list[SentEvent] = []
+    with httpx2.Client(base_url=own.url, timeout=30) as api:
+        job = submitted(api)
+        store = JobStore(connect(own_valkey.url, "patient"))
+        claim = claimed(store)
+        store.write(claim, events=[point(1)])
+        opened = threading.Event()
+
+        def follow() -> None:
+            path = f"/v1/jobs/{job['id']}/events"
+            with httpx2.Client(base_url=own.url, timeout=30) as client, client.stream("GET", path) as answer:
+                for event in events_of(answer.iter_lines()):
+                    received.append(event)
+                    opened.set()
+
+        reader = threading.Thread(target=follow)
+        reader.start()
+        assert opened.wait(10)
+        own_valkey.kill()
+        time.sleep(2.0)
+        own_valkey.start()
+        store.write(claim, events=[point(2)])
+        store.finish(claim, Status.SUCCEEDED)
+        reader.join(15)
+        assert not reader.is_alive()
+    assert [int(event.id) for event in received] == list(range(1, len(received) + 1))
+    assert received[-1].type == "end"
