@@ -114,7 +114,7 @@ def _header(request: Request, delimiter: str) -> tuple[list[str], bool]:
     sample: list[Sequence[str]] = []
     for rows in read_rows(request.sources[0].path, delimiter, request.limits, 1):
         sample.extend(rows.fields)
-        if len(sample) > _HEADER_SAMPLE:
+        if len(sample) > _HEADER_SAMPLE or len(sample) * len(sample[0]) > _CELLS_AT_ONCE:
             break
     if not sample:
         raise of_file("has no rows; at least 1 is needed")

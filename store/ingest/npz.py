@@ -6,6 +6,8 @@ read from the archive block by block, so a file that lies about its sizes costs 
 
 from __future__ import annotations
 
+import errno
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -41,7 +43,16 @@ _TARGET_BYTES = 1 << 29
 
 _HEADER_LIMIT = 10_000
 _MAX_MEMBERS = 1_000
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    UnicodeDecodeError,
+    EOFError,
+    OverflowError,
+    NotImplementedError,
+    RuntimeError,
+)
 """What zipfile raises for damaged, truncated, exotic or encrypted archives."""
 
 
@@ -77,6 +88,10 @@ def read(request: Request) -> dict[str, Any]:
             return _read_table(archive, features, target, layout, request)
     except _DAMAGED as error:
         raise of_file(f"is a damaged or unsupported archive: {error}") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a damaged directory makes zipfile seek to before the start
+            raise
+        raise of_file("is a damaged archive: its directory points outside of it") from error
 
 
 def _read_images(

@@ -233,7 +233,7 @@ def test_deleting_and_uploading_at_once_never_leaves_a_record_without_files(stor
     thread = threading.Thread(target=delete_again_and_again)
     thread.start()
     try:
-        for _ in range(8):
+        for _ in range(5):
             upload(store)
     finally:
         stop.set()
