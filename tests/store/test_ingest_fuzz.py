@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kernels.errors import InvalidInput, TooLarge
 from tests.store.ingest_parts import Read, npz, read
 
-TABLE = 'a,b,"c d",y\n1,2.5,x,p\n-3,,"y ""z""",q\n4,1e3,x,p\n0,1,y,q\n'.encode()
+TABLE = b'a,b,"c d",y\n1,2.5,x,p\n-3,,"y ""z""",q\n4,1e3,x,p\n0,1,y,q\n'
 ARRAYS = npz(X=np.arange(24.0).reshape(6, 4), y=np.array([0, 1, 0, 1, 0, 1]))
 IMAGES = npz(X=np.arange(96, dtype=np.uint8).reshape(6, 4, 4), y=np.array(["a", "b"] * 3))
 
