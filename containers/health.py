@@ -5,10 +5,11 @@ It runs inside the container every few seconds, so each role imports only what i
 """
 
 import os
+import signal
 import sys
 
-TIMEOUT_S = 4.0
-"""Below the timeout of the health checks in docker-compose.yml, so that the reason is told."""
+TIMEOUT_S = 4
+"""Below the timeout of the health checks in docker-compose.yml."""
 
 
 def api() -> str | None:
@@ -32,15 +33,17 @@ def redis() -> str | None:
 
 
 def worker() -> str | None:
-    """The worker of this container is in the registry, which forgets whoever is silent for seconds."""
+    """The worker of this container is in the registry, which forgets whoever is silent, and its device is open."""
     import socket
 
     from store.connection import connect
     from store.workers import Workers
 
-    living = Workers(connect(os.environ["REDIS_URL"])).list()
     host = socket.gethostname()
-    return None if any(info.host == host for info in living) else f"no worker of {host} is in the registry"
+    states = [info.backend for info in Workers(connect(os.environ["REDIS_URL"])).list() if info.host == host]
+    if not states:
+        return f"no worker of {host} is in the registry"
+    return "the training process is not ready" if set(states) == {"starting"} else None
 
 
 def main() -> int:
@@ -49,6 +52,7 @@ def main() -> int:
     if len(sys.argv) != 2 or sys.argv[1] not in roles:
         sys.stderr.write(f"usage: mlpq-health {'|'.join(roles)}\n")
         return 2
+    signal.alarm(TIMEOUT_S)  # unhandled, so that it ends even a look-up of a name that nobody answers
     try:
         wrong = roles[sys.argv[1]]()
     except Exception as error:  # noqa: BLE001 - whatever it is, the role is not well

@@ -19,7 +19,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -63,7 +63,7 @@ class Podman:
         mounts = {pip_conf: Path("/etc/pip.conf"), **{path: path for path in write_pip_settings(pip_conf)}}
         volumes = [f"--volume={source}:{target}:ro" for source, target in mounts.items()]
         self(
-            *("build", "--quiet", "--isolation", "chroot", "--network", "host", "--format", "docker"),
+            *("build", "--isolation", "chroot", "--network", "host", "--format", "docker"),
             *("--build-arg", f"PYTHON_IMAGE={BASE_IMAGE}", "--tag", tag, *volumes, str(ROOT)),
             timeout_s=400,
         )
@@ -250,38 +250,37 @@ class Stack:
 
         return until(f"{job_id} ends", ended, timeout_s, pause_s=0.3)
 
-    def past_a_checkpoint(self, job_id: str) -> int:
-        """Wait until a running job has a checkpoint; returns the number of events it then had."""
+    def past_a_checkpoint(self, job_id: str) -> None:
+        """Follow a job until it has trained past a checkpoint.
 
-        def seen() -> int | None:
-            kinds = [event["type"] for event in self.events(job_id)]
-            assert "end" not in kinds, f"the job was over before it could be disturbed: {kinds[-5:]}"
-            return len(kinds) if "checkpoint" in kinds and self.job(job_id).get("status") == "running" else None
+        Raises:
+            AssertionError: it ended before; it was meant to be disturbed.
+        """
+        checkpoint = False
+        for event in self.follow(job_id):
+            checkpoint |= event["type"] == "checkpoint"
+            if checkpoint and event["type"] == "metric":
+                return
+        raise AssertionError(f"{job_id} was over before it could be disturbed")
 
-        return until(f"{job_id} has a checkpoint", seen, 60)
+    def follow(self, job_id: str) -> Iterator[dict[str, Any]]:
+        """The events of a job from its first, as they come, until its end."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/v1/jobs/{job_id}/events")
+        with urllib.request.urlopen(request, timeout=30) as response:
+            yield from _parse(response)
 
     def events(self, job_id: str) -> list[dict[str, Any]]:
-        """The events of a job so far, from its first, as the stream replays them."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/v1/jobs/{job_id}/events")
-        with urllib.request.urlopen(request, timeout=1.0) as response:
-            return list(_parse(response))
+        """All events of a job that has ended."""
+        return list(self.follow(job_id))
 
 
-def _parse(stream: Any) -> Iterator[dict[str, Any]]:
-    """Server-sent events until the stream ends, or is silent for the socket's timeout."""
+def _parse(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """Server-sent events, one after the other; comments are left out."""
     fields: dict[str, str] = {}
-    while True:
-        try:
-            line = stream.readline().decode()
-        except TimeoutError:
-            return
-        if not line:
-            return
-        name, _, value = line.rstrip("\n").partition(":")
+    for line in lines:
+        name, _, value = line.decode().rstrip("\n").partition(":")
         if name:
-            fields[name] = fields.get(name, "") + value.removeprefix(" ")
+            fields[name] = value.removeprefix(" ")
         elif "data" in fields:
             yield {"id": int(fields["id"]), "type": fields["event"], "data": json.loads(fields["data"])}
-            fields = {}
-        elif not line.strip():
             fields = {}
