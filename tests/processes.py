@@ -180,9 +180,8 @@ class Processes:
                     process.signal(signal.SIGCONT)
                 process.popen.kill()
                 process.popen.wait()
-        if kind is not None:
-            for process in self.started:
-                print(f"---- {process.log_path.name} ----\n{process.log[-6000:]}")
+        for process in self.started:  # pytest shows this when the test has failed
+            print(f"---- {process.log_path.name} ----\n{process.log[-8000:]}")
         wait_until(lambda: not self.trainers(), 5, "training processes end with their workers")
 
     def worker(self, *arguments: str, name: str | None = None, device: str = "cpu", **environment: str) -> Worker:

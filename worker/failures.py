@@ -32,7 +32,9 @@ def classify(error: BaseException, device: str) -> Failure:
     name = type(error).__name__
     if isinstance(error, OutOfMemory | MemoryError) or name == "OutOfMemoryError":
         code, place = ("gpu_oom", "the GPU") if on_gpu else ("out_of_memory", "this machine")
-        return Failure(code, f"{place} has too little free memory for this run; {_HINT}", recycle=True)
+        if isinstance(error, OutOfMemory):  # foreseen: nothing was allocated
+            return Failure(code, f"{error} on {place}; {_HINT}")
+        return Failure(code, f"{place} ran out of memory in this run; {_HINT}", recycle=True)
     if isinstance(error, DiskFull):
         return Failure("disk_full", "no space is left on the data volume; nothing was published")
     if isinstance(error, InvalidInput | MlpqError):

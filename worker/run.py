@@ -173,7 +173,8 @@ class Watch:
 
     def _failure(self, run: Run, error: Exception) -> Failure:
         failure = classify(error, run.backend.device)
-        log.error("write_failed", error, job=run.id, fence=run.claim.fence, code=failure.code)
+        trace = error if failure.code == "internal" else None
+        log.error("write_failed", trace, job=run.id, fence=run.claim.fence, code=failure.code, detail=str(error)[:300])
         return failure
 
 

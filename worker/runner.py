@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable, Sequence
 
 from kernels.backend import Backend, select
-from kernels.errors import InvalidInput
+from kernels.errors import InvalidInput, OutOfMemory
+from nets.resolve import memory_estimate_bytes
 from nets.trainer import fit
 from store.jobs import JobStore
 from store.records import Claim
@@ -75,6 +76,7 @@ class Runner:
             state = self._files.resume(run.claim, run.outbox)
             run.member, run.about = self._data.member(run.claim.job, state)
             run.backend = self._backend(run.member.spec.training.device)
+            _check_memory(run)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's failure and not the worker's
             self._fail(run, error, "auto")
             return False
@@ -104,5 +106,13 @@ class Runner:
 
     def _fail(self, run: Run, error: Exception, device: str) -> None:
         failure = classify(error, self._backends[device].device)
-        log.error("run_failed", error, job=run.id, fence=run.claim.fence, code=failure.code)
+        trace = error if failure.code == "internal" else None
+        log.error("run_failed", trace, job=run.id, fence=run.claim.fence, code=failure.code, detail=str(error)[:300])
         run.fail(failure)
+
+
+def _check_memory(run: Run) -> None:
+    """Refuse what cannot fit before anything is allocated. Raises: OutOfMemory."""
+    needed, free = memory_estimate_bytes(run.member.spec, run.about), run.backend.free_bytes()
+    if needed > free:
+        raise OutOfMemory(f"the run needs about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free")

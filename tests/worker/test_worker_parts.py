@@ -23,7 +23,7 @@ from worker import failpoints, log
 from worker.__main__ import parse
 from worker.channel import Channel, ChannelClosedError
 from worker.failures import classify
-from worker.outbox import Ending, Outbox, finite
+from worker.outbox import Closing, Outbox, finite
 from worker.process import describe_exit
 from worker.settings import BATCH_EVENTS
 
@@ -99,7 +99,7 @@ def test_a_checkpoint_is_the_last_thing_in_its_batch(claim: Claim) -> None:
     outbox.add(("metric", {"step": 1}))
     outbox.add(("checkpoint", {"step": 1}), checkpoint={"step": 1})
     outbox.add(("metric", {"step": 2}))
-    outbox.end(Ending(Status.SUCCEEDED, "completed"))
+    outbox.close(Closing(Status.SUCCEEDED, "completed"))
     first = outbox.next_batch()
     assert [kind for kind, _ in first.events] == ["metric", "checkpoint"]
     assert first.checkpoint == {"step": 1}
@@ -108,11 +108,11 @@ def test_a_checkpoint_is_the_last_thing_in_its_batch(claim: Claim) -> None:
     assert not outbox.unsaved_checkpoint
     last = outbox.next_batch()
     assert last.events == [("metric", {"step": 2})]
-    assert last.ending is not None
-    assert outbox.ending_waits
+    assert last.closing is not None
+    assert outbox.closing_waits
     outbox.acknowledge()
     assert outbox.closed
-    assert not outbox.ending_waits
+    assert not outbox.closing_waits
 
 
 def test_a_long_outage_fills_many_bounded_batches_in_order(claim: Claim) -> None:
@@ -163,7 +163,7 @@ class OutOfMemoryError(Exception):
     ("error", "device", "code", "recycle"),
     [
         (MemoryError(), "cpu", "out_of_memory", True),
-        (OutOfMemory("x"), "cpu", "out_of_memory", True),
+        (OutOfMemory("x"), "cpu", "out_of_memory", False),
         (OutOfMemoryError(), "cuda:0", "gpu_oom", True),
         (DiskFull("x"), "cpu", "disk_full", False),
         (InvalidInput.at("/net", "is bad"), "cpu", "invalid_input", False),

@@ -1,0 +1,269 @@
+"""The runner in this very process: a list of claims trained as one stack, each with a life of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from kernels.backend import select
+from store.checkpoints import Checkpoints
+from store.datasets import DatasetStore
+from store.files import LocalArtifacts
+from store.records import Claim, Job, NewJob
+from store.transitions import Status
+from tests.history import assert_same_run, check, read_history
+from tests.processes import wait_until
+from tests.worker.conftest import STEADY, Site
+from worker.channel import Message
+from worker.data import DataCache
+from worker.publish import Files
+from worker.runner import Runner
+
+SMALL: dict[str, Any] = {
+    "net": {"hidden": [8]},
+    "optimizer": {"name": "sgd", "learning_rate": 0.1},
+    "training": {"epochs": 8, "batch_size": 32, "checkpoint_every_s": 0.1},
+}
+
+
+class Bench:
+    """A runner with its parts in reach."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.stopping = threading.Event()
+        self.told: list[Message] = []
+        self.data = DataCache(DatasetStore(site.store.redis, site.data_dir), limit_bytes=1 << 28)
+        files = Files(site.data_dir)
+        self.runner = Runner(site.store, self.data, files, select("cpu"), self.stopping, self.told.append)
+
+    def claim(self, n: int) -> list[Claim]:
+        """The next `n` queued jobs."""
+        claims = [self.site.store.claim("here") for _ in range(n)]
+        return [claim for claim in claims if claim is not None]
+
+    def run(self, *specs: dict[str, Any], dataset: str = "iris") -> list[Job]:
+        """Submit, claim and run all of `specs` together."""
+        ids = [self.site.submit(spec, dataset) for spec in specs]
+        self.runner.run(self.claim(len(ids)))
+        return [self.site.store.get(job_id) for job_id in ids]
+
+    def during(self, action: Callable[[], None]) -> threading.Thread:
+        """Do something while the runner runs."""
+        thread = threading.Thread(target=action)
+        thread.start()
+        return thread
+
+
+@pytest.fixture
+def bench(site: Site) -> Iterator[Bench]:
+    bench = Bench(site)
+    yield bench
+    bench.stopping.set()
+
+
+def _with(spec: dict[str, Any], **training: Any) -> dict[str, Any]:
+    return spec | {"training": spec["training"] | training}
+
+
+def test_claims_run_together_end_as_they_would_alone(bench: Bench) -> None:
+    specs = [SMALL, _with(SMALL, seed=7), _with(SMALL, epochs=3), _with(SMALL, validation_fraction=0.4)]
+    together = bench.run(*specs)
+    alone = [bench.run(spec)[0] for spec in specs]
+    assert {job.status for job in together + alone} == {Status.SUCCEEDED}
+    bench.site.check()
+    store, folder = bench.site.store, bench.site.data_dir
+    for one, other in zip(together, alone, strict=True):
+        assert_same_run(read_history(store, one.id), folder, read_history(store, other.id), folder)
+    released = [message["job"] for message in bench.told if message["event"] == "released"]
+    assert sorted(released) == sorted(bench.site.accepted)
+
+
+def test_a_member_that_cannot_start_fails_alone(bench: Bench) -> None:
+    good = bench.site.submit(SMALL, "iris")
+    bad_spec = bench.site.submit({"net": {"hidden": [0]}}, "iris")
+    wrong_device = bench.site.submit(_with(SMALL, device="cuda:7"), "iris")
+    too_large = bench.site.submit(_with(SMALL | {"net": {"hidden": [65536] * 8}}), "iris")
+    unfit = bench.site.submit(SMALL | {"loss": "softmax"}, "diabetes")
+    assert bench.runner.run(bench.claim(5)) is False
+    jobs = {job_id: bench.site.store.get(job_id) for job_id in bench.site.accepted}
+    assert jobs[good].status is Status.SUCCEEDED
+    codes = {job_id: (job.error or {}).get("code") for job_id, job in jobs.items() if job_id != good}
+    assert codes == {
+        bad_spec: "invalid_input",
+        wrong_device: "invalid_input",
+        too_large: "out_of_memory",
+        unfit: "invalid_input",
+    }
+    assert "/net/hidden/0" in (jobs[bad_spec].error or {})["message"]
+    bench.site.check()
+
+
+def test_a_diverging_member_keeps_its_last_finite_weights(bench: Bench) -> None:
+    wild = SMALL | {"optimizer": {"name": "sgd", "learning_rate": 1e6}}
+    diverged, fine = bench.run(wild, SMALL)
+    assert (diverged.status, diverged.status_reason) == (Status.FAILED, "diverged")
+    assert diverged.error is not None
+    assert diverged.error["code"] == "diverged"
+    assert "step" in diverged.error["message"]
+    assert diverged.result is not None
+    assert fine.status is Status.SUCCEEDED
+    (alone,) = bench.run(SMALL)
+    store, folder = bench.site.store, bench.site.data_dir
+    assert_same_run(read_history(store, fine.id), folder, read_history(store, alone.id), folder)
+    bench.site.check()
+
+
+def test_one_of_a_stack_is_cancelled_and_one_paused_and_the_third_goes_on(bench: Bench) -> None:
+    endless = _with(SMALL, epochs=1_000_000)
+    ids = [bench.site.submit(spec, "iris") for spec in (endless, endless, _with(SMALL, epochs=4000))]
+    claims = bench.claim(3)
+
+    def ask() -> None:
+        bench.site.wait_for_step(ids[2], 1)
+        bench.site.store.request(ids[0], "cancel")
+        bench.site.store.request(ids[1], "pause")
+
+    thread = bench.during(ask)
+    bench.runner.run(claims)
+    thread.join()
+    statuses = [bench.site.store.get(job_id).status for job_id in ids]
+    assert statuses == [Status.CANCELLED, Status.PAUSED, Status.SUCCEEDED]
+    paused = bench.site.store.get(ids[1])
+    assert paused.checkpoints
+    assert paused.attempt == 1
+    bench.site.store.request(ids[1], "cancel")
+    bench.site.check()
+
+
+def test_pause_and_resume_change_nothing(bench: Bench) -> None:
+    (alone,) = bench.run(STEADY, dataset="digits")
+    job_id = bench.site.submit(STEADY, "digits")
+    for _ in range(3):
+        seen = bench.site.store.get(job_id).last_metric_step
+
+        def pause(seen: int = seen) -> None:
+            bench.site.wait_for_step(job_id, seen + 1)
+            bench.site.store.request(job_id, "pause")
+
+        thread = bench.during(pause)
+        bench.runner.run(bench.claim(1))
+        thread.join()
+        assert bench.site.store.get(job_id).status is Status.PAUSED
+        bench.site.store.request(job_id, "resume")
+    bench.runner.run(bench.claim(1))
+    job = bench.site.store.get(job_id)
+    assert (job.status, job.attempt) == (Status.SUCCEEDED, 1)
+    bench.site.check()
+    store, folder = bench.site.store, bench.site.data_dir
+    assert_same_run(read_history(store, job_id), folder, read_history(store, alone.id), folder)
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(bench: Bench) -> None:
+    (alone,) = bench.run(STEADY, dataset="digits")
+    job_id = bench.site.submit(STEADY, "digits")
+
+    def pause() -> None:
+        wait_until(lambda: len(bench.site.store.get(job_id).checkpoints) == 2, 30, "two checkpoints")
+        bench.site.store.request(job_id, "pause")
+
+    thread = bench.during(pause)
+    bench.runner.run(bench.claim(1))
+    thread.join()
+    newest, before = bench.site.store.get(job_id).checkpoints
+    path = bench.site.data_dir / "artifacts" / newest["key"]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    bench.site.store.request(job_id, "resume")
+    bench.runner.run(bench.claim(1))
+    history = read_history(bench.site.store, job_id)
+    assert history.job.status is Status.SUCCEEDED
+    said = [event.data.decode() for event in history.events if event.type == "log"]
+    assert any("passed over" in line and str(newest["step"]) in line for line in said), said
+    assert before["step"] < newest["step"]
+    check(bench.site.store, bench.site.data_dir, [job_id])
+    folder = bench.site.data_dir
+    assert_same_run(history, folder, read_history(bench.site.store, alone.id), folder)
+
+
+def test_two_checkpoints_and_the_result_are_all_that_is_kept(bench: Bench) -> None:
+    (job,) = bench.run(STEADY, dataset="digits")
+    assert job.result is not None
+    found = {path.name for path in (bench.site.data_dir / "artifacts" / job.id).iterdir()}
+    named = [manifest["key"] for manifest in (*job.checkpoints, job.result)]
+    assert found == {name.rpartition("/")[2] for name in named}
+    assert len(job.checkpoints) == 2
+    arrays = Checkpoints(LocalArtifacts(bench.site.data_dir)).load(job.checkpoints[0])
+    assert all(array.dtype.kind in "biuf" for array in arrays.values())
+
+
+def test_a_job_taken_over_by_another_is_abandoned_without_a_word(bench: Bench) -> None:
+    job_id = bench.site.submit(_with(SMALL, epochs=1_000_000), "iris")
+    claims = bench.claim(1)
+
+    def take_over() -> None:
+        bench.site.wait_for_step(job_id, 1)
+        bench.site.store.crashed(job_id, claims[0].fence, "worker_lost", "as if the lease had run out")
+        assert bench.site.store.claim("another") is not None
+
+    thread = bench.during(take_over)
+    bench.runner.run(claims)
+    thread.join()
+    job = bench.site.store.get(job_id)
+    assert (job.status, job.fence, job.worker_id, job.result) == (Status.RUNNING, 2, "another", None)
+
+
+def test_a_stop_gives_every_job_back(bench: Bench) -> None:
+    ids = [bench.site.submit(_with(SMALL, epochs=1_000_000, seed=seed), "iris") for seed in range(3)]
+
+    def stop() -> None:
+        bench.site.wait_for_step(ids[0], 1)
+        bench.stopping.set()
+
+    thread = bench.during(stop)
+    bench.runner.run(bench.claim(3))
+    thread.join()
+    for job_id in ids:
+        job = bench.site.store.get(job_id)
+        assert (job.status, job.status_reason, job.attempt) == (Status.QUEUED, "given_back", 1)
+        assert job.checkpoints
+
+
+def test_the_same_data_is_prepared_once_and_forgotten_when_there_is_too_much(site: Site) -> None:
+    store = DatasetStore(site.store.redis, site.data_dir)
+    cache = DataCache(store, limit_bytes=1)
+
+    def job(seed: int, **training: Any) -> Job:
+        created, _ = site.store.create(NewJob(spec=_with(SMALL, seed=seed, **training), dataset="iris"))
+        return created
+
+    first, _ = cache.member(job(1), None)
+    again, _ = cache.member(job(1, epochs=3, batch_size=8), None)
+    assert again.data is first.data
+    other, _ = cache.member(job(2), None)
+    assert other.data is not first.data
+    assert cache.kept_bytes < 2 * first.data.x_train.nbytes + 20_000
+    back, _ = cache.member(job(1), None)
+    assert back.data is not first.data
+    assert (back.data.x_train == first.data.x_train).all()
+
+
+def test_a_cancel_is_seen_within_half_a_second(bench: Bench) -> None:
+    job_id = bench.site.submit(_with(SMALL, epochs=1_000_000), "iris")
+    asked: list[float] = []
+
+    def cancel() -> None:
+        bench.site.wait_for_step(job_id, 1)
+        asked.append(time.monotonic())
+        bench.site.store.request(job_id, "cancel")
+
+    thread = bench.during(cancel)
+    bench.runner.run(bench.claim(1))
+    thread.join()
+    assert bench.site.store.get(job_id).status is Status.CANCELLED
+    assert time.monotonic() - asked[0] < 2.0
