@@ -92,10 +92,7 @@ def refused(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_stops_within_seconds_with_open_streams_and_gives_the_job_back(
-    up: Callable[..., Up], number: signal.Signals
-) -> None:
+def test_ctrl_c_stops_it_within_seconds_with_open_streams(up: Callable[..., Up]) -> None:
     running = up()
     children = running.children()
     assert set(children) == {"valkey", "service", "worker", "worker.child"}
@@ -105,7 +102,7 @@ def test_it_stops_within_seconds_with_open_streams_and_gives_the_job_back(
         next(event for event in watching if isinstance(event, MetricEvent))
         open_streams = [urllib.request.urlopen(f"{running.url}/v1/jobs/{job.id}/events", timeout=30) for _ in range(5)]
         started = time.monotonic()
-        running.process.send_signal(number)
+        running.process.send_signal(signal.SIGINT)
         assert running.ends() == 0, running.errors.read_text()
         assert time.monotonic() - started < 10
         for stream in open_streams:
@@ -117,10 +114,10 @@ def test_it_stops_within_seconds_with_open_streams_and_gives_the_job_back(
     assert "killing" not in said
 
 
-def test_everything_is_there_again_after_a_restart(up: Callable[..., Up], tmp_path: Path) -> None:
+def test_a_job_goes_on_after_a_restart_and_no_attempt_is_counted(up: Callable[..., Up]) -> None:
     running = up()
     with Client(running.url) as client:
-        job = client.train("digits", epochs=100_000)
+        job = client.train("digits", epochs=2000)
         first = next(event for event in job.watch() if isinstance(event, MetricEvent))
     running.process.terminate()
     assert running.ends() == 0
@@ -137,7 +134,7 @@ def test_everything_is_there_again_after_a_restart(up: Callable[..., Up], tmp_pa
         assert again.ends() == 0
 
 
-@pytest.mark.parametrize("victim", ["service", "worker", "worker.child", "valkey"])
+@pytest.mark.parametrize("victim", ["worker", "worker.child", "valkey"])
 def test_what_is_killed_comes_back_and_the_job_and_its_stream_go_on(up: Callable[..., Up], victim: str) -> None:
     running = up()
     with Client(running.url, patience_s=30) as client:
@@ -160,28 +157,23 @@ def test_what_is_killed_comes_back_and_the_job_and_its_stream_go_on(up: Callable
     assert running.ends() == 0
 
 
-def test_no_process_survives_a_killed_supervisor_and_the_directory_is_free_again(up: Callable[..., Up]) -> None:
+def test_nothing_survives_a_killed_supervisor_and_the_directory_is_free_again(up: Callable[..., Up]) -> None:
     running = up()
     with Client(running.url) as client:
         job = client.train("digits", epochs=100_000)
         next(event for event in job.watch() if isinstance(event, MetricEvent))
-        running.process.kill()
-        running.ends()
-        again = Up(running.data_dir, "--port", "0", "--device", "cpu")
-        assert set(again.children()) == {"valkey", "service", "worker", "worker.child"}
-        with Client(again.url) as client:
-            wait_until(lambda: client.job(job.id).progress.epoch > 0, 20, "the job is still there")
-        again.process.terminate()
-        assert again.ends() == 0
-    wait_until(lambda: not running.children(), 10, "no orphan")
-
-
-def test_a_killed_supervisor_leaves_nothing_behind(up: Callable[..., Up]) -> None:
-    running = up()
+    orphans = running.children().values()
     running.process.kill()
     running.ends()
-    wait_until(lambda: not running.children(), 12, "no orphan")
     assert running_deployment(running.data_dir) is None
+    again = Up(running.data_dir, "--port", "0", "--device", "cpu")
+    try:
+        assert not [pid for pid in orphans if is_alive(pid)]
+        with Client(again.url) as client:
+            wait_until(lambda: client.job(job.id).status == "running", 20, "the job goes on")
+    finally:
+        again.process.terminate()
+        assert again.ends() == 0
 
 
 def test_a_second_ctrl_c_hurries(up: Callable[..., Up]) -> None:
