@@ -7,7 +7,7 @@ python examples/train_digits.py
 from mlpq import Client, MetricEvent
 
 with Client() as client:
-    job = client.train("digits", hidden=[128, 64], activation="relu", learning_rate=0.05, epochs=10, tags=["example"])
+    job = client.train("digits", hidden=[128, 64], activation="relu", momentum=0.9, learning_rate=0.05, epochs=10)
     for event in job.watch():
         if isinstance(event, MetricEvent):
             print(f"epoch {event.epoch:3d}  train {event.train_loss:.4f}  validation {event.val_loss:.4f}")

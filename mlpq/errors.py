@@ -147,6 +147,8 @@ class NotAllowedError(ApiError):
 class NotFoundError(ApiError):
     """No such job, data set or file."""
 
+    hint = "`mlpq jobs` and `mlpq datasets` list what there is"
+
 
 class ConflictError(ApiError):
     """The resource's present state does not allow the call; `detail` names what is allowed."""

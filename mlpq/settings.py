@@ -10,11 +10,15 @@ from mlpq.errors import InvalidArgumentError
 Part = Mapping[str, Any]
 
 
+DEFAULT_OPTIMIZER = "adam"
+"""What the service takes where no optimizer is named; `momentum` and `nesterov` on their own mean `sgd`."""
+
+
 class TrainSettings(TypedDict, total=False):
     """Every keyword of `train`; what is left out takes the service's default.
 
     The short ones reach into the parts: `hidden=[64]` is `net={"hidden": [64]}`, `learning_rate=0.1` is
-    `optimizer={"name": "sgd", "learning_rate": 0.1}`, `epochs=5` is `training={"epochs": 5}`.
+    `optimizer={"name": "adam", "learning_rate": 0.1}`, `epochs=5` is `training={"epochs": 5}`.
     Whole parts may be given too; the same setting twice is an error.
     """
 
@@ -94,9 +98,9 @@ def job_specification(dataset: str, settings: Mapping[str, Any]) -> dict[str, An
             if keyword in part:
                 raise InvalidArgumentError(f"{keyword} is given twice: as {keyword}= and in {_PART_OF[keyword]}=")
             part[keyword] = list(value) if isinstance(value, tuple | range) else value
-            if part is body.get("optimizer"):
-                part.setdefault("name", "sgd")
         elif keyword not in _PARTS:
             known = ", ".join(sorted((*_WHOLE, *_PARTS, *_PART_OF)))
             raise InvalidArgumentError(f"{keyword} is no setting of a job; settings are {known}")
+    if "name" not in body.get("optimizer", {"name": None}):
+        body["optimizer"]["name"] = "sgd" if {"momentum", "nesterov"} & {*body["optimizer"]} else DEFAULT_OPTIMIZER
     return body

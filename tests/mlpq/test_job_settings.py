@@ -19,12 +19,17 @@ def test_short_keywords_reach_their_parts() -> None:
     assert body == {
         "dataset": "digits",
         "net": {"hidden": [64, 32]},
-        "optimizer": {"name": "sgd", "learning_rate": 0.1},
+        "optimizer": {"name": "adam", "learning_rate": 0.1},
         "training": {"epochs": 3},
         "name": "n",
         "loss": "svm",
         "tags": ["a"],
     }
+
+
+def test_settings_of_sgd_name_sgd() -> None:
+    assert job_specification("d", {"momentum": 0.9})["optimizer"] == {"name": "sgd", "momentum": 0.9}
+    assert job_specification("d", {"optimizer": {"nesterov": True}, "l2": 0.0})["optimizer"]["name"] == "sgd"
 
 
 def test_nothing_is_sent_that_was_not_given() -> None:
