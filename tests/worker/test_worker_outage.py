@@ -8,7 +8,7 @@ from pathlib import Path
 from store.transitions import Status
 from tests.history import History, assert_same_run
 from tests.processes import wait_until
-from tests.worker.conftest import ENDLESS, QUICK, STEADY, Site
+from tests.site import ENDLESS, QUICK, STEADY, Site
 
 OUTAGE_S = 12.0
 """Longer than a lease."""

@@ -15,7 +15,7 @@ from rq.serializers import JSONSerializer
 from store.transitions import Status
 from store.wakeups import QUEUE_NAME, TASK, WakeUpQueue
 from tests.processes import wait_until
-from tests.worker.conftest import QUICK, Site
+from tests.site import QUICK, Site
 from worker.supervisor import Supervisor
 
 INTERMEDIATE = f"rq:queue:{QUEUE_NAME}:intermediate"

@@ -17,7 +17,7 @@ from store.records import Claim, Job, NewJob
 from store.transitions import Status
 from tests.history import assert_same_run, check, read_history
 from tests.processes import wait_until
-from tests.worker.conftest import STEADY, Site
+from tests.site import STEADY, Site
 from worker.channel import Message
 from worker.data import DataCache
 from worker.publish import Files
