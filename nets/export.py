@@ -35,7 +35,7 @@ def to_npz(arrays: Arrays) -> bytes:
 
 def to_safetensors(arrays: Arrays) -> bytes:
     """A .safetensors file; `meta` travels as its metadata. Text arrays other than `meta` do not exist here."""
-    tensors = {name: np.ascontiguousarray(a) for name, a in arrays.items() if name != "meta"}
+    tensors = {name: np.asarray(a, order="C") for name, a in arrays.items() if name != "meta"}
     return safetensors.numpy.save(tensors, metadata={"meta": str(arrays["meta"])})
 
 
