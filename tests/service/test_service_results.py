@@ -1,0 +1,242 @@
+"""Curves, checkpoints, weights and predictions of a job that was really trained and published as a worker does it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+import safetensors.numpy
+from redis import Redis
+
+from nets.export import load_npz, load_safetensors, to_npz
+from nets.member import Member
+from nets.parameters import Layout
+from nets.prepare import prepare
+from nets.spec import ResolvedSpec
+from nets.table import Table, TableInfo
+from nets.weights import Predictor, pack
+from store.checkpoints import Checkpoints
+from store.datasets import DatasetStore
+from store.files import LocalArtifacts
+from store.jobs import JobStore
+from store.records import Job
+from store.transitions import Status
+from tests.service.api_parts import assert_problem, claimed, point, submitted
+
+
+def published(
+    api: httpx2.Client, jobs: JobStore, data: Path, dataset: str = "iris", seed: int = 0
+) -> tuple[Job, dict[str, Any]]:
+    """A job with a result (its initial weights), a checkpoint of step 7 and a curve; and the packed arrays."""
+    job = submitted(api, dataset=dataset, net={"hidden": [8]}, training={"seed": seed})
+    claim = claimed(jobs)
+    info, x, y = DatasetStore(jobs.redis, data).load(dataset)
+    table = Table(TableInfo.from_json(info), x, y)
+    spec = ResolvedSpec.parse(claim.job.spec)
+    member = Member(spec, prepare(table, spec))
+    flat = member.initial_parameters()
+    assert member.data.preprocessing is not None
+    arrays = pack(member.layout.named(flat), member.data.preprocessing, spec, table.info, {"train_loss": 0.5})
+    artifacts = LocalArtifacts(data)
+    manifest = Checkpoints(artifacts).put(job["id"], claim.fence, 7, 1, {"parameters": flat * 2, "step": np.array(7)})
+    jobs.write(claim, events=[point(step, val_loss=None) for step in range(100)], checkpoint=manifest)
+    stored = artifacts.put(f"{job['id']}/{claim.fence}-weights.npz", to_npz(arrays))
+    result = {"key": stored.key, "sha256": stored.sha256, "bytes": stored.bytes}
+    return jobs.finish(claim, Status.SUCCEEDED, result=result), arrays
+
+
+def test_the_weights_are_the_published_arrays(api: httpx2.Client, jobs: JobStore, service_data: Path) -> None:
+    job, arrays = published(api, jobs, service_data)
+    answer = api.get(f"/v1/jobs/{job.id}/weights")
+    assert answer.status_code == 200
+    assert answer.headers["x-content-sha256"] == hashlib.sha256(answer.content).hexdigest()
+    assert answer.headers["etag"] == f'"{answer.headers["x-content-sha256"]}"'
+    assert answer.headers["content-disposition"] == f'attachment; filename="{job.id}.npz"'
+    found = np.load(io.BytesIO(answer.content), allow_pickle=False)
+    assert set(found.files) == set(arrays)
+    assert all(np.array_equal(found[name], arrays[name]) for name in arrays)
+    assert found["W1"].shape == (4, 8)
+
+
+def test_safetensors_hold_the_same_weights(api: httpx2.Client, jobs: JobStore, service_data: Path) -> None:
+    job, arrays = published(api, jobs, service_data)
+    answer = api.get(f"/v1/jobs/{job.id}/weights?format=safetensors")
+    found = safetensors.numpy.load(answer.content)
+    assert all(np.array_equal(found[name], arrays[name]) for name in arrays if name != "meta")
+    assert str(load_safetensors(answer.content)["meta"]) == str(arrays["meta"])
+    again = api.get(f"/v1/jobs/{job.id}/weights?format=safetensors")
+    assert again.headers["etag"] == answer.headers["etag"]
+    assert again.headers["etag"] != api.get(f"/v1/jobs/{job.id}/weights").headers["etag"]
+
+
+def test_parts_of_a_file_make_the_whole(api: httpx2.Client, jobs: JobStore, service_data: Path) -> None:
+    job, _ = published(api, jobs, service_data)
+    path = f"/v1/jobs/{job.id}/weights"
+    whole = api.get(path)
+    size = len(whole.content)
+    parts = b""
+    for start in range(0, size, 1000):
+        part = api.get(path, headers={"Range": f"bytes={start}-{start + 999}", "If-Range": whole.headers["etag"]})
+        assert part.status_code == 206
+        assert part.headers["content-range"] == f"bytes {start}-{min(start + 999, size - 1)}/{size}"
+        parts += part.content
+    assert parts == whole.content
+    assert api.get(path, headers={"Range": "bytes=-10"}).content == whole.content[-10:]
+    assert api.get(path, headers={"Range": f"bytes={size - 5}-"}).content == whole.content[-5:]
+    head = api.head(path)
+    assert (head.status_code, head.headers["content-length"], head.content) == (200, str(size), b"")
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-1,4-5", "lines=1-2", "bytes=5-1", "bytes=-", "bytes=x-", "nonsense"])
+def test_ranges_that_mean_nothing_are_ignored(
+    api: httpx2.Client, jobs: JobStore, service_data: Path, asked: str
+) -> None:
+    job, _ = published(api, jobs, service_data)
+    whole = api.get(f"/v1/jobs/{job.id}/weights", headers={"Range": asked})
+    assert whole.status_code == 200
+    assert hashlib.sha256(whole.content).hexdigest() == whole.headers["x-content-sha256"]
+
+
+def test_a_range_outside_the_file_is_416_and_a_changed_file_is_sent_whole(
+    api: httpx2.Client, jobs: JobStore, service_data: Path
+) -> None:
+    job, _ = published(api, jobs, service_data)
+    path = f"/v1/jobs/{job.id}/weights"
+    refused = api.get(path, headers={"Range": "bytes=99999999-"})
+    assert_problem(refused, 416, "bad_range")
+    assert refused.headers["content-range"].startswith("bytes */")
+    assert api.get(path, headers={"Range": "bytes=0-9", "If-Range": '"old"'}).status_code == 200
+
+
+def test_a_client_that_has_the_file_is_told_so(api: httpx2.Client, jobs: JobStore, service_data: Path) -> None:
+    job, _ = published(api, jobs, service_data)
+    path = f"/v1/jobs/{job.id}/weights"
+    etag = api.get(path).headers["etag"]
+    for condition in (etag, f'"x", {etag}', f"W/{etag}", "*"):
+        answer = api.get(path, headers={"If-None-Match": condition})
+        assert (answer.status_code, answer.content) == (304, b""), condition
+
+
+def test_there_are_no_weights_before_there_are_any(api: httpx2.Client, jobs: JobStore) -> None:
+    job = submitted(api)
+    for query in ("", "?format=safetensors", "?checkpoint=latest", "?checkpoint=5"):
+        assert_problem(api.get(f"/v1/jobs/{job['id']}/weights{query}"), 404, "no_weights")
+    assert_problem(api.post(f"/v1/jobs/{job['id']}/predict", json={"rows": [[1, 2, 3, 4]]}), 404, "no_weights")
+    assert_problem(api.get(f"/v1/jobs/{job['id']}/weights?format=pickle"), 422)
+    assert_problem(api.get(f"/v1/jobs/{job['id']}/weights?checkpoint=../x"), 422)
+
+
+def test_a_checkpoint_is_weights_too(api: httpx2.Client, jobs: JobStore, service_data: Path) -> None:
+    job, arrays = published(api, jobs, service_data)
+    (listed,) = api.get(f"/v1/jobs/{job.id}/checkpoints").json()["data"]
+    assert (listed["id"], listed["step"], listed["epoch"]) == ("7", 7, 1)
+    for path in (listed["links"]["weights"], f"/v1/jobs/{job.id}/weights?checkpoint=latest"):
+        found = load_npz(api.get(path).content)
+        assert np.array_equal(found["W1"], arrays["W1"] * 2)
+        assert np.array_equal(found["input_mean"], arrays["input_mean"])
+        Predictor.from_arrays(found).verify(found["golden_inputs"], found["golden_outputs"])
+
+
+def test_a_damaged_file_is_never_handed_out(api: httpx2.Client, jobs: JobStore, service_data: Path) -> None:
+    job, _ = published(api, jobs, service_data, seed=99)  # a content that nobody has asked for yet
+    assert job.result is not None
+    path = LocalArtifacts(service_data).path(job.result["key"])
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    assert_problem(api.get(f"/v1/jobs/{job.id}/weights"), 500, "corrupted")
+
+
+def test_predictions_over_http_are_those_of_the_weights(api: httpx2.Client, jobs: JobStore, service_data: Path) -> None:
+    job, arrays = published(api, jobs, service_data)
+    predictor = Predictor.from_arrays(arrays)
+    names = [column.name for column in predictor.info.columns]
+    rows = [[5.1, 3.5, 1.4, 0.2], [6.3, 3.3, 6.0, 2.5], [None, 3.0, 5, 1]]
+    expected = predictor.predict(predictor.cells(rows))
+    by_list = api.post(f"/v1/jobs/{job.id}/predict", json={"rows": rows}).json()
+    by_name = api.post(
+        f"/v1/jobs/{job.id}/predict", json={"rows": [dict(zip(names, row, strict=True)) for row in rows]}
+    ).json()
+    assert by_list == by_name
+    assert by_list["predictions"] == expected.predictions
+    assert expected.probabilities is not None
+    assert np.allclose(by_list["probabilities"], expected.probabilities)
+    assert by_list["classes"] == list(predictor.info.classes)
+
+
+def test_a_regression_predicts_numbers(api: httpx2.Client, jobs: JobStore, service_data: Path) -> None:
+    job, _ = published(api, jobs, service_data, "diabetes")
+    found = api.post(f"/v1/jobs/{job.id}/predict", json={"rows": [[0.0] * 10]}).json()
+    assert isinstance(found["predictions"][0], float)
+    assert found["probabilities"] is None
+
+
+BAD_ROWS = {
+    "[]": "/rows",
+    "5": "/rows",
+    "[5]": "/rows/0",
+    '["x"]': "/rows/0",
+    "[[1, 2, 3]]": "/rows/0",
+    "[[1, 2, 3, 4, 5]]": "/rows/0",
+    '[[1, 2, 3, "x"]]': "/rows/0/3",
+    "[[1, 2, 3, NaN]]": "/rows/0/3",
+    "[[1, 2, 3, 1e999]]": "/rows/0/3",
+    "[[1, 2, 3, [4]]]": "/rows/0/3",
+    '[[1, 2, 3, {"a": 1}]]': "/rows/0/3",
+    '[{"width of the hat": 1}]': "/rows/0",
+    "[[1, 2, 3, %s]]" % ("9" * 400): "/rows/0/3",
+    "[" + ",".join(["[1,2,3,4]"] * 10_001) + "]": "/rows",
+}
+
+
+@pytest.mark.parametrize("rows", BAD_ROWS, ids=lambda rows: rows[:30])
+def test_bad_rows_are_422_and_the_cell_is_named(
+    api: httpx2.Client, jobs: JobStore, service_data: Path, rows: str
+) -> None:
+    job, _ = published(api, jobs, service_data)
+    body, kind = f'{{"rows": {rows}}}', {"Content-Type": "application/json"}
+    problem = assert_problem(api.post(f"/v1/jobs/{job.id}/predict", content=body, headers=kind), 422)
+    assert BAD_ROWS[rows] in [error["pointer"] for error in problem["errors"]], problem["errors"]
+
+
+def test_the_curve_comes_as_columns_thinned_and_resumable(
+    api: httpx2.Client, jobs: JobStore, service_data: Path
+) -> None:
+    job, _ = published(api, jobs, service_data)
+    path = f"/v1/jobs/{job.id}/metrics"
+    whole = api.get(path).json()
+    assert whole["columns"]["step"] == list(range(100))
+    assert whole["columns"]["val_loss"] == [None] * 100
+    assert {len(column) for column in whole["columns"].values()} == {100} == {whole["n_points"]}
+    thin = api.get(f"{path}?max_points=10").json()["columns"]["step"]
+    assert (len(thin), thin[0], thin[-1]) == (10, 0, 99)
+    assert api.get(f"{path}?after_step=97").json()["columns"]["step"] == [98, 99]
+    lines = api.get(f"{path}?format=csv").text.splitlines()
+    assert lines[0].startswith("step,epoch,train_loss")
+    assert len(lines) == 101
+    assert_problem(api.get(f"{path}?max_points=1"), 422)
+    assert api.get(f"/v1/jobs/{submitted(api)['id']}/metrics").json()["columns"] == {"step": []}
+
+
+def test_deleting_a_job_removes_its_files(api: httpx2.Client, jobs: JobStore, service_data: Path, redis: Redis) -> None:
+    job, _ = published(api, jobs, service_data)
+    folder = LocalArtifacts(service_data).path(job.id)
+    assert folder.is_dir()
+    assert api.delete(f"/v1/jobs/{job.id}").status_code == 204
+    assert not folder.exists()
+    assert not [key for key in redis.keys("*") if job.id.encode() in key and b"deleted" not in key]
+
+
+def test_meta_of_the_weights_names_the_spec(api: httpx2.Client, jobs: JobStore, service_data: Path) -> None:
+    job, _ = published(api, jobs, service_data)
+    meta = json.loads(str(load_npz(api.get(f"/v1/jobs/{job.id}/weights").content)["meta"]))
+    assert meta["spec"] == job.spec
+    assert Layout((4, 8, 3)).count == sum(
+        array.size for name, array in load_npz(api.get(f"/v1/jobs/{job.id}/weights").content).items() if name[0] in "Wb"
+    )

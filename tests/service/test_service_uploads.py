@@ -1,0 +1,237 @@
+"""Uploads over HTTP: every accepted byte is kept, nothing partial is ever seen, memory stays small."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+
+from tests.processes import Processes, Service, resident_bytes, wait_until
+from tests.service.api_parts import SPEC, assert_problem, submitted
+
+CSV = b"width,height,kind\n" + b"".join(f"{n},{n * 2},{'ab'[n % 2]}\n".encode() for n in range(40))
+
+
+def raw(api: httpx2.Client, content: Any, filename: str = "t.csv", **options: Any) -> httpx2.Response:
+    query = {"filename": filename} | ({"options": json.dumps(options)} if options else {})
+    return api.post("/v1/datasets", params=query, content=content, headers={"Content-Type": "application/octet-stream"})
+
+
+def form(api: httpx2.Client, content: bytes, filename: str = "t.csv", **options: Any) -> httpx2.Response:
+    data = {"options": json.dumps(options)} if options else {}
+    return api.post("/v1/datasets", files={"file": (filename, content)}, data=data)
+
+
+def npz(**arrays: Any) -> bytes:
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("send", [raw, form])
+def test_a_csv_becomes_a_data_set_that_a_job_can_name(api: httpx2.Client, send: Any) -> None:
+    answer = send(api, CSV, name="shapes", target="kind")
+    assert answer.status_code == 201, answer.text
+    dataset = answer.json()
+    assert answer.headers["location"] == f"/v1/datasets/{dataset['id']}"
+    assert dataset["object"] == "dataset"
+    assert dataset["id"].startswith("ds_")
+    assert (dataset["name"], dataset["task"], dataset["n_rows"]) == ("shapes", "classification", 40)
+    assert dataset["classes"] == ["a", "b"]
+    assert [column["name"] for column in dataset["columns"]] == ["width", "height"]
+    assert api.get(answer.headers["location"]).json() == dataset
+    assert api.get("/v1/datasets?limit=1").json()["data"] == [dataset]
+    assert submitted(api, dataset=dataset["id"])["dataset"] == dataset["id"]
+
+
+def test_form_and_raw_body_of_the_same_bytes_are_the_same_data_set(api: httpx2.Client) -> None:
+    ids = {send(api, CSV, target="kind").json()["id"] for send in (raw, form, raw)}
+    assert len(ids) == 1
+    assert raw(api, CSV, target="width").json()["id"] not in ids
+
+
+def test_npz_and_gzipped_csv_are_taken(api: httpx2.Client) -> None:
+    x, y = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 3
+    assert raw(api, npz(X=x, y=y), "a.npz").json()["n_classes"] == 3
+    assert raw(api, gzip.compress(CSV), "t.csv.gz").json()["n_rows"] == 40
+
+
+def test_built_in_sets_are_listed_last_and_stay(api: httpx2.Client) -> None:
+    mine = raw(api, CSV).json()["id"]
+    ids = [d["id"] for d in api.get("/v1/datasets?limit=100").json()["data"]]
+    assert ids[0] == mine
+    assert {"digits", "iris", "wine", "breast_cancer", "diabetes"} < set(ids)
+    assert {"spiral", "moons", "circles", "blobs", "xor"} < set(ids)
+    assert_problem(api.delete("/v1/datasets/digits"), 409)
+    paged = []
+    after = None
+    while True:
+        page = api.get("/v1/datasets", params={"limit": 4} | ({"after": after} if after else {})).json()
+        paged += [d["id"] for d in page["data"]]
+        after = page["last_id"]
+        if not page["has_more"]:
+            break
+    assert paged == ids
+
+
+def test_a_data_set_in_use_is_not_deleted(api: httpx2.Client) -> None:
+    dataset = raw(api, CSV).json()
+    job = submitted(api, dataset=dataset["id"])
+    assert_problem(api.delete(f"/v1/datasets/{dataset['id']}"), 409, "conflict")
+    api.post(f"/v1/jobs/{job['id']}/cancel")
+    assert api.delete(f"/v1/datasets/{dataset['id']}").status_code == 204
+    assert_problem(api.get(f"/v1/datasets/{dataset['id']}"), 404)
+    problem = assert_problem(api.post("/v1/jobs", json=SPEC | {"dataset": dataset["id"]}), 422)
+    assert problem["errors"][0]["pointer"] == "/dataset"
+
+
+BAD_FILES = {
+    "empty": (b"", "t.csv", "/file"),
+    "header only": (b"a,b\n", "t.csv", "/file"),
+    "not utf-8": (b"a,b\n1,\xff\n", "t.csv", "/file"),
+    "ragged": (b"a,b\n1,2\n1,2,3\n", "t.csv", "/file/3"),
+    "pickle": (b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x02os\x94.", "t.npz", "/file"),
+    "object array": (npz(X=np.array([{}, {}], dtype=object), y=np.arange(2)), "t.npz", "/file"),
+    "not a zip": (b"PK\x03\x04nonsense", "t.npz", "/file"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_is_422_and_says_where(api: httpx2.Client, name: str) -> None:
+    content, filename, pointer = BAD_FILES[name]
+    problem = assert_problem(raw(api, content, filename), 422, "invalid_input")
+    assert problem["errors"][0]["pointer"].startswith(pointer), problem
+    assert_problem(form(api, content, filename), 422)
+
+
+@pytest.mark.parametrize("filename", ["../../etc/passwd", "a\x00b.csv", "a\r\nb.csv", "\u202etxt.csv", "n" * 300])
+def test_a_file_name_that_misleads_is_422(api: httpx2.Client, filename: str) -> None:
+    assert_problem(raw(api, CSV, filename), 422)
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [("{", 400), ('{"a": 1, "a": 2}', 400), ("[]", 422), ('{"colour": 1}', 422), ('{"target": "none such"}', 422)],
+)
+def test_bad_options_are_refused(api: httpx2.Client, options: str, status: int) -> None:
+    query = {"filename": "t.csv", "options": options}
+    assert_problem(api.post("/v1/datasets", params=query, content=CSV), status)
+
+
+def multipart(*parts: bytes, boundary: bytes = b"xx", end: bytes = b"--xx--\r\n") -> bytes:
+    return b"".join(b"--" + boundary + b"\r\n" + part + b"\r\n" for part in parts) + end
+
+
+FILE_PART = b'Content-Disposition: form-data; name="file"; filename="t.csv"\r\n\r\n' + CSV
+BAD_FORMS = {
+    "no boundary": ("multipart/form-data", multipart(FILE_PART), 400),
+    "no end": ("multipart/form-data; boundary=xx", multipart(FILE_PART, end=b""), 400),
+    "empty": ("multipart/form-data; boundary=xx", b"", 400),
+    "no file": ("multipart/form-data; boundary=xx", multipart(), 422),
+    "nonsense": ("multipart/form-data; boundary=xx", b"nonsense" * 100, 400),
+    "unknown part": (
+        "multipart/form-data; boundary=xx",
+        multipart(b'Content-Disposition: form-data; name="x"\r\n\r\n1'),
+        422,
+    ),
+    "no disposition": ("multipart/form-data; boundary=xx", multipart(b"X: y\r\n\r\n1"), 422),
+    "huge header": ("multipart/form-data; boundary=xx", multipart(b"X: " + b"y" * 100_000 + b"\r\n\r\n1"), 400),
+    "many parts": (
+        "multipart/form-data; boundary=xx",
+        multipart(*[b'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\n1'] * 100),
+        422,
+    ),
+    "form": ("application/x-www-form-urlencoded", CSV, 415),
+    "json": ("application/json", b"{}", 415),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FORMS)
+def test_a_broken_form_is_refused(api: httpx2.Client, name: str) -> None:
+    kind, content, status = BAD_FORMS[name]
+    assert_problem(api.post("/v1/datasets", content=content, headers={"Content-Type": kind}), status)
+
+
+def test_the_same_key_with_another_file_is_refused(api: httpx2.Client) -> None:
+    key = {"Idempotency-Key": uuid.uuid4().hex}
+    first = api.post("/v1/datasets?filename=t.csv", content=CSV, headers=key)
+    assert first.status_code == 201, first.text
+    assert api.post("/v1/datasets?filename=t.csv", content=CSV, headers=key).json() == first.json()
+    assert_problem(api.post("/v1/datasets?filename=t.csv", content=CSV + b"9,9,a\n", headers=key), 422)
+    assert_problem(api.post("/v1/jobs", json=SPEC, headers=key), 422)
+
+
+def table_of(megabytes: int) -> Iterator[bytes]:
+    lines = b"".join(b",".join(b"%d" % (n + row) for n in range(100, 120)) + b"\n" for row in range(8))
+    block = lines * (1024 * 1024 // len(lines))
+    yield b",".join(b"c%d" % n for n in range(20)) + b"\n"
+    for _ in range(megabytes):
+        yield block
+
+
+@pytest.mark.parametrize("how", ["raw", "multipart"])
+def test_a_large_upload_takes_constant_memory(processes: Processes, how: str, data_dir: Path) -> None:
+    service = processes.service(MLPQ_MAX_UPLOAD_BYTES=str(250 << 20)).ready()
+    before = resident_bytes(service.pid)
+    peak = 0
+
+    def body() -> Iterator[bytes]:
+        nonlocal peak
+        if how == "multipart":
+            yield b'--xx\r\nContent-Disposition: form-data; name="file"; filename="t.csv"\r\n\r\n'
+        for number, block in enumerate(table_of(300)):
+            if number % 16 == 0:
+                peak = max(peak, resident_bytes(service.pid))
+            yield block
+
+    kind = "application/octet-stream" if how == "raw" else "multipart/form-data; boundary=xx"
+    with httpx2.Client(base_url=service.url, timeout=100) as api:
+        refused = api.post("/v1/datasets?filename=t.csv", content=body(), headers={"Content-Type": kind})
+        assert_problem(refused, 413, "too_large")
+        assert peak - before < 48 << 20, f"grew by {(peak - before) >> 20} MiB"
+        assert api.get("/healthz").status_code == 200
+    assert not [path for path in (data_dir / "datasets").iterdir() if path.name != ".lock"]
+
+
+def half_an_upload(service: Service) -> Iterator[bytes]:
+    yield from table_of(20)
+    service.kill()
+    yield b"x"
+
+
+def test_a_killed_upload_leaves_nothing_that_anyone_sees(processes: Processes, data_dir: Path) -> None:
+    service = processes.service().ready()
+    with httpx2.Client(base_url=service.url, timeout=20) as api, pytest.raises(httpx2.HTTPError):
+        raw(api, half_an_upload(service))
+    again = processes.service().ready()
+    with httpx2.Client(base_url=again.url, timeout=20) as api:
+        assert not [d for d in api.get("/v1/datasets?limit=100").json()["data"] if d["id"].startswith("ds_")]
+        wait_until(lambda: not list((data_dir / "datasets").glob(".tmp-*")), 5, "temporary files are swept")
+        assert raw(api, CSV).status_code == 201
+
+
+def test_the_service_answers_while_a_file_is_read(api: httpx2.Client, service: Service) -> None:
+    def upload() -> int:
+        with httpx2.Client(base_url=service.url, timeout=60) as other:
+            return raw(other, table_of(8), "big.csv").status_code
+
+    slowest = 0.0
+    with ThreadPoolExecutor(1) as pool:
+        upload_status = pool.submit(upload)
+        while not upload_status.done():
+            started = time.monotonic()
+            assert api.get("/healthz").status_code == 200
+            slowest = max(slowest, time.monotonic() - started)
+            time.sleep(0.01)
+    assert upload_status.result() == 201
+    assert slowest < 1.0
