@@ -23,6 +23,7 @@ from nets.optimizers import OPTIMIZERS, Update, bind_in_blocks, flags_of, hyper_
 from nets.tape import Array, Tape, call, play
 
 MAX_CHUNK_STEPS = 512
+MAX_CACHED_WEIGHTS = 16
 MAX_CHUNK_ROWS = 1 << 20
 """Most rows (steps · models · batch) whose indices and records are kept at once."""
 
@@ -116,6 +117,7 @@ class LayeredEngine:
         self._tape = self._net.forward + self._loss_tape + self._net.backward + self._update_tape
         limit = max(1, min(MAX_CHUNK_STEPS, MAX_CHUNK_ROWS // (models * batch)))
         self._records = backend.zeros((limit, *self._record.shape), dtype)
+        self._weights: dict[tuple[int, ...], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         self._pending: list[NDArray[np.float64]] = []
         base = np.arange(models)[:, None] * self._layout.widths[-1] * batch + np.arange(batch)
         self._base = backend.to_device(base[..., None])  # of label 0 in the flat scores (M, B, 1)
@@ -197,15 +199,12 @@ class LayeredEngine:
 
     def _chunk(self, n_steps: int) -> _Chunk:
         """Rows, targets, weights and rates of the next steps of all models, ready on the device."""
+        backend = self._backend
         epochs = [self._epoch(position) for position in range(len(self._members))]
         first = [step % order.steps_per_epoch for step, order in zip(self._steps, self._orders, strict=True)]
         rows = np.stack([e.rows[s : s + n_steps] for e, s in zip(epochs, first, strict=True)], axis=1)
-        weight = np.stack([e.weight[s : s + n_steps] for e, s in zip(epochs, first, strict=True)], axis=1)
-        scaled = weight
-        if self._is_mean:
-            valid = np.stack([e.valid[s : s + n_steps] for e, s in zip(epochs, first, strict=True)], axis=1)
-            scaled = weight / valid[:, :, None]
-        backend, (n, models, batch) = self._backend, rows.shape
+        weight, scaled = self._chunk_weights(epochs, first, n_steps)
+        n, models, batch = rows.shape
         on_device = backend.to_device(rows)
         targets = backend.zeros((n * models, batch, self._y.shape[1]), self._targets.dtype)
         backend.take_rows(self._y, on_device.reshape(n * models, batch), targets)
@@ -214,6 +213,22 @@ class LayeredEngine:
             targets += self._base
         numbers = np.concatenate([scaled, self._chunk_rates(n_steps)], axis=2, dtype=self._dtype, casting="same_kind")
         return _Chunk(on_device, targets, backend.to_device(numbers), weight)
+
+    def _chunk_weights(
+        self, epochs: Sequence[Epoch], first: Sequence[int], n_steps: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Row weights (N, M, B), and scaled for the gradient; without class weights every epoch has the same."""
+        key = (n_steps, *first)
+        if key in self._weights:
+            return self._weights[key]
+        weight = np.stack([e.weight[s : s + n_steps] for e, s in zip(epochs, first, strict=True)], axis=1)
+        scaled = weight
+        if self._is_mean:
+            valid = np.stack([e.valid[s : s + n_steps] for e, s in zip(epochs, first, strict=True)], axis=1)
+            scaled = weight / valid[:, :, None]
+        if all(order.row_weight is None for order in self._orders) and len(self._weights) < MAX_CACHED_WEIGHTS:
+            self._weights[key] = weight, scaled
+        return weight, scaled
 
     def _epoch(self, position: int) -> Epoch:
         order = self._orders[position]

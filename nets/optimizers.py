@@ -165,7 +165,7 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
             "Stochastic gradient descent with momentum: v = µv + g, p -= lr·v.",
             "Polyak 1964; Nesterov 1983; Sutskever et al. 2013",
             (
-                _learning_rate(0.05),
+                _learning_rate(0.01),
                 Option("momentum", 0.9, "µ: share of the last step that is kept.", 0.0, 0.9999),
                 Option("nesterov", False, "Gradient at the point that momentum is about to reach."),
                 _L2,
