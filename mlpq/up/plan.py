@@ -28,7 +28,9 @@ STORE_TIMEOUT_S = 3.0
 STAGE_WORKER, STAGE_API, STAGE_VALKEY = 0, 1, 2
 
 _MAKE_A_KEY = 'export MLPQ_API_KEY=$(python3 -c "import secrets; print(secrets.token_urlsafe(32))")'
-_SERVER_MODULES = ("service", "worker", "store", "nets", "kernels")
+_SERVER_MODULES = ("service.app", "worker.start", "store.jobs", "nets.spec", "kernels.operations")
+"""One module of each room: the bare names also belong to folders and packages of other people."""
+
 _SERVER_PACKAGES = ("fastapi", "uvicorn", "redis", "rq")
 
 
@@ -50,13 +52,20 @@ def require_server() -> None:
     Raises:
         DeploymentError: naming every missing module.
     """
-    missing = [name for name in (*_SERVER_MODULES, *_SERVER_PACKAGES) if importlib.util.find_spec(name) is None]
+    missing = [name.partition(".")[0] for name in (*_SERVER_MODULES, *_SERVER_PACKAGES) if not _is_installed(name)]
     if missing:
         raise DeploymentError(
             f"the server is not installed here: missing {', '.join(missing)}",
             "the package alone is the client; clone the repository and `pip install -e '.[server]'` there, "
             "or point MLPQ_URL at a running service",
         )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def require_key(host: str, environment: Mapping[str, str]) -> None:

@@ -100,6 +100,14 @@ def test_up_without_the_server_names_what_is_missing(unpacked: Path, tmp_path: P
     assert not (tmp_path / "data").exists()
 
 
+def test_folders_that_happen_to_have_the_rooms_names_are_no_server(unpacked: Path) -> None:
+    code = "import sys; sys.path.insert(0, '.')\nfrom mlpq.up.plan import require_server; require_server()"
+    elsewhere = unpacked.parent / "elsewhere"
+    for name in ("service", "kernels"):
+        (elsewhere / name).mkdir(parents=True, exist_ok=True)
+    assert "missing service, worker, store, nets, kernels" in run(unpacked, "-c", code).stderr
+
+
 def test_the_command_line_answers_without_the_server(unpacked: Path) -> None:
     done = run(unpacked, "-m", "mlpq", "version", "--json")
     assert done.stdout.startswith('{"name": "mlpq", "version": ')
