@@ -243,6 +243,26 @@ def test_the_start_is_that_of_the_first_attempt(store: JobStore) -> None:
     assert again.job.started_at_ms == claim.job.started_at_ms
 
 
+@pytest.mark.parametrize("way", ["given back", "crashed", "resumed", "reaped"])
+def test_a_job_that_is_queued_again_wakes_a_worker_at_once(store: JobStore, redis: Redis, way: str) -> None:
+    claim = running(store)
+    redis.delete(wakeups.LIST_KEY, *redis.keys("rq:job:*"))
+    if way == "given back":
+        store.finish(claim, Status.QUEUED)
+    elif way == "crashed":
+        store.crashed(claim.job_id, claim.fence, "signal", "killed")
+    elif way == "resumed":
+        store.request(claim.job_id, "pause")
+        store.finish(claim, Status.PAUSED)
+        store.request(claim.job_id, "resume")
+    else:
+        redis.zadd(keys.LEASES, {claim.job_id: 1})
+        store.reap(grace_s=0)
+    assert store.get(claim.job_id).status is Status.QUEUED
+    assert redis.llen(wakeups.LIST_KEY) == 1
+    check_laws(redis, store)
+
+
 def test_repeated_reaps_push_no_more_wakeups_than_are_missing(store: JobStore, redis: Redis) -> None:
     for _ in range(5):
         store.create(new_job())

@@ -21,7 +21,7 @@ from redis import Redis
 
 from kernels.errors import Fenced, IllegalTransition
 from mlpq.embedded import EmbeddedServer
-from store import keys
+from store import keys, wakeups
 from store.jobs import JobStore
 from store.records import Claim
 from store.transitions import HELD, MAX_CRASHES, REQUESTS, TERMINAL, Action, Directive, Status
@@ -76,7 +76,10 @@ class Life(RuleBasedStateMachine):
             assert before not in REQUESTS[action]
 
     @rule(target=claims, worker=st.sampled_from(["w1", "w2"]))
-    def claim(self, worker: str) -> Any:
+    def wake_and_claim(self, worker: str) -> Any:
+        entry = self.redis.lpop(wakeups.LIST_KEY)
+        if entry is not None:
+            self.redis.delete(wakeups.ENTRY_TEMPLATE % entry.decode())
         queued = [self.store.get(job_id) for job_id in self.seen]
         waiting = [job for job in queued if job.status is Status.QUEUED]
         claim = self.store.claim(worker)
@@ -157,7 +160,7 @@ class Life(RuleBasedStateMachine):
     def laws(self) -> None:
         check_laws(self.redis, self.store)
         queued = self.redis.zcard(keys.QUEUE)
-        assert self.redis.llen("rq:queue:mlpq") >= queued, "every queued job has a wake-up waiting"
+        assert self.redis.llen(wakeups.LIST_KEY) >= queued, "every queued job has a wake-up waiting"
         for job_id, seen in self.seen.items():
             job = self.store.get(job_id)
             assert job.attempt >= seen.attempt
@@ -178,7 +181,7 @@ def test_no_sequence_of_users_workers_and_reapers_breaks_a_law(machine: type[Lif
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=40,
+            max_examples=25,
             stateful_step_count=40,
             deadline=None,
             database=None,
