@@ -11,7 +11,7 @@ Part = Mapping[str, Any]
 
 
 DEFAULT_OPTIMIZER = "adam"
-"""What the service takes where no optimizer is named; `momentum` and `nesterov` on their own mean `sgd`."""
+"""What the service takes where nothing is said of the optimizer. `momentum` and `nesterov` on their own mean `sgd`."""
 
 
 class TrainSettings(TypedDict, total=False):
