@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,8 @@ from nets.resolve import evaluation_block
 from nets.tape import Array, Tape, play
 
 Floats = NDArray[np.float64]
+MAX_TRAIN_ROWS = 4096
+"""Training rows, evenly spaced, on which final figures are taken: a last look, not another epoch."""
 
 
 @dataclass(frozen=True)
@@ -45,34 +46,37 @@ class _Bound:
 
 
 class Evaluator:
-    """Measures models of one stack on their "train" or "val" rows.
+    """Measures models of one stack on their "val" rows, or on at most MAX_TRAIN_ROWS "train" rows.
 
     Blocks have the same size whatever the stack, so a model's figures do not depend on its neighbours.
     """
 
     def __init__(self, members: Sequence[Member], backend: Backend, part: str, pool: Pool) -> None:
-        self._backend, self._part = backend, part
+        self._backend = backend
         self._spec, self._layout, self._dtype = members[0].spec, members[0].layout, members[0].dtype
         self._loss = LOSSES[self._spec.loss.name]
         self._block = evaluation_block(self._spec)
         self._codes = members[0].data.task == "classification"
         self._x, self._y = pool.x, pool.y
-        self._counts = pool.counts
-        blocks = max(-(-count // self._block) for count in pool.counts)
+        self._counts = [min(count, MAX_TRAIN_ROWS) if part == "train" else count for count in pool.counts]
+        self._scale = [count / max(used, 1) for used, count in zip(self._counts, pool.counts, strict=True)]
+        blocks = max(-(-count // self._block) for count in self._counts)
         place = np.arange(blocks * self._block)
-        rows = [np.minimum(place, max(n - 1, 0)) + o for n, o in zip(pool.counts, pool.offsets, strict=True)]
+        rows = [
+            np.minimum(place, max(used - 1, 0)) * count // max(used, 1) + offset
+            for used, count, offset in zip(self._counts, pool.counts, pool.offsets, strict=True)
+        ]
         self._rows = np.stack(rows).reshape(len(members), blocks, self._block)  # (M, S, E)
-        mask = np.stack([place < n for n in pool.counts])
+        mask = np.stack([place < n for n in self._counts])
         self._mask = mask.reshape(self._rows.shape)
-        self._spread = [self._total_spread(m) for m in members]
+        self._spread = [self._total_spread(model) for model in range(len(members))]
         self._bound: dict[int, _Bound] = {}
 
-    def _total_spread(self, member: Member) -> float:
-        """Σ (y - mean)²: what a constant prediction leaves of a regression target."""
-        y = member.data.y_train if self._part == "train" else member.data.y_val
-        if self._codes or len(y) == 0:
+    def _total_spread(self, model: int) -> float:
+        """Σ (y - mean)² over the rows in use: what a constant prediction leaves of a regression target."""
+        if self._codes or self._counts[model] == 0:
             return 1.0
-        target = y.astype(np.float64)
+        target = self._y[self._rows[model][self._mask[model]]].astype(np.float64)
         return float(((target - target.mean(axis=0)) ** 2).sum())
 
     def _bind(self, k: int) -> _Bound:
@@ -125,8 +129,8 @@ class Evaluator:
 
     def _summary(self, model: int, loss: float, hit: float) -> Measured:
         count = self._counts[model]
-        mean = loss / count if self._loss.is_mean(self._spec.loss.options) else loss
+        mean = loss / count if self._loss.is_mean(self._spec.loss.options) else loss * self._scale[model]
         if self._codes:
             return Measured(mean, hit / count)
-        spread: Any = self._spread[model]
+        spread = self._spread[model]
         return Measured(mean, 1.0 - hit / spread if spread > 0 else float("nan"))

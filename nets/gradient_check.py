@@ -86,9 +86,14 @@ def check_prepared(
     backend: Backend | None = None,
 ) -> GradientCheck:
     """The same for prepared float64 data and, if given, flat parameters (P,) other than the initial ones."""
-    member = Member(spec, data)
+    with np.errstate(all="ignore"):  # what overflows shows up as an infinite error
+        return _check(Member(spec, data), rows, parameters, per_tensor, backend or NumpyBackend())
+
+
+def _check(member: Member, rows: int, parameters: Floats | None, per_tensor: int, backend: Backend) -> GradientCheck:
+    data = member.data
     flat = member.initial_parameters().astype(np.float64) if parameters is None else parameters.copy()
-    probe = _Probe(member, min(rows, len(data.x_train)), backend or NumpyBackend())
+    probe = _Probe(member, min(rows, len(data.x_train)), backend)
     analytic = member.layout.named(probe.gradient(flat))
     initial_loss = probe.loss(flat)
     errors, checked, at_kinks = {}, 0, 0
@@ -104,7 +109,7 @@ def check_prepared(
             gap = abs(float(analytic[name][place]) - difference)
             worst = max(worst, gap / max(abs(difference), abs(float(analytic[name][place])), probe.floor))
         errors[name] = worst
-    expected = math.log(data.n_outputs) if spec.loss.name == "softmax" else None
+    expected = math.log(data.n_outputs) if member.spec.loss.name == "softmax" else None
     return GradientCheck(errors, checked, at_kinks, initial_loss, expected, probe.rows)
 
 

@@ -159,7 +159,7 @@ def memory_estimate_bytes(resolved: ResolvedSpec, about: TableInfo) -> int:
     # parameters, gradient, scratch, decay, the last good copy, and the optimizer's slots twice
     copies = 5 + 2 * len(OPTIMIZERS[resolved.optimizer.name].slots)
     activations = batch * 4 * sum(layout.widths)
-    data = about.n_rows * (about.n_inputs + 2)
+    data = 2 * about.n_rows * (about.n_inputs + 2)  # prepared, and pooled with the column of ones
     return (copies * layout.count + activations + data) * np.dtype(resolved.training.precision).itemsize
 
 

@@ -42,8 +42,11 @@ class TableInfo:
 
     @property
     def n_inputs(self) -> int:
-        """Inputs of a net after preprocessing: one per numeric or boolean column, one per category."""
-        return sum(len(c.categories) if c.kind == "categorical" else 1 for c in self.columns)
+        """Inputs of a net after preprocessing: one per numeric or boolean column, one per category.
+
+        A categorical column without any category (all missing) is one input that is always 0.
+        """
+        return sum(max(len(c.categories), 1) if c.kind == "categorical" else 1 for c in self.columns)
 
     @property
     def n_outputs(self) -> int:

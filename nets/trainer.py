@@ -103,18 +103,27 @@ def fit(
 ) -> None:
     """Train a stack of models to their ends.
 
-    `threads` are BLAS threads, by default chosen from one model's shapes. Raises InvalidInput if the models
-    cannot share a stack; whatever `report` or `control` raise stops the run and comes through.
+    `threads` are BLAS threads, by default chosen from one model's shapes. The last bits of a large product
+    depend on them, so a resumed run keeps the number that its checkpoint names. Raises InvalidInput if the
+    models cannot share a stack; whatever `report` or `control` raise stops the run and comes through.
     """
     _check_stack(members)
-    first = members[0]
-    count = threads or threads_for(first.layout.widths, first.spec.training.batch_size)
+    count = _recorded_threads(members) or threads
+    count = count or threads_for(members[0].layout.widths, members[0].spec.training.batch_size)
     with blas_threads(count) if backend.device == "cpu" else nullcontext(), np.errstate(all="ignore"):
-        run = _Run(members, backend, report, control, clock)
+        run = _Run(members, backend, report, control, clock, count)
         run.start()
         while run.active:
             run.advance()
             run.after_chunk()
+
+
+def _recorded_threads(members: Sequence[Member]) -> int | None:
+    """The BLAS threads that the checkpoints were made with, if any."""
+    recorded = {int(m.state["threads"]) for m in members if m.state is not None and "threads" in m.state}
+    if len(recorded) > 1:
+        raise InvalidInput.at("/members", f"were begun with different numbers of BLAS threads: {sorted(recorded)}")
+    return next(iter(recorded), None)
 
 
 def _check_stack(members: Sequence[Member]) -> None:
@@ -147,7 +156,9 @@ class _Run:
         report: Report,
         control: Control,
         clock: Callable[[], float],
+        threads: int,
     ) -> None:
+        self._threads = threads
         self._members, self._backend, self._report, self._control = members, backend, report, control
         self._clock, self._clocks = clock, _Clocks()
         self._progress = [Progress(member) for member in members]
@@ -168,7 +179,8 @@ class _Run:
         self._clocks.started = self._clocks.kept = now
         for member in self.active:
             self._clocks.point[member] = self._clocks.checkpoint[member] = now
-            info = {"steps": self._members[member].total_steps, "parameters": self._members[member].layout.count}
+            one = self._members[member]
+            info = {"steps": one.total_steps, "parameters": one.layout.count, "threads": self._threads}
             self._report.started(member, {**self._backend.describe(), **info})
         self._finish_where({m: (Ending.COMPLETED, None) for m in self.active if self._progress[m].done})
 
@@ -268,6 +280,7 @@ class _Run:
     def _checkpoint(self, member: int) -> None:
         progress = self._progress[member]
         state = self._engine.state(self.active.index(member)) | progress.state()
+        state["threads"] = np.array(self._threads, np.int64)
         self._clocks.checkpoint[member] = self._clock()
         self._report.checkpoint(member, state, progress.step, progress.epoch)
 
@@ -314,7 +327,7 @@ class _Run:
                 self._engine.keep(stay)
 
     def _final_metrics(self, member: int, flat: NDArray[Any]) -> dict[str, float | None]:
-        """Loss and score over all training rows and all validation rows."""
+        """Loss and score over training rows (at most MAX_TRAIN_ROWS) and all validation rows."""
         parameters = self._backend.to_device(flat[None])
         metrics: dict[str, float | None] = {}
         for part, evaluator in (("train", self._train), ("val", self._val)):

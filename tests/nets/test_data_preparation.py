@@ -41,6 +41,14 @@ def test_mixed_columns_become_standardised_numbers_and_one_hot_categories():
     np.testing.assert_allclose(fitted.restore_target(fitted.transform_target(table.y, np.float64)), table.y)
 
 
+def test_a_categorical_column_without_categories_is_one_input_of_zeros():
+    columns = (Column("empty", "categorical", (), 4), Column("x"))
+    table = Table(TableInfo(4, columns, "regression"), np.array([[np.nan, i] for i in range(4)]), np.arange(4.0))
+    data = prepare(table, spec_for(table, training={"validation_fraction": 0.0}))
+    assert data.x_train.shape == (4, table.info.n_inputs) == (4, 2)
+    assert (data.x_train[:, 0] == 0).all()
+
+
 def test_statistics_see_training_rows_only():
     table = blobs()
     rows = np.arange(100)

@@ -173,6 +173,15 @@ def test_a_run_resumed_inside_another_stack_is_bit_identical():
     assert_same_arrays(second.outcomes[1].parameters, whole.outcomes[0].parameters)
 
 
+def test_a_resumed_run_keeps_the_blas_threads_it_began_with():
+    one = member(0, epochs=8)
+    state = stop_at(one, 5).checkpoints[0][-1]
+    state["threads"] = np.array(2)
+    assert run(replace(one, state=state), threads=1).info[0]["threads"] == 2
+    with pytest.raises(InvalidInput, match="threads"):
+        run(replace(one, state=state), replace(one, state={**state, "threads": np.array(1)}))
+
+
 def test_chunk_lengths_change_no_bit():
     one = member(1, epochs=4)
     slow = itertools.count()

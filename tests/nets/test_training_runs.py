@@ -48,6 +48,16 @@ def test_train_loss_of_a_still_net_is_its_mean_loss():
     assert recorder.points[0][0]["train_loss"] == pytest.approx(recorder.outcomes[0].metrics["train_loss"], rel=1e-12)
 
 
+def test_final_training_figures_of_large_sets_are_taken_on_evenly_spaced_rows(monkeypatch):
+    member = member_for(blobs(rows=700), training={"epochs": 1})
+    whole = run(member).outcomes[0].metrics
+    monkeypatch.setattr("nets.evaluate.MAX_TRAIN_ROWS", 200)
+    sampled = run(member).outcomes[0].metrics
+    assert sampled["train_loss"] != whole["train_loss"]
+    assert sampled["train_loss"] == pytest.approx(whole["train_loss"], rel=0.3)
+    assert sampled["val_loss"] == whole["val_loss"]
+
+
 def test_early_stopping_stops_after_patience_and_restores_the_best():
     stopping = {"metric": "val_loss", "patience": 4, "min_delta": 0.0, "restore_best": True}
     training = {"epochs": 500, "early_stopping": stopping}
