@@ -41,6 +41,12 @@ def test_impossible_devices_are_refused(device: str, workers: int | None, messag
         plan.choose_devices(device, workers, 1)
 
 
+def test_a_driver_without_a_device_gives_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "_has_nvidia_driver", lambda: True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert plan.count_gpus() == 0
+
+
 def test_a_taken_port_is_named_with_a_free_one() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

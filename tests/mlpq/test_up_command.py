@@ -20,6 +20,7 @@ import pytest
 
 from mlpq import Client, MetricEvent
 from mlpq.up.lock import running_deployment
+from mlpq.up.plan import count_gpus
 from tests.processes import is_alive, wait_until
 
 
@@ -243,6 +244,17 @@ def test_an_existing_server_serves_as_well(up: Callable[..., Up], valkey: Any, r
     running.process.terminate()
     assert running.ends() == 0
     assert valkey.ping()
+
+
+@pytest.mark.gpu
+def test_every_gpu_gets_a_worker_of_its_own(up: Callable[..., Up]) -> None:
+    running = up("--device", "auto")
+    assert running.about["devices"] == [f"cuda:{index}" for index in range(count_gpus())]
+    with Client(running.url) as client:
+        job = client.train("iris", epochs=3).wait(timeout_s=60)
+    assert (job.record.device or "").startswith("cuda:")
+    running.process.terminate()
+    assert running.ends() == 0
 
 
 def test_a_store_that_is_away_is_named_before_anything_else(tmp_path: Path) -> None:
