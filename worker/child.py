@@ -89,7 +89,7 @@ class Child:
         while self._inbox.next_run():
             claims = self._claim()
             recycle = self._runner.run(claims) if claims else False
-            self._tell({"event": "idle", "recycle": recycle})
+            self._tell({"event": "idle", "recycle": recycle or self._inbox.stopping.is_set()})
 
     def _claim(self) -> list[Claim]:
         """What to train now: the best queued job, or nothing when another worker was quicker."""

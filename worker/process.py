@@ -52,6 +52,11 @@ class TrainingProcess:
         """Its next message, None after `timeout_s`. Raises: ChannelClosedError when it is gone."""
         return self.channel.receive(timeout_s)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is gone, for whatever reason."""
+        return self._process.poll() is not None
+
     def kill(self) -> None:
         """End it at once."""
         if self._process.poll() is None:

@@ -42,8 +42,11 @@ class Files:
             return self._checkpoints.put(claim.job_id, claim.fence, step, epoch, state)
 
     def prune(self, claim: Claim, keep: tuple[Manifest, ...]) -> None:
-        """Remove the checkpoints of this job that the record no longer names."""
-        self._checkpoints.prune(claim.job_id, claim.fence, keep)
+        """Remove the checkpoints of this job that the record no longer names; one that stays does no harm."""
+        try:
+            self._checkpoints.prune(claim.job_id, claim.fence, keep)
+        except OSError as error:
+            log.warning("checkpoints_not_pruned", job=claim.job_id, detail=str(error))
 
     def save_result(self, claim: Claim, member: Member, about: TableInfo, outcome: Outcome) -> Manifest:
         """Write the weights durably and read them back. Returns: key, sha256, bytes. Raises: DiskFull, Corrupted."""

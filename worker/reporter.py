@@ -97,6 +97,11 @@ class Reporter:
         except (Fenced, IllegalTransition) as error:
             log.warning("fenced", job=outbox.claim.job_id, fence=outbox.claim.fence, detail=str(error))
             outbox.abandon()
+        except (StoreUnavailable, DiskFull):
+            raise
+        except Exception as error:  # noqa: BLE001 - silence would let the run go on unheard; the lease decides
+            log.error("report_failed", error, job=outbox.claim.job_id, fence=outbox.claim.fence)
+            outbox.abandon()
         self._renewed_at[id(outbox)] = time.monotonic()
         if batch.events:
             self._told_at[id(outbox)] = time.monotonic()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from pathlib import Path
 
 from redis.exceptions import RedisError
 
 from kernels.errors import DiskFull, StoreUnavailable
 from store.connection import connect
+from store.files import sweep
 from store.jobs import JobStore
 from store.reaper import Reaper
 from store.workers import Workers
@@ -23,6 +26,7 @@ def run(settings: Settings) -> int:
     reaper = Reaper(JobStore(connect(settings.redis_url)))
     supervisor = _build(settings)
     reaper.start()
+    threading.Thread(target=_sweep, args=(settings.data_dir,), name="sweep", daemon=True).start()
     try:
         supervisor.work()
     except UnusableError as error:
@@ -32,6 +36,13 @@ def run(settings: Settings) -> int:
         reaper.stop()
     log.info("stopped")
     return 0
+
+
+def _sweep(data_dir: Path) -> None:
+    """Remove what dead processes left half-written; what a living one writes is locked and stays."""
+    removed = sum(sweep(data_dir / folder) for folder in ("artifacts", "datasets"))
+    if removed:
+        log.info("swept", temporaries=removed)
 
 
 def _build(settings: Settings) -> Supervisor:

@@ -112,6 +112,8 @@ class Supervisor(Worker):
         """Report crashes, keep the training process warm, then wait a second for a wake-up and act on it."""
         self._report_crash()
         self._sweep_intermediate()
+        if self._trainer is not None and self._trainer.has_ended:
+            self._bury(self._trainer)  # killed while it was idle: by the kernel short of memory, or by hand
         self._await_ready()
         if self.stopping:
             return

@@ -84,7 +84,7 @@ def test_a_reconnecting_stream_equals_the_uninterrupted_one(url: str, site: Site
 
 def test_pause_resume_and_cancel_through_http(url: str, site: Site) -> None:
     with Client(url) as client:
-        job = client.submit({"dataset": "digits", **STEADY | {"training": STEADY["training"] | {"epochs": 100_000}}})
+        job = client.submit({"dataset": "digits", **STEADY | {"training": STEADY["training"] | {"epochs": 2_000}}})
         site.accepted.append(job.id)
         site.wait_for_step(job.id)
         job.pause()
@@ -109,7 +109,7 @@ def test_pause_resume_and_cancel_through_http(url: str, site: Site) -> None:
 
 def test_the_worker_list_tells_who_trains_what(url: str, site: Site) -> None:
     with Client(url) as client:
-        job = client.submit({"dataset": "digits", **STEADY | {"training": STEADY["training"] | {"epochs": 100_000}}})
+        job = client.submit({"dataset": "digits", **STEADY | {"training": STEADY["training"] | {"epochs": 2_000}}})
         site.accepted.append(job.id)
         site.wait_for_step(job.id)
 

@@ -77,11 +77,11 @@ FOREIGN = [
 
 
 def test_no_foreign_entry_is_executed_or_stops_the_worker(site: Site, redis: Redis, tmp_path: Path) -> None:
-    worker = site.processes.worker().ready()
     queue = Queue(QUEUE_NAME, connection=redis, serializer=JSONSerializer)
     witness = tmp_path / "executed"
     pushed = [push(queue, witness) for push in FOREIGN]
     redis.rpush(queue.key, b"\xff\xfe not text")
+    worker = site.processes.worker()
     job = site.wait(site.submit(QUICK))
     assert job.status is Status.SUCCEEDED
     wait_until(lambda: worker.log.count("event=entry_refused") == len(FOREIGN) + 1, 10, "each is refused and logged")
