@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -100,11 +101,17 @@ class RowOrder:
         order = np.arange(self.count)
         if self.shuffle and steps > 1:
             order = permutation(self.seed, number, self.count)
-        missing = steps * self.batch - self.count
-        padded = np.concatenate([order, np.repeat(order[-1:], missing)])
-        weight = np.ones(len(padded)) if self.row_weight is None else self.row_weight[padded]
-        weight[self.count :] = 0
-        valid = np.full(steps, float(self.batch))
-        valid[-1] -= missing
-        shape = (steps, self.batch)
-        return Epoch(number, (padded + self.offset).reshape(shape), weight.reshape(shape), valid)
+        rows = np.empty(steps * self.batch, np.int64)
+        np.add(order, self.offset, out=rows[: self.count])
+        rows[self.count :] = rows[self.count - 1]
+        valid, weight = self._even
+        if self.row_weight is not None:
+            weight = weight * self.row_weight[rows - self.offset].reshape(weight.shape)
+        return Epoch(number, rows.reshape(steps, self.batch), weight, valid)
+
+    @cached_property
+    def _even(self) -> tuple[Floats, Floats]:
+        """Rows of every batch (S,), and weights (S, B): 1, or 0 at padded places; equal in every epoch."""
+        weight = np.ones((self.steps_per_epoch, self.batch))
+        weight.reshape(-1)[self.count :] = 0
+        return weight.sum(axis=1), weight

@@ -174,15 +174,15 @@ class LayeredEngine:
         """See Engine."""
         chunk = self._chunk(n_steps)
         take_rows, copy, tape = self._backend.take_rows, self._backend.xp.copyto, self._tape
-        x, inputs, records, record = self._x, self._net.inputs, self._records, self._record
-        targets, numbers = self._targets, self._numbers
-        for t in range(n_steps):
-            take_rows(x, chunk.rows[t], inputs)  # (M, B, I+1)
-            copy(targets, chunk.targets[t])
-            copy(numbers, chunk.numbers[t])
+        x, inputs, targets, numbers, record = self._x, self._net.inputs, self._targets, self._numbers, self._record
+        steps = zip(chunk.rows, chunk.targets, chunk.numbers, self._records[:n_steps], strict=True)
+        for rows, target, number, kept in steps:
+            take_rows(x, rows, inputs)  # (M, B, I+1)
+            copy(targets, target)
+            copy(numbers, number)
             for step in tape:  # forward, loss, backward, update
                 step()
-            copy(records[t], record)
+            copy(kept, record)
         self._steps = [step + n_steps for step in self._steps]
         self._pending.append(self._loss_sums(n_steps, chunk.weight))
 

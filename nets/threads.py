@@ -19,9 +19,11 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+@lru_cache(maxsize=1)
 def available_threads() -> int:
-    """Processors that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processors that this process may run on, and no more than BLAS was started with (OPENBLAS_NUM_THREADS)."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min([processors, *(int(pool["num_threads"]) for pool in _controller().info() if pool["user_api"] == "blas")])
 
 
 def threads_for(widths: tuple[int, ...], batch: int) -> int:
