@@ -19,6 +19,9 @@ from worker.settings import BATCH_EVENTS
 
 Event = tuple[str, dict[str, Any]]
 
+CLOSING_FIELDS = frozenset({"progress", "metrics"})
+"""Fields of the record that may be written together with an ending."""
+
 
 @dataclass(frozen=True)
 class Closing:
@@ -79,12 +82,13 @@ class Outbox:
             return first
 
     def close(self, closing: Closing) -> None:
-        """Append the ending; nothing may follow it."""
+        """Append the ending; nothing may follow it. It travels with events, and fields that an ending may have."""
         with self._lock:
-            self._open_batch().closing = closing
+            fits = not self._pending or self._pending[-1].fields.keys() <= CLOSING_FIELDS
+            self._open_batch(fits).closing = closing
 
-    def _open_batch(self) -> Batch:
-        if not self._pending or self._pending[-1].full:
+    def _open_batch(self, fits: bool = True) -> Batch:
+        if not self._pending or self._pending[-1].full or not fits:
             self._pending.append(Batch())
         return self._pending[-1]
 

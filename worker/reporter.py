@@ -125,7 +125,7 @@ class Reporter:
 
     def _finish(self, outbox: Outbox, batch: Batch, closing: Closing) -> None:
         failpoints.reach("before_publish")
-        fields = {name: value for name, value in batch.fields.items() if name in {"progress", "metrics"}}
+        metrics = {} if closing.metrics is None else {"metrics": closing.metrics}
         job = self._jobs.finish(
             outbox.claim,
             closing.to,
@@ -134,7 +134,7 @@ class Reporter:
             result=closing.result,
             error=closing.error,
             token=batch.token,
-            **(fields | ({} if closing.metrics is None else {"metrics": closing.metrics})),
+            **(batch.fields | metrics),
         )
         failpoints.reach("after_publish")
         log.info("let_go", job=job.id, fence=outbox.claim.fence, status=job.status, reason=job.status_reason)

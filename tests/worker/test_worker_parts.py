@@ -115,6 +115,17 @@ def test_a_checkpoint_is_the_last_thing_in_its_batch(claim: Claim) -> None:
     assert not outbox.closing_waits
 
 
+def test_fields_that_an_ending_cannot_carry_go_before_it(claim: Claim) -> None:
+    outbox = Outbox(claim)
+    outbox.add(device="cpu")
+    outbox.add(("metric", {"step": 1}), progress={"step": 1})
+    outbox.close(Closing(Status.SUCCEEDED, "completed"))
+    first = outbox.next_batch()
+    assert (first.fields, first.closing) == ({"device": "cpu", "progress": {"step": 1}}, None)
+    outbox.acknowledge()
+    assert outbox.next_batch().closing is not None
+
+
 def test_a_long_outage_fills_many_bounded_batches_in_order(claim: Claim) -> None:
     outbox = Outbox(claim)
     n = 3 * BATCH_EVENTS + 7
