@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import http.client
 import json
 import os
 import secrets
@@ -201,20 +202,31 @@ class Stack:
 
     # ---- the service, as anyone reaches it -----------------------------------------------------------
 
-    def request(self, path: str, body: object = None, method: str | None = None) -> bytes:
-        """One plain HTTP request to the published port; returns the body of a 2xx answer.
+    def open(self, path: str, body: object = None) -> http.client.HTTPResponse:
+        """The 2xx answer to one plain HTTP request to the published port; "503, try again" is tried again, for 15 s.
 
         Raises:
             urllib.error.HTTPError: any other answer.
             OSError: no answer.
         """
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}", data, {"Content-Type": "application/json"}, method=method
-        )
-        with urllib.request.urlopen(request, timeout=20) as response:
-            answer: bytes = response.read()
-        return answer
+        url, headers = f"http://127.0.0.1:{self.port}{path}", {"Content-Type": "application/json"}
+        deadline = time.monotonic() + 15
+        while True:
+            try:
+                response = urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=30)
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or time.monotonic() > deadline:
+                    raise
+                time.sleep(float(error.headers["Retry-After"]))
+            else:
+                assert isinstance(response, http.client.HTTPResponse)
+                return response
+
+    def request(self, path: str, body: object = None) -> bytes:
+        """The body of the 2xx answer to one request; raises as `open` does."""
+        with self.open(path, body) as response:
+            return response.read()
 
     def get(self, path: str) -> dict[str, Any]:
         """One JSON document."""
@@ -224,10 +236,10 @@ class Stack:
     def ready(self) -> bool:
         """Whether the API answers and has its store."""
         try:
-            self.request("/readyz")
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=10):
+                return True
         except OSError:
             return False
-        return True
 
     def submit(self, **spec: object) -> str:
         """Submit a job; returns its id."""
@@ -265,8 +277,7 @@ class Stack:
 
     def follow(self, job_id: str) -> Iterator[dict[str, Any]]:
         """The events of a job from its first, as they come, until its end."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/v1/jobs/{job_id}/events")
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with self.open(f"/v1/jobs/{job_id}/events") as response:
             yield from _parse(response)
 
     def events(self, job_id: str) -> list[dict[str, Any]]:
