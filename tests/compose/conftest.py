@@ -18,11 +18,12 @@ def podman() -> Podman:
 
 @pytest.fixture(scope="session")
 def image(podman: Podman) -> Iterator[str]:
-    """The image built from the Dockerfile of this checkout; its tag is removed at the end, its layers stay cached."""
+    """The image built from the Dockerfile of this checkout; removed at the end, its layers stay cached for a week."""
     tag = f"localhost/mlpq-test:{secrets.token_hex(4)}"
     podman.build(tag)
     yield tag
     podman("rmi", "--force", tag)
+    podman("image", "prune", "--force", "--filter", "until=168h")
 
 
 @pytest.fixture(scope="session")
