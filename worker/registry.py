@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from kernels.errors import DiskFull, StoreUnavailable
 from store.workers import WorkerInfo, Workers
-from worker import log
+from worker.outage import Outage
 from worker.settings import REGISTRY_S, RQ_HEARTBEAT_S
 
 
@@ -88,16 +88,14 @@ class Presence:
 
     def _run(self) -> None:
         told_rq_at = time.monotonic()
-        away = False
+        outage = Outage("registry")
         while not self._ended:
             try:
                 self._workers.heartbeat(self._info)
                 if self._also is not None and time.monotonic() - told_rq_at > RQ_HEARTBEAT_S:
                     told_rq_at = time.monotonic()
                     self._also()
-                away = False
+                outage.over()
             except (RedisError, StoreUnavailable, DiskFull) as error:
-                if not away:
-                    log.warning("registry_unavailable", error=type(error).__name__)
-                away = True
+                outage.noticed(error)
             self._changed.wait(REGISTRY_S)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from kernels.errors import DiskFull, Fenced, IllegalTransition, StoreUnavailable
 from store.jobs import JobStore
 from worker import failpoints, log
+from worker.outage import Outage
 from worker.outbox import Batch, Closing, Outbox
 from worker.publish import Files
 from worker.settings import BATCH_S, GIVE_BACK_OUTAGE_S, HEARTBEAT_S, OUTAGE_RETRY_S
@@ -46,7 +47,7 @@ class Reporter:
         self._wake = threading.Event()
         self._renewed_at = {id(outbox): time.monotonic() for outbox in outboxes}
         self._told_at = {id(outbox): float("-inf") for outbox in outboxes}
-        self._away_since: float | None = None
+        self._outage = Outage("reporter")
         self._leaving_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
@@ -71,9 +72,9 @@ class Reporter:
                 for outbox in list(self._open):
                     if time.monotonic() >= self._due(outbox):
                         self._send(outbox)
-                self._mark_back()
+                self._outage.over()
             except (StoreUnavailable, DiskFull) as error:
-                self._mark_away(error)
+                self._outage.noticed(error)
                 if self._out_of_patience():
                     return
                 time.sleep(OUTAGE_RETRY_S)
@@ -138,18 +139,6 @@ class Reporter:
         )
         failpoints.reach("after_publish")
         log.info("let_go", job=job.id, fence=outbox.claim.fence, status=job.status, reason=job.status_reason)
-
-    # ---- outages --------------------------------------------------------------------------------------
-
-    def _mark_away(self, error: Exception) -> None:
-        if self._away_since is None:
-            self._away_since = time.monotonic()
-            log.warning("redis_unavailable", detail=str(error)[:200])
-
-    def _mark_back(self) -> None:
-        if self._away_since is not None:
-            log.info("redis_is_back", after_s=round(time.monotonic() - self._away_since, 1))
-            self._away_since = None
 
     def _out_of_patience(self) -> bool:
         """Whether we were told to go and Redis stays away: the leases then run out by themselves."""

@@ -15,6 +15,7 @@ from store.jobs import JobStore
 from store.reaper import Reaper
 from store.workers import Workers
 from worker import log
+from worker.outage import Outage
 from worker.registry import Presence
 from worker.settings import EXIT_UNUSABLE, OUTAGE_RETRY_S, Settings
 from worker.supervisor import Supervisor, UnusableError
@@ -48,13 +49,11 @@ def _sweep(data_dir: Path) -> None:
 def _build(settings: Settings) -> Supervisor:
     """The supervisor, as soon as Redis answers for the first time."""
     jobs = JobStore(connect(settings.redis_url))
-    told = False
+    outage = Outage("start")
     while True:
         try:
             presence = Presence(settings.name, settings.device, Workers(connect(settings.redis_url)))
             return Supervisor(settings, connect(settings.redis_url), jobs, presence)
         except (RedisError, StoreUnavailable, DiskFull) as error:
-            if not told:
-                log.warning("redis_unavailable", error=type(error).__name__, detail=str(error)[:200])
-            told = True
+            outage.noticed(error)
             time.sleep(OUTAGE_RETRY_S)

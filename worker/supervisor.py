@@ -23,11 +23,12 @@ from rq.job import Job
 from rq.queue import Queue
 from rq.worker import WorkerStatus
 
-from kernels.errors import StoreUnavailable
+from kernels.errors import DiskFull, StoreUnavailable
 from store.jobs import JobStore
 from store.wakeups import QUEUE_NAME, WakeUp, WakeUpQueue
 from worker import failpoints, log
 from worker.channel import ChannelClosedError, Message
+from worker.outage import Outage
 from worker.process import TrainingProcess, describe_exit
 from worker.registry import Presence
 from worker.settings import (
@@ -86,6 +87,7 @@ class Supervisor(Worker):
         self._start_trainer()
         self.presence.start(also=self.heartbeat)
         registered = False
+        outage = Outage("queue")
         try:
             while not self.stopping:
                 try:
@@ -93,8 +95,9 @@ class Supervisor(Worker):
                         self.bootstrap()
                         registered = True
                     self._serve_once()
-                except (RedisError, StoreUnavailable) as error:
-                    log.warning("redis_unavailable", error=type(error).__name__, detail=str(error)[:200])
+                    outage.over()
+                except (RedisError, StoreUnavailable, DiskFull) as error:
+                    outage.noticed(error)
                     time.sleep(OUTAGE_RETRY_S)
         finally:
             self._end_trainer()
@@ -302,7 +305,7 @@ class Supervisor(Worker):
             self._report_crash()
             self.register_death()  # type: ignore[no-untyped-call]
             self.presence.leave()
-        except (RedisError, StoreUnavailable) as error:
+        except (RedisError, StoreUnavailable, DiskFull) as error:
             log.warning("left_without_goodbye", error=type(error).__name__)
 
     # ---- signals --------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
@@ -26,6 +27,24 @@ def test_redis_killed_and_restarted_costs_nothing(own_site: Site, reference: tup
     (history,) = own_site.check()
     assert_same_run(history, own_site.data_dir, *reference)
     assert len(worker.trainer_pids()) == 1
+
+
+def test_a_redis_that_hangs_gets_nothing_twice(own_site: Site) -> None:
+    """What times out may have arrived all the same, and is sent again: it counts once."""
+    own_site.processes.worker().ready()
+    spec = STEADY | {"training": STEADY["training"] | {"epochs": 40}}
+    job_id = own_site.submit(spec)
+    assert own_site.server.process is not None
+    for _ in range(3):
+        own_site.wait_for_step(job_id, own_site.store.get(job_id).last_metric_step + 1)
+        own_site.server.process.send_signal(signal.SIGSTOP)
+        time.sleep(1.2)
+        own_site.server.process.send_signal(signal.SIGCONT)
+    job = own_site.wait(job_id)
+    assert (job.status, job.attempt) == (Status.SUCCEEDED, 1)
+    (history,) = own_site.check()
+    steps = [point["step"] for point in history.metrics]
+    assert steps == [360 * (epoch + 1) for epoch in range(40)]
 
 
 def test_an_outage_longer_than_the_lease_consumes_no_attempt(own_site: Site, reference: tuple[History, Path]) -> None:

@@ -17,6 +17,7 @@ from store.wakeups import QUEUE_NAME, TASK, WakeUpQueue
 from tests.processes import wait_until
 from tests.site import QUICK, Site
 from worker.supervisor import Supervisor
+from worker.tasks import wake
 
 INTERMEDIATE = f"rq:queue:{QUEUE_NAME}:intermediate"
 
@@ -122,6 +123,7 @@ def test_an_entry_left_by_a_dead_worker_is_swept(site: Site, redis: Redis, monke
 
 def test_rq_still_has_what_the_supervisor_builds_on(site: Site, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """The contract with RQ: what is overridden or relied on exists and means what it did."""
+    assert f"{wake.__module__}.{wake.__qualname__}" == TASK
     supervisor = _supervisor(site, monkeypatch)
     for name in ("register_birth", "register_death", "serialize", "heartbeat", "set_state", "request_stop"):
         assert callable(getattr(Worker, name)), name
