@@ -12,8 +12,10 @@ import multiprocessing
 import re
 import time
 from multiprocessing.connection import Connection as Pipe
+from typing import cast
 
 import httpx2
+import uvloop
 
 from bench.api import Api, api
 from bench.harness import quantile, write_result
@@ -24,44 +26,62 @@ from store.transitions import Status
 CLIENTS = 1000
 EVENTS, PER_S = 200, 20
 
+TIME_LIMIT_S = 90
+
 _WRITTEN = re.compile(rb'"written":([0-9.]+)')
 
 
-async def follow(running: Api, path: str, opened: asyncio.Semaphore, ready: asyncio.Event) -> list[float]:
-    """One client: delays in ms of all metric events until the stream ends."""
-    delays: list[float] = []
-    async with opened:
-        reader, writer = await asyncio.open_connection(running.host, running.port)
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: {running.host}:{running.port}\r\n\r\n".encode())
-        head = await reader.readuntil(b"\r\n\r\n")
-        if b" 200 " not in head.split(b"\r\n", 1)[0]:
-            raise RuntimeError(head.decode())
-        await reader.readuntil(b"retry: ")
-    ready.set()
-    rest = b""
-    while data := await reader.read(1 << 16):
+class Follower(asyncio.Protocol):
+    """One client: the delays in ms of all metric events until the stream ends."""
+
+    def __init__(self, request: bytes) -> None:
+        self.delays: list[float] = []
+        self.opened = asyncio.Event()
+        self.ended = asyncio.Event()
+        self._request = request
+        self._rest = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast("asyncio.Transport", transport).write(self._request)
+
+    def data_received(self, data: bytes) -> None:
         now = time.time()
-        rest += data
-        end = rest.rfind(b"\n\n")
+        self._rest += data
+        if not self.opened.is_set():
+            if not self._rest.startswith(b"HTTP/1.1 200 "[: len(self._rest)]):
+                raise RuntimeError(self._rest.decode())
+            if b"retry: " in self._rest:
+                self.opened.set()
+        end = self._rest.rfind(b"\n\n")
         if end >= 0:
-            delays += [(now - float(written)) * 1e3 for written in _WRITTEN.findall(rest[:end])]
-            rest = rest[end:]
-    writer.close()
-    return delays
+            self.delays += [(now - float(written)) * 1e3 for written in _WRITTEN.findall(self._rest[:end])]
+            self._rest = self._rest[end:]
+
+    def eof_received(self) -> None:
+        self.ended.set()
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self.ended.set()
 
 
 def clients(running: Api, path: str, pipe: Pipe) -> None:
     """The process of all clients: says when they are connected, then sends every delay."""
+    request = f"GET {path} HTTP/1.1\r\nHost: {running.host}:{running.port}\r\nConnection: close\r\n\r\n".encode()
 
     async def all_of_them() -> list[list[float]]:
-        opened = asyncio.Semaphore(50)
-        events = [asyncio.Event() for _ in range(CLIENTS)]
-        tasks = [asyncio.create_task(follow(running, path, opened, event)) for event in events]
-        await asyncio.gather(*(event.wait() for event in events))
-        pipe.send("connected")
-        return await asyncio.gather(*tasks)
+        loop = asyncio.get_running_loop()
+        followers = []
+        for _ in range(CLIENTS):
+            _, follower = await loop.create_connection(lambda: Follower(request), running.host, running.port)
+            followers.append(follower)
+        async with asyncio.timeout(TIME_LIMIT_S):
+            await asyncio.gather(*(follower.opened.wait() for follower in followers))
+            pipe.send("connected")
+            await asyncio.gather(*(follower.ended.wait() for follower in followers))
+        return [follower.delays for follower in followers]
 
-    pipe.send(asyncio.run(all_of_them()))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        pipe.send(runner.run(all_of_them()))
 
 
 def report(store: JobStore, pipe: Pipe) -> None:

@@ -56,7 +56,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(scope, receive, send)
-        scope.setdefault("state", {})["request_id"] = exchange.request_id
+        scope.setdefault("state", {}).update(request_id=exchange.request_id, send_body=exchange.send_body)
         try:
             self._guard.check(scope)
             await self._app(scope, exchange.receive, exchange.send)
@@ -125,6 +125,11 @@ class _Exchange:
             await self._linger()
             message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
+
+    async def send_body(self, body: bytes) -> None:
+        """One more part of an answer that has begun, without the layers between: for streams with many parts."""
+        self.bytes += len(body)
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
     def _headers(self, message: MutableMapping[str, Any]) -> list[tuple[bytes, bytes]]:
         headers = list(message.get("headers", []))

@@ -41,9 +41,9 @@ class StreamResponse(Response):
         super().__init__()
         self._stream = stream
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the stream."""
-        await self._stream.serve(receive, send)
+        await self._stream.serve(receive, send, scope["state"]["send_body"])
 
 
 @router.get("/v1/jobs/{job_id}/events", responses=answers(_STREAM, 400, 404))

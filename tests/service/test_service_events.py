@@ -251,6 +251,9 @@ class Connection:
         while self.blocked:
             await asyncio.sleep(3600)
 
+    async def send_body(self, body: bytes) -> None:
+        await self.send({"type": "http.response.body", "body": body, "more_body": True})
+
     async def receive(self) -> dict:
         await self.closed.wait()
         return {"type": "http.disconnect"}
@@ -268,7 +271,7 @@ def test_silence_is_broken_by_a_ping_and_a_stalled_client_is_let_go(valkey: Embe
         feed.start()
         connection = Connection()
         served = EventStream(feed, {await feed.open(queued_job): 0}, prefixed=False)
-        task = asyncio.create_task(served.serve(connection.receive, connection.send))
+        task = asyncio.create_task(served.serve(connection.receive, connection.send, connection.send_body))
         await asyncio.sleep(0.2)
         assert b"event: status" in connection.sent
         assert b"ping" not in connection.sent
