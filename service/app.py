@@ -15,6 +15,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
 
 from kernels.errors import MlpqError, NotFound, StoreUnavailable
 from service.context import Services, StillAway
@@ -115,7 +116,13 @@ async def refuse(request: Request, error: Exception) -> Response:
     if isinstance(error, StoreUnavailable) and not isinstance(error, StillAway):
         services: Services = request.app.state.services
         services.store_failed()
-    return problem_of(error).response(instance)
+    response = problem_of(error).response(instance)
+    if response.status_code == HTTP_405_METHOD_NOT_ALLOWED:
+        template = getattr(request.scope.get("route"), "path", "")
+        known = request.app.openapi()["paths"].get(template)
+        if known:  # the router names the methods of the first route that matches the path, not of all
+            response.headers["Allow"] = ", ".join(method.upper() for method in known)
+    return response
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

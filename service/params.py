@@ -18,7 +18,7 @@ from service.text import echo
 _JOB_ID = re.compile(r"job_[0-9a-zA-Z]{1,64}", re.ASCII)
 _DATASET_ID = re.compile(r"ds_[0-9a-zA-Z]{1,64}|[a-z][a-z0-9_]{1,31}", re.ASCII)
 _EVENT_ID = re.compile(r"[0-9]{1,15}", re.ASCII)
-_HEADER_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+_HEADER_KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
 
 NO_JOB = "there is no such job"
 NO_DATASET = "there is no such data set"
@@ -60,7 +60,11 @@ def checked_job_id(text: str) -> str:
 
 async def idempotency_key_of(
     idempotency_key: Annotated[
-        str | None, Header(description="The same key with the same body gives the same resource, for 24 h")
+        str | None,
+        Header(
+            description="The same key with the same body gives the same resource, for 24 h",
+            json_schema_extra={"pattern": f"^{_HEADER_KEY.pattern}$", "maxLength": 255},
+        ),
     ] = None,
 ) -> str | None:
     """The client's key for this POST. Raises InvalidInput for what cannot be one."""
