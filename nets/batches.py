@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kernels.backend import Backend
 from kernels.random import permutation
-from nets.losses import LOSSES
+from nets.losses import LOSSES, Loss
 from nets.member import Member
 from nets.prepare import PreparedData
 from nets.tape import Array
@@ -45,14 +45,14 @@ class Pool:
         """
         first = members[0]
         dtype, bias = first.dtype, first.spec.net.bias
-        one_hot = LOSSES[first.spec.loss.name].target == "values"
+        loss = LOSSES[first.spec.loss.name]
         offsets, counts, place, total = [], [], dict[int, int](), 0
         parts: list[tuple[NDArray[Any], NDArray[Any]]] = []
         for one in (member.data for member in members):
             x, y = (one.x_train, one.y_train) if part == "train" else (one.x_val, one.y_val)
             if id(x) not in place:
                 place[id(x)] = total
-                parts.append((x, _targets(one, y, one_hot, dtype)))
+                parts.append((x, targets_of(loss, one, y, dtype)))
                 total += len(x)
             offsets.append(place[id(x)])
             counts.append(len(x))
@@ -62,10 +62,13 @@ class Pool:
         return cls(backend.to_device(pooled), np.concatenate([y for _, y in parts]), tuple(offsets), tuple(counts))
 
 
-def _targets(data: PreparedData, y: NDArray[Any], one_hot: bool, dtype: np.dtype[Any]) -> NDArray[Any]:
+def targets_of(loss: Loss, data: PreparedData, y: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """What the loss compares scores with: codes (n, 1) int64, or values (n, O), one-hot or 0 and 1 for classes."""
     if data.task != "classification":
         return y.astype(dtype)
-    return (y[:, None] == np.arange(data.n_outputs)).astype(dtype) if one_hot else y[:, None].astype(np.int64)
+    if loss.target == "class":
+        return y[:, None].astype(np.int64)
+    return np.asarray(y[:, None] == (1 if loss.one_output else np.arange(data.n_outputs)), dtype)
 
 
 @dataclass(frozen=True, eq=False)

@@ -119,8 +119,8 @@ class Evaluator:
         xp.copyto(at.targets, backend.to_device(y * self._block + at.label_base if by_class else y))
         scores = at.net.scores  # (k, C, E)
         if self._codes:
-            codes = y[..., 0] if by_class else y.argmax(axis=-1)
-            hit = (backend.to_host(scores.argmax(axis=1)) == codes).astype(np.float64)
+            codes = y[..., 0] if y.shape[-1] == 1 else y.argmax(axis=-1)
+            hit = (backend.to_host(self._loss.classes(scores, axis=1)) == codes).astype(np.float64)
         else:
             hit = ((backend.to_host(scores).astype(np.float64) - y.transpose(0, 2, 1)) ** 2).sum(axis=1)
         play(at.loss_tape)

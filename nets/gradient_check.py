@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from kernels.backend import Backend
 from kernels.numpy_backend import NumpyBackend
+from nets.batches import targets_of
 from nets.losses import LOSSES, Arrays
 from nets.member import Member
 from nets.network import Network, activations_of
@@ -37,7 +38,7 @@ class GradientCheck:
     """Per parameter tensor the largest relative error; losses at the initial weights.
 
     `at_kinks` counts parameters left out because a step of size h crosses a kink (there the difference
-    quotient measures no derivative). `expected_loss` is ln C for softmax, else None.
+    quotient measures no derivative). `expected_loss` is ln C where the loss has probabilities, else None.
     """
 
     errors: dict[str, float]
@@ -109,7 +110,7 @@ def _check(member: Member, rows: int, parameters: Floats | None, per_tensor: int
             gap = abs(float(analytic[name][place]) - difference)
             worst = max(worst, gap / max(abs(difference), abs(float(analytic[name][place])), probe.floor))
         errors[name] = worst
-    expected = math.log(data.n_outputs) if member.spec.loss.name == "softmax" else None
+    expected = math.log(data.n_outputs) if LOSSES[member.spec.loss.name].probabilities else None
     return GradientCheck(errors, checked, at_kinks, initial_loss, expected, probe.rows)
 
 
@@ -132,17 +133,16 @@ class _Probe:
         inputs = np.ones((1, rows, layout.rows[0]))
         inputs[0, :, : data.n_inputs] = data.x_train[:rows]
         self._net.inputs[...] = backend.to_device(inputs)
-        y = data.y_train[:rows]
+        self._options = member.spec.loss.options
+        targets = targets_of(self._row, data, data.y_train[:rows], np.dtype(np.float64))
+        self._wanted = data.y_train[:rows] if self._row.target == "class" else targets
         if self._row.target == "class":
-            targets = (y * rows + np.arange(rows))[:, None]
-        else:
-            one_hot = data.task == "classification"
-            targets = (y[:, None] == np.arange(data.n_outputs)).astype(np.float64) if one_hot else y.astype(np.float64)
-        scale = 1.0 / rows if self._row.is_mean(member.spec.loss.options) else 1.0
+            targets = targets * rows + np.arange(rows)[:, None]
+        scale = 1.0 / rows if self._row.is_mean(self._options) else 1.0
         self._records = backend.zeros((self._row.n_records, 1, rows), np.float64)
         weights = backend.to_device(np.full((1, rows), scale))
         at = Arrays(self._net.scores, backend.to_device(targets[None]), weights, self._records)
-        self._tape = self._row.bind(backend, at, member.spec.loss.options)
+        self._tape = self._row.bind(backend, at, self._options)
         self._scale = scale
         self.floor = 1.0
 
@@ -180,11 +180,11 @@ class _Probe:
         return (above - below) / (2 * step)
 
     def _side(self) -> list[NDArray[Any]]:
-        """On which side of every kink every unit is; margins of the hinge count as well."""
+        """On which side of every kink every unit is; kinks of the loss count as well."""
         sides = []
         for kinks, z in zip(self._kinks, self._net.before, strict=True):
             host = self._backend.to_host(z)
             sides += [host > kink for kink in kinks]
-        if self._row.name == "svm":
-            sides.append(self._backend.to_host(self._net.scores) != 0)
+        if self._row.sides is not None:
+            sides.append(self._row.sides(self._scores[0].T, self._wanted, self._options))
         return sides

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backend import Backend
-from nets.options import Option, Value
+from nets.options import Option, Value, number
 from nets.tape import Array, Tape, call, play
 
 Floats = NDArray[np.floating]
+Sides = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,20 @@ class Loss:
     values: Callable[[Floats], Floats]
     """records (n_records, ...) as float64 -> loss of every sample (...)."""
     probabilities: Callable[[Floats], Floats] | None = None
-    """scores (n, C) -> probabilities (n, C); None where the loss has no probabilistic reading."""
+    """scores (n, C) -> probabilities (n, classes); None where the loss has no probabilistic reading."""
     options: tuple[Option, ...] = ()
+    one_output: bool = False
+    """True if one score tells two classes apart: above 0 means the second."""
+    sides: Callable[[Floats, NDArray[Any], Mapping[str, Value]], Sides] | None = None
+    """(scores (n, C), codes (n,) or values (n, C), options) -> where each score lies beside its kinks; None: smooth."""
 
     def is_mean(self, options: Mapping[str, Value]) -> bool:
         """True if the batch loss is the mean over samples, False if it is their sum."""
         return options.get("reduction", "mean") == "mean"
+
+    def classes(self, scores: Array, axis: int) -> Array:
+        """Codes of the predicted classes; the classes' scores lie along `axis`, which vanishes."""
+        return (scores > 0).take(0, axis=axis) if self.one_output else scores.argmax(axis=axis)
 
 
 def softmax(scores: Floats) -> Floats:
@@ -65,8 +74,11 @@ def softmax(scores: Floats) -> Floats:
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
-def _bind_softmax(backend: Backend, at: Arrays, _options: Mapping[str, Value]) -> Tape:
+def _bind_softmax(backend: Backend, at: Arrays, options: Mapping[str, Value]) -> Tape:
     """dL/ds_c = p_c for c != y and -(Σ_{c != y} p_c) for c = y: no 1 - p, nothing cancels."""
+    smoothing = number(options, "label_smoothing")
+    if smoothing:
+        return _bind_smoothed_softmax(backend, at, smoothing)
     xp, scores, labels = backend.xp, at.scores, at.targets[..., 0]
     rest, own_logit = at.records[0], at.records[1]  # Σ_{c != y} exp(s_c - max) and s_y - max
     peak = xp.empty_like(scores[:, :1])
@@ -84,6 +96,39 @@ def _bind_softmax(backend: Backend, at: Arrays, _options: Mapping[str, Value]) -
     call(tape, xp.negative, rest, out=own)
     call(tape, scores.put, labels, own)
     call(tape, xp.multiply, scores, scale[:, None, :], out=scores)
+    return tape
+
+
+def _bind_smoothed_softmax(backend: Backend, at: Arrays, smoothing: float) -> Tape:
+    """Targets t_c = (1 - ε)[c = y] + ε/C: L = ln Σ exp(s_k) - Σ t_c s_c and dL/ds = p - t.
+
+    The records are those of an unsmoothed sample whose own logit is Σ t_c (s_c - max).
+    """
+    xp, scores, labels = backend.xp, at.scores, at.targets[..., 0]
+    rest, aim = at.records[0], at.records[1]
+    peak = xp.empty_like(scores[:, :1])
+    own, total, part = (xp.empty(rest.shape, rest.dtype) for _ in range(3))
+    share = smoothing / scores.shape[1]
+    tape: Tape = []
+    call(tape, scores.max, axis=1, out=peak, keepdims=True)
+    call(tape, xp.subtract, scores, peak, out=scores)
+    call(tape, backend.take_rows, scores.reshape(-1, 1), labels, own[..., None])
+    call(tape, scores.sum, axis=1, out=part)
+    call(tape, xp.multiply, part, share, out=part)
+    call(tape, xp.multiply, own, 1 - smoothing, out=aim)
+    call(tape, xp.add, aim, part, out=aim)
+    call(tape, xp.exp, scores, out=scores)
+    call(tape, scores.sum, axis=1, out=total)
+    call(tape, xp.exp, aim, out=rest)
+    call(tape, xp.subtract, total, rest, out=rest)
+    call(tape, xp.divide, at.weights, total, out=total)
+    call(tape, xp.multiply, scores, total[:, None, :], out=scores)  # w p
+    call(tape, xp.multiply, at.weights, share, out=part)
+    call(tape, xp.subtract, scores, part[:, None, :], out=scores)
+    call(tape, backend.take_rows, scores.reshape(-1, 1), labels, own[..., None])
+    call(tape, xp.multiply, at.weights, 1 - smoothing, out=part)
+    call(tape, xp.subtract, own, part, out=own)
+    call(tape, scores.put, labels, own)
     return tape
 
 
@@ -113,6 +158,11 @@ def _bind_svm(backend: Backend, at: Arrays, options: Mapping[str, Value]) -> Tap
     return tape
 
 
+def _svm_sides(scores: Floats, codes: NDArray[Any], options: Mapping[str, Value]) -> Sides:
+    own = np.take_along_axis(scores, np.asarray(codes, np.int64)[:, None], axis=1)
+    return np.asarray(scores - own + number(options, "margin") > 0)
+
+
 def _bind_squared_error(backend: Backend, at: Arrays, _options: Mapping[str, Value]) -> Tape:
     """L = Σ_c (s_c - t_c)², dL/ds_c = 2 (s_c - t_c)."""
     xp, scores, loss = backend.xp, at.scores, at.records[0]
@@ -126,9 +176,80 @@ def _bind_squared_error(backend: Backend, at: Arrays, _options: Mapping[str, Val
     return tape
 
 
+def _bind_huber(backend: Backend, at: Arrays, options: Mapping[str, Value]) -> Tape:
+    """With r = s - t and c = r held within ±δ: L = Σ c (r - c/2), dL/ds = c."""
+    xp, scores, loss = backend.xp, at.scores, at.records[0]
+    delta = number(options, "delta")
+    held, part = xp.empty_like(scores), xp.empty_like(scores)
+    tape: Tape = []
+    call(tape, xp.subtract, scores, at.targets.transpose(0, 2, 1), out=scores)
+    call(tape, xp.clip, scores, -delta, delta, out=held)
+    call(tape, xp.multiply, held, 0.5, out=part)
+    call(tape, xp.subtract, scores, part, out=part)
+    call(tape, xp.multiply, part, held, out=part)
+    call(tape, part.sum, axis=1, out=loss)
+    call(tape, xp.multiply, held, at.weights[:, None, :], out=scores)
+    return tape
+
+
+def _huber_sides(scores: Floats, values: NDArray[Any], options: Mapping[str, Value]) -> Sides:
+    gap, delta = scores - values, number(options, "delta")
+    return np.concatenate([gap > delta, gap > -delta], axis=1)
+
+
+def _bind_absolute_error(backend: Backend, at: Arrays, _options: Mapping[str, Value]) -> Tape:
+    """L = Σ |s_c - t_c|, dL/ds_c = the sign of s_c - t_c, 0 where they are equal."""
+    xp, scores, loss = backend.xp, at.scores, at.records[0]
+    size = xp.empty_like(scores)
+    tape: Tape = []
+    call(tape, xp.subtract, scores, at.targets.transpose(0, 2, 1), out=scores)
+    call(tape, xp.abs, scores, out=size)
+    call(tape, size.sum, axis=1, out=loss)
+    call(tape, xp.sign, scores, out=scores)
+    call(tape, xp.multiply, scores, at.weights[:, None, :], out=scores)
+    return tape
+
+
+def _absolute_sides(scores: Floats, values: NDArray[Any], _options: Mapping[str, Value]) -> Sides:
+    return np.asarray(scores > values)
+
+
+def _bind_binary(backend: Backend, at: Arrays, _options: Mapping[str, Value]) -> Tape:
+    """With m = s for the first class and -s for the second: L = ln(1 + e^m), dL/dm = σ(m): nothing cancels."""
+    xp, scores, margin = backend.xp, at.scores, at.records[0]
+    sign, below = xp.empty_like(scores), xp.empty_like(scores)
+    tape: Tape = []
+    call(tape, xp.multiply, at.targets.transpose(0, 2, 1), -2, out=sign)
+    call(tape, xp.add, sign, 1, out=sign)
+    call(tape, xp.multiply, scores, sign, out=scores)
+    call(tape, xp.copyto, margin, scores[:, 0])
+    call(tape, xp.minimum, scores, 0, out=below)
+    call(tape, xp.exp, below, out=below)
+    call(tape, xp.abs, scores, out=scores)
+    call(tape, xp.negative, scores, out=scores)
+    call(tape, xp.exp, scores, out=scores)
+    call(tape, xp.add, scores, 1, out=scores)
+    call(tape, xp.divide, below, scores, out=scores)  # σ(m) = e^min(m, 0) / (1 + e^-|m|)
+    call(tape, xp.multiply, scores, sign, out=scores)
+    call(tape, xp.multiply, scores, at.weights[:, None, :], out=scores)
+    return tape
+
+
+def _binary_values(records: Floats) -> Floats:
+    """ln(1 + e^m)."""
+    return np.asarray(np.logaddexp(0.0, records[0]))
+
+
+def _binary_probabilities(scores: Floats) -> Floats:
+    return softmax(np.concatenate([np.zeros_like(scores), scores], axis=-1))
+
+
 def _recorded(records: Floats) -> Floats:
     return np.asarray(records[0])
 
+
+_REDUCTION = Option("reduction", "mean", "Over the samples of a batch.", choices=("mean", "sum"))
+_VALUES = ("regression", "classification")
 
 LOSSES: Mapping[str, Loss] = {
     row.name: row
@@ -143,6 +264,16 @@ LOSSES: Mapping[str, Loss] = {
             _bind_softmax,
             _softmax_values,
             softmax,
+            (
+                Option(
+                    "label_smoothing",
+                    0.0,
+                    "ε: the right class counts 1 - ε, and every class ε/C more (Szegedy et al. 2016, section 7).",
+                    0.0,
+                    0.99,
+                    later=True,
+                ),
+            ),
         ),
         Loss(
             "svm",
@@ -154,17 +285,64 @@ LOSSES: Mapping[str, Loss] = {
             _bind_svm,
             _recorded,
             options=(Option("margin", 1.0, "Lead the right class must have.", 0.0, 1e6, low_open=True),),
+            sides=_svm_sides,
         ),
         Loss(
             "squared_error",
             "Σ (score - target)² per sample; classification uses one-hot targets.",
             "Gauss 1809; no factor 1/2",
-            ("regression", "classification"),
+            _VALUES,
             "values",
             1,
             _bind_squared_error,
             _recorded,
-            options=(Option("reduction", "mean", "Over the samples of a batch.", choices=("mean", "sum")),),
+            options=(_REDUCTION,),
+        ),
+        Loss(
+            "huber",
+            "r²/2 for |r| <= delta, delta (|r| - delta/2) beyond: outliers pull with a bounded force.",
+            "Huber 1964, Robust estimation of a location parameter",
+            _VALUES,
+            "values",
+            1,
+            _bind_huber,
+            _recorded,
+            options=(
+                Option(
+                    "delta",
+                    1.0,
+                    "Residual, in standard deviations of the target, where it turns linear.",
+                    0.0,
+                    1e6,
+                    low_open=True,
+                ),
+                _REDUCTION,
+            ),
+            sides=_huber_sides,
+        ),
+        Loss(
+            "absolute_error",
+            "Σ |score - target| per sample: fits the median; classification uses one-hot targets.",
+            "Laplace 1774",
+            _VALUES,
+            "values",
+            1,
+            _bind_absolute_error,
+            _recorded,
+            options=(_REDUCTION,),
+            sides=_absolute_sides,
+        ),
+        Loss(
+            "binary_cross_entropy",
+            "-ln of the right class's probability from one output: σ(score) is the second of two classes.",
+            "Bishop, Pattern Recognition and Machine Learning, eq. 4.90",
+            ("classification",),
+            "values",
+            1,
+            _bind_binary,
+            _binary_values,
+            _binary_probabilities,
+            one_output=True,
         ),
     )
 }

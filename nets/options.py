@@ -30,6 +30,8 @@ class Option:
     high: float | None = None
     low_open: bool = False
     choices: tuple[str, ...] = ()
+    later: bool = False
+    """Came after its row: a resolved spec leaves it out at its default, so that older specs keep their bytes."""
 
     @property
     def kind(self) -> str:

@@ -25,7 +25,7 @@ Rows = NDArray[np.int64]
 class PreparedData:
     """Inputs x (R, I) in the job's dtype; y (R,) int64 class codes or (R, O) values in the job's dtype.
 
-    `row_weight` (R_train,) float64 scales each training row's loss (class weights); None means 1.
+    `row_weight` (R_train,) float64 scales each training row's loss (row and class weights); None means 1.
     """
 
     x_train: NDArray[Any]
@@ -64,7 +64,7 @@ def prepare(table: Table, spec: ResolvedSpec) -> PreparedData:
         table.info.n_outputs,
         table.info.task,
         preprocessing,
-        _row_weight(table.info, y_train, training.class_weight),
+        _row_weight(table, train, training.class_weight),
     )
 
 
@@ -103,7 +103,18 @@ def _quota(counts: NDArray[np.int64], n_val: int) -> NDArray[np.int64]:
     return np.asarray(quota)
 
 
-def _row_weight(
+def _row_weight(table: Table, train: Rows, class_weight: str | dict[str, float] | None) -> NDArray[np.float64] | None:
+    """The table's own weights times those of the classes; None where there are neither."""
+    by_class = _class_weight(table.info, table.y[train], class_weight)
+    if table.weight is None:
+        return by_class
+    own = np.asarray(table.weight[train], np.float64)
+    if not own.any():
+        raise InvalidInput.at("/dataset", "gives weight 0 to every training row")
+    return own if by_class is None else own * by_class
+
+
+def _class_weight(
     info: TableInfo, codes: NDArray[np.int64], class_weight: str | dict[str, float] | None
 ) -> NDArray[np.float64] | None:
     """balanced: rows / (classes · rows of the class); else the given weight of the row's class, default 1."""

@@ -134,6 +134,9 @@ def _check_loss(loss: LossSpec, about: TableInfo) -> None:
     if about.task not in row.tasks:
         usable = ", ".join(name for name, other in LOSSES.items() if about.task in other.tasks)
         raise InvalidInput.at("/loss", f"is {loss.name}; must be one of {usable} for {about.task}")
+    if row.one_output and len(about.classes) != 2:
+        detail = f"is {loss.name}, which tells 2 classes apart; the data set has {len(about.classes)}: use softmax"
+        raise InvalidInput.at("/loss", detail)
 
 
 def _check_memory(resolved: ResolvedSpec, about: TableInfo) -> None:
@@ -143,8 +146,9 @@ def _check_memory(resolved: ResolvedSpec, about: TableInfo) -> None:
 
 
 def layout_of(resolved: ResolvedSpec, n_inputs: int, n_outputs: int) -> Layout:
-    """The flat buffer's layout of a resolved spec."""
-    return Layout((n_inputs, *resolved.net.hidden, n_outputs), resolved.net.bias)
+    """The flat buffer's layout of a resolved spec; `n_outputs` counts classes, of which a loss may need one score."""
+    outputs = 1 if LOSSES[resolved.loss.name].one_output else n_outputs
+    return Layout((n_inputs, *resolved.net.hidden, outputs), resolved.net.bias)
 
 
 def parameter_count(resolved: ResolvedSpec, n_inputs: int, n_outputs: int) -> int:

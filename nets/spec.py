@@ -120,7 +120,9 @@ class Choice(BaseModel):
 
     def resolved(self) -> Self:
         """The same choice with every default written out."""
-        return self.model_validate({"name": self.name, **self.options})
+        later = {option.name for option in (*self.row.options, *self.common) if option.later}
+        shown = {name: value for name, value in self.options.items() if name not in later or name in self.given}
+        return self.model_validate({"name": self.name, **shown})
 
     @model_serializer
     def _serialize(self) -> str | dict[str, Any]:

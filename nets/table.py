@@ -93,11 +93,15 @@ class TableInfo:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of a data set: x (R, F) numbers or category codes, NaN = missing; y (R,) codes or numbers."""
+    """Cells of a data set: x (R, F) numbers or category codes, NaN = missing; y (R,) codes or numbers.
+
+    `weight` (R,) scales every row's loss in training; None means 1. Finite, not negative, not all 0.
+    """
 
     info: TableInfo
     x: NDArray[Any]
     y: NDArray[Any]
+    weight: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if self.x.ndim != 2 or self.x.shape != (self.info.n_rows, len(self.info.columns)):
@@ -106,6 +110,8 @@ class Table:
             )
         if self.y.shape != (self.info.n_rows,):
             raise InvalidInput.at("/dataset", f"y has shape {self.y.shape}; must be {(self.info.n_rows,)}")
+        if self.weight is not None:
+            _check_weight(self.weight, self.info.n_rows)
 
     @classmethod
     def from_arrays(
@@ -125,3 +131,12 @@ class Table:
             names, y = (), y.astype(np.float64)
         columns = tuple(Column(f"x{i}") for i in range(x.shape[1]))
         return cls(TableInfo(len(x), columns, task, names, standardize), x, y)
+
+
+def _check_weight(weight: NDArray[np.float64], n_rows: int) -> None:
+    if weight.shape != (n_rows,):
+        raise InvalidInput.at("/dataset", f"weight has shape {weight.shape}; must be {(n_rows,)}")
+    wrong = ~(np.isfinite(weight) & (weight >= 0))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InvalidInput.at("/dataset", f"weight of row {row} is {weight[row]}; must be finite and >= 0")

@@ -129,8 +129,9 @@ class Predictor:
         scores = self.scores(cells)
         if self.info.task == "regression":
             return Predictions([float(v) for v in self.preprocessing.restore_target(scores)], None)
-        link = LOSSES[self.spec.loss.name].probabilities
-        names = [self.info.classes[c] for c in scores.argmax(axis=1)]
+        loss = LOSSES[self.spec.loss.name]
+        names = [self.info.classes[int(c)] for c in loss.classes(scores, axis=1)]
+        link = loss.probabilities
         return Predictions(names, None if link is None else np.asarray(link(scores.astype(np.float64)), np.float64))
 
     def cells(self, rows: Sequence[Sequence[Any] | Mapping[str, Any]]) -> NDArray[np.float64]:

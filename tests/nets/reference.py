@@ -47,18 +47,28 @@ ACTIVATIONS: dict[str, tuple[F, F]] = {
 }
 
 
-def loss_and_slope(name: str, s: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def loss_and_slope(name: str, s: np.ndarray, y: np.ndarray, **options: float) -> tuple[np.ndarray, np.ndarray]:
     """Per-sample loss (n,) and dL/ds (n, C)."""
     n = np.arange(len(s))
     if name == "squared_error":
         t = np.eye(s.shape[1])[y] if y.ndim == 1 else y
         return ((s - t) ** 2).sum(1), 2 * (s - t)
-    own = s[n, y][:, None]
+    if name == "huber":
+        t = np.eye(s.shape[1])[y] if y.ndim == 1 else y
+        r, delta = s - t, options.get("delta", 1.0)
+        inside = abs(r) <= delta
+        return np.where(inside, r**2 / 2, delta * abs(r) - delta**2 / 2).sum(1), np.where(inside, r, delta * np.sign(r))
+    if name == "absolute_error":
+        t = np.eye(s.shape[1])[y] if y.ndim == 1 else y
+        return abs(s - t).sum(1), np.sign(s - t)
+    if name == "binary_cross_entropy":
+        p = _sigmoid(s[:, 0])
+        return -(y * np.log(p) + (1 - y) * np.log(1 - p)), (p - y)[:, None]
     if name == "softmax":
-        p = np.exp(s) / np.exp(s).sum(1, keepdims=True)
-        slope = p.copy()
-        slope[n, y] -= 1
-        return -np.log(p[n, y]), slope
+        p, smoothing = np.exp(s) / np.exp(s).sum(1, keepdims=True), options.get("label_smoothing", 0.0)
+        t = (1 - smoothing) * np.eye(s.shape[1])[y] + smoothing / s.shape[1]
+        return -(t * np.log(p)).sum(1), p - t
+    own = s[n, y][:, None]
     margins = np.maximum(0, s - own + 1)
     margins[n, y] = 0
     slope = (margins > 0) * 1.0
@@ -80,6 +90,7 @@ def train(
     reduction: str = "mean",
     row_weight: np.ndarray | None = None,
     clip_norm: float | None = None,
+    loss_options: dict[str, float] | None = None,
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[float]]:
     """Train with the rows of every epoch given in order; returns weights, biases, mean loss per epoch."""
     W, b = [w.astype(float) for w in weights], [v.astype(float) for v in biases or []]
@@ -96,7 +107,7 @@ def train(
                 z = a[-1] @ w + (b[layer] if b else 0)
                 zs.append(z)
                 a.append(z if layer == len(W) - 1 else ACTIVATIONS[activation[layer]][0](z))
-            values, d = loss_and_slope(loss, a[-1], y[rows])
+            values, d = loss_and_slope(loss, a[-1], y[rows], **(loss_options or {}))
             total += float((row_weight[rows] * values).sum())
             d = d * row_weight[rows][:, None] / (len(rows) if reduction == "mean" else 1)
             dW, db = [np.zeros(0)] * len(W), [np.zeros(0)] * len(b)

@@ -19,12 +19,13 @@ from tests.nets.support import blobs, line, spec_for
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_with_every_loss_passes(activation, loss):
-    spec = spec_for(blobs(), net={"hidden": [6, 5], "activation": activation}, loss=loss)
+    table, outputs = (blobs(classes=2), 1) if LOSSES[loss].one_output else (blobs(), 3)
+    spec = spec_for(table, net={"hidden": [6, 5], "activation": activation}, loss=loss)
     rng = np.random.default_rng(1)
     data = prepare(
-        blobs(), spec.model_copy(update={"training": spec.training.model_copy(update={"precision": "float64"})})
+        table, spec.model_copy(update={"training": spec.training.model_copy(update={"precision": "float64"})})
     )
-    parameters = rng.normal(size=4 * 6 + 6 + 6 * 5 + 5 + 5 * 3 + 3) * 0.7
+    parameters = rng.normal(size=4 * 6 + 6 + 6 * 5 + 5 + 5 * outputs + outputs) * 0.7
     exact = spec.model_copy(update={"training": spec.training.model_copy(update={"precision": "float64"})})
     check = check_prepared(exact, data, rows=12, parameters=parameters)
     assert check.errors.keys() == {"W1", "b1", "W2", "b2", "W3", "b3"}
@@ -73,4 +74,5 @@ def test_a_wrong_sign_in_any_loss_is_caught(name, monkeypatch):
         return tape
 
     monkeypatch.setattr(module, "LOSSES", {**LOSSES, name: replace(right, bind=bind)})
-    assert not gradient_check(spec_for(blobs(), loss=name), blobs()).ok
+    table = blobs(classes=2)
+    assert gradient_check(spec_for(table, loss=name), table).ok is False

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from kernels.random import permutation
+from nets.gradient_check import gradient_check
 from nets.losses import LOSSES
 from tests.nets import reference
-from tests.nets.support import blobs, line, member_for, run
+from tests.nets.support import blobs, line, member_for, run, spec_for
 
 SGD = {"name": "sgd", "learning_rate": 0.03, "momentum": 0.9, "l2": 0.01}
 ADAM = {"name": "adam", "learning_rate": 0.01, "l2": 0.01}
@@ -39,6 +40,7 @@ def train_both(table, epochs=4, seed=3, hidden=(9, 7), **spec):
         reduction=resolved.loss.options.get("reduction", "mean"),
         row_weight=data.row_weight,
         clip_norm=resolved.training.clip_norm,
+        loss_options={k: v for k, v in resolved.loss.options.items() if k != "reduction"},
     )
     recorder = run(member)
     return recorder.outcomes[0], recorder.points[0], expected
@@ -56,7 +58,32 @@ def assert_equal_training(outcome, points, expected, rtol=1e-9):
 @pytest.mark.parametrize("activation", reference.ACTIVATIONS)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_activation_with_every_loss_trains_as_the_reference_does(activation, loss):
-    assert_equal_training(*train_both(blobs(), net={"activation": activation}, loss=loss, optimizer=SGD))
+    table = blobs(classes=2 if LOSSES[loss].one_output else 3)
+    assert_equal_training(*train_both(table, net={"activation": activation}, loss=loss, optimizer=SGD))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {"name": "softmax", "label_smoothing": 0.1},
+        {"name": "softmax", "label_smoothing": 0.9},
+        {"name": "huber", "delta": 0.3},
+        {"name": "svm", "margin": 0.1},
+    ],
+    ids=str,
+)
+def test_settings_of_losses_train_as_the_reference_does(loss):
+    if loss["name"] != "svm":  # whose reference has the margin 1 built in
+        assert_equal_training(*train_both(blobs(), loss=loss, optimizer=SGD))
+    check = gradient_check(spec_for(blobs(), net={"activation": "tanh"}, loss=loss), blobs())
+    assert check.ok, check.errors
+
+
+@pytest.mark.parametrize("loss", ["huber", "absolute_error"])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_robust_losses_of_a_regression_train_as_the_reference_does(loss, reduction):
+    optimizer = {**SGD, "learning_rate": 0.003 if reduction == "mean" else 1e-4}
+    assert_equal_training(*train_both(line(), loss={"name": loss, "reduction": reduction}, optimizer=optimizer))
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,8 @@ REFUSED = [
     ({"net": {"layers": 3}}, "/net/layers", "not a known field"),
     ({"loss": "hinge"}, "/loss/name", "svm"),
     ({"loss": {"name": "squared_error", "reduction": "max"}}, "/loss/reduction", "mean, sum"),
+    ({"loss": {"name": "softmax", "label_smoothing": 1.0}}, "/loss/label_smoothing", "<= 0.99"),
+    ({"loss": {"name": "huber", "delta": 0}}, "/loss/delta", "> 0"),
     ({"optimizer": {"name": "sgd", "learning_rate": 0}}, "/optimizer/learning_rate", "> 0"),
     ({"optimizer": {"name": "sgd", "learning_rate": True}}, "/optimizer/learning_rate", "is True"),
     ({"optimizer": {"name": "sgd", "learning_rate": "0.1"}}, "/optimizer/learning_rate", "is '0.1'"),
@@ -85,6 +87,8 @@ def test_all_wrong_fields_are_named_at_once():
 IMPOSSIBLE = [
     ({"loss": "softmax"}, NUMBERS, "/loss"),
     ({"loss": "svm"}, NUMBERS, "/loss"),
+    ({"loss": "binary_cross_entropy"}, NUMBERS, "/loss"),
+    ({"loss": "binary_cross_entropy"}, DIGITS, "/loss"),
     ({"net": {"hidden": [4, 4], "activation": ["relu"]}}, DIGITS, "/net/activation"),
     ({"training": {"validation_fraction": 0.0, "early_stopping": {}}}, DIGITS, "/training/early_stopping/metric"),
     ({"training": {"early_stopping": {"metric": "val_r2"}}}, DIGITS, "/training/early_stopping/metric"),
@@ -217,3 +221,20 @@ def test_table_descriptions_survive_json_and_bad_ones_are_refused():
     ):
         with pytest.raises(InvalidInput):
             TableInfo.from_json({**DIGITS.to_json(), **damage})
+
+
+def test_what_nothing_resolves_to_is_fixed():
+    """Old records, weights files and cached results rely on it: later settings appear only where they are given."""
+    assert resolve(TrainingSpec(), DIGITS).to_json() == {
+        "net": {"hidden": [128], "activation": ["relu"], "init": "he", "dropout": 0.0, "bias": True},
+        "loss": "softmax",
+        "optimizer": {
+            "name": "adam", "learning_rate": 0.003, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-08, "l2": 0.001,
+        },
+        "schedule": {"name": "cosine", "final": 0.0, "warmup_steps": 0},
+        "training": {
+            "epochs": 89, "batch_size": 32, "shuffle": True, "validation_fraction": 0.2, "early_stopping": None,
+            "clip_norm": None, "class_weight": None, "seed": 0, "precision": "float32", "device": "auto",
+            "checkpoint_every_s": 10.0, "max_runtime_s": None,
+        },
+    }  # fmt: skip
