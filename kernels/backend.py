@@ -7,7 +7,7 @@ but `to_device`, `to_host` and `synchronize` only enqueues work on a device that
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -19,6 +19,24 @@ Array = Any
 """An array of the backend: numpy.ndarray or cupy.ndarray."""
 
 _DEVICE: Final = re.compile(r"cuda:(\d{1,3})")
+
+
+class Launch(Protocol):
+    """A compiled kernel."""
+
+    def __call__(self, blocks: int, threads: int, arguments: Sequence[Array | np.generic]) -> None:
+        """Enqueue one launch; arguments are arrays of the backend and NumPy scalars, of the kernel's types."""
+
+
+class Compiler(Protocol):
+    """What makes kernels from CUDA source, on a device that runs them."""
+
+    @property
+    def shared_bytes(self) -> int:
+        """Shared memory that one block may ask for, in bytes."""
+
+    def compile(self, source: str, symbol: str, shared_bytes: int) -> Launch:
+        """The kernel `symbol` of a program, every block of which gets `shared_bytes`; kept for the next call."""
 
 
 class Backend(Protocol):
@@ -35,6 +53,10 @@ class Backend(Protocol):
     @property
     def xp(self) -> Any:
         """The array module, for what is not in a hot loop."""
+
+    @property
+    def compiler(self) -> Compiler | None:
+        """What compiles CUDA source for this device; None where nothing can run it."""
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any] | type | str) -> Array:
         """A C-contiguous array of zeros on the device."""

@@ -6,13 +6,14 @@ CuPy also keeps the binaries on disk.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, Final
 
 import cupy
 import numpy as np
 
+from kernels.backend import Launch
 from kernels.c_source import Real, assignments
 from kernels.operations import Operation
 from kernels.tape import Expression
@@ -20,6 +21,8 @@ from kernels.tape import Expression
 _REAL: Final[dict[str, Real]] = {"f": "float", "d": "double"}
 _ARRAYS: Final = ("x", "y", "upstream")
 _MAX_KERNELS: Final = 512
+NVRTC_OPTIONS: Final = ("--std=c++17",)
+"""How whole programs are compiled; nothing trades accuracy for speed."""
 
 
 def device_count() -> int:
@@ -50,6 +53,37 @@ def gather_kernel(dtype: np.dtype[Any]) -> Any:
     )
 
 
+class CudaCompiler:
+    """Programs for one device, compiled by NVRTC once and kept in memory; CuPy also keeps them on disk."""
+
+    def __init__(self, device: Any) -> None:
+        self._shared_bytes = int(device.attributes["MaxSharedMemoryPerBlockOptin"])
+        self._launches: dict[tuple[str, str, int], Launch] = {}
+
+    @property
+    def shared_bytes(self) -> int:
+        """See Compiler."""
+        return self._shared_bytes
+
+    def compile(self, source: str, symbol: str, shared_bytes: int) -> Launch:
+        """See Compiler."""
+        key = (source, symbol, shared_bytes)
+        if key not in self._launches:
+            if len(self._launches) >= _MAX_KERNELS:
+                self._launches.clear()
+            self._launches[key] = self._build(source, symbol, shared_bytes)
+        return self._launches[key]
+
+    def _build(self, source: str, symbol: str, shared_bytes: int) -> Launch:
+        function = cupy.RawModule(code=source, options=NVRTC_OPTIONS).get_function(symbol)
+        function.max_dynamic_shared_size_bytes = shared_bytes
+
+        def launch(blocks: int, threads: int, arguments: Sequence[Any]) -> None:
+            function((blocks,), (threads,), tuple(arguments), shared_mem=shared_bytes)
+
+        return launch
+
+
 class CupyBackend:
     """Backend on one CUDA device; every method enqueues on the device's current stream."""
 
@@ -59,6 +93,7 @@ class CupyBackend:
         self._device = cupy.cuda.Device(ordinal)
         self._device.use()
         self._kernels: dict[tuple[Any, str], Any] = {}
+        self._compiler = CudaCompiler(self._device)
 
     @property
     def device(self) -> str:
@@ -69,6 +104,11 @@ class CupyBackend:
     def xp(self) -> ModuleType:
         """CuPy."""
         return cupy  # type: ignore[no-any-return]
+
+    @property
+    def compiler(self) -> CudaCompiler:
+        """NVRTC."""
+        return self._compiler
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any] | type | str) -> Any:
         """See Backend."""

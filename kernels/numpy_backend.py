@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from kernels.backend import Compiler
 from kernels.operations import Operation
 from kernels.programs import Evaluator
 
@@ -29,6 +30,7 @@ class NumpyBackend:
 
     name: Final = "numpy"
     device: Final = "cpu"
+    compiler: Final[Compiler | None] = None
 
     def __init__(self) -> None:
         self._evaluator = Evaluator()

@@ -1,0 +1,194 @@
+"""Writes the persistent kernel as one CUDA program.
+
+The net's constants come first, then the building blocks of `cuda/persistent.cuh`, then the layers in order.
+Activations come from the same expressions as everywhere, optimizers from `updates`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from kernels.c_source import Real, assignments, literal
+from kernels.operations import Operation
+from kernels.persistent import LayerPlan, PersistentPlan
+from kernels.updates import UpdateRule
+
+SYMBOL: Final = "train"
+"""Name of the kernel in the program."""
+LOSSES: Final[Mapping[str, tuple[str, str | None]]] = {
+    "softmax": ("Softmax", "label_smoothing"),
+    "svm": ("Svm", "margin"),
+    "squared_error": ("SquaredError", None),
+    "huber": ("Huber", "delta"),
+    "absolute_error": ("AbsoluteError", None),
+    "binary_cross_entropy": ("BinaryCrossEntropy", None),
+}
+"""Losses of `cuda/losses.cuh`: the struct, and the option that it takes."""
+
+_REAL: Final[dict[str, Real]] = {"f": "float", "d": "double"}
+_CUDA: Final = Path(__file__).parent / "cuda"
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """What a program computes beside its shape: activations with their numbers, loss, optimizer."""
+
+    activations: Sequence[tuple[Operation, Mapping[str, float]]]
+    loss: str
+    loss_option: float
+    loss_is_mean: bool
+    update: UpdateRule
+    row_weights: bool
+
+
+def source(plan: PersistentPlan, rules: Rules) -> str:
+    """The CUDA program of a plan. It needs nothing but itself; a host compiler takes it behind a shim."""
+    real = _REAL[plan.dtype.char]
+    layers = [_layer_source(plan, number, rules, real) for number in range(1, len(plan.layers) + 1)]
+    return "\n".join(
+        [
+            _SHARED_MEMORY,
+            (_CUDA / "losses.cuh").read_text("utf-8"),
+            *_constants(plan, rules, real),
+            *layers,
+            _update_source(rules.update, real),
+            (_CUDA / "persistent.cuh").read_text("utf-8"),
+            _net_source(len(plan.layers)),
+        ]
+    )
+
+
+_SHARED_MEMORY: Final = """#ifdef __CUDA_ARCH__
+extern __shared__ __align__(16) unsigned char SHARED_MEMORY[];
+#endif
+"""
+
+
+def _constants(plan: PersistentPlan, rules: Rules, real: Real) -> list[str]:
+    integers = {
+        "THREADS": plan.threads,
+        "BATCH": plan.batch,
+        "PARAMETERS": plan.parameters,
+        "TARGETS": plan.n_targets,
+        "WEIGHTS": plan.weights,
+        "INPUTS_AT": plan.inputs_at,
+        "INPUTS": plan.inputs,
+        "TARGETS_AT": plan.targets_at,
+        "SLOTS": len(rules.update.slots),
+        "RATES": len(rules.update.rates),
+        "HYPER": len(rules.update.hyper) + 1,
+    }
+    truths = {
+        "BIAS": plan.bias,
+        "SLOTS_SHARED": plan.slots_shared,
+        "LOSS_IS_MEAN": rules.loss_is_mean,
+        "ROW_WEIGHTS": rules.row_weights,
+    }
+    return [
+        f"typedef {real} real;",
+        f"typedef {LOSSES[rules.loss][0]}<real> Loss;",
+        *(f"constexpr int {name} = {value};" for name, value in integers.items()),
+        *(f"constexpr bool {name} = {str(value).lower()};" for name, value in truths.items()),
+        f"constexpr real LOSS_OPTION = {literal(rules.loss_option, real)};",
+        "template <int DOWN, int ACROSS> struct Tile;",
+    ]
+
+
+_PLACES: Final = (
+    "inputs",
+    "outputs",
+    "rows",
+    "flat",
+    "weights",
+    "weights_stride",
+    "below",
+    "below_stride",
+    "below_delta",
+    "below_delta_stride",
+    "delta",
+    "delta_stride",
+)
+
+
+def _layer_source(plan: PersistentPlan, number: int, rules: Rules, real: Real) -> str:
+    layer = plan.layers[number - 1]
+    lines = [f"struct Layer{number} {{"]
+    for name in _PLACES:
+        value = getattr(layer, name)
+        lines.append(f"  static constexpr int {name} = {-1 if value is None else value};")
+    for name in ("forward", "backward", "update"):
+        down, across = getattr(layer, name)
+        lines.append(f"  typedef Tile<{down}, {across}> {name.capitalize()};")
+    lines.append("  static __device__ __forceinline__ void activate(real* memory, int r, int c, const real in_x) {")
+    if layer.above is None:
+        lines.append("    memory[delta + r * delta_stride + c] = in_x;")
+    else:
+        lines += _activation_source(rules.activations[number - 1], layer, real)
+    return "\n".join([*lines, "  }", "};"])
+
+
+def _activation_source(activation: tuple[Operation, Mapping[str, float]], layer: LayerPlan, real: Real) -> list[str]:
+    operation, numbers = activation
+    used = {*operation.value_expression.names, *operation.gradient_expression.names}
+    value = assignments(operation.value_expression, real, "in_y")
+    slope = assignments(operation.gradient_expression, real, "memory[delta + r * delta_stride + c]")
+    return [
+        *(f"    const real in_{name} = {literal(numbers[name], real)};" for name in numbers if name in used),
+        "    real in_y;",
+        f"    {{ {_one_line(value)} }}",
+        f"    {{ {_one_line(slope)} }}",
+        f"    memory[{layer.above} + r * {layer.above_stride} + c] = in_y;",
+    ]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.splitlines())
+
+
+def _update_source(rule: UpdateRule, real: Real) -> str:
+    """`descend`: the optimizer's rule for one parameter, its slots `stride` numbers apart."""
+    assigned = {target for target, _ in rule.steps}
+    lines = [
+        "__device__ __forceinline__ void descend(",
+        "    real& parameter, real in_gradient, const real in_decay, real* slots, long long stride,",
+        "    const real* numbers) {",
+        "  real in_parameter = parameter;",
+    ]
+    lines += [f"  real in_{slot} = slots[{k} * stride];" for k, slot in enumerate(rule.slots)]
+    lines += [f"  const real in_{name} = numbers[{k}];" for k, name in enumerate(rule.numbers[:-1])]
+    for target, expression in rule.steps:
+        lines.append(f"  {{ {_one_line(assignments(expression, real, f'in_{target}'))} }}")
+    lines.append("  parameter = in_parameter;")
+    lines += [f"  slots[{k} * stride] = in_{slot};" for k, slot in enumerate(rule.slots) if slot in assigned]
+    return "\n".join([*lines, "}"])
+
+
+def _net_source(n_layers: int) -> str:
+    """The layers in order: what `cuda/persistent.cuh` declares and leaves to the net."""
+    numbers = range(1, n_layers + 1)
+    barrier = "  __syncthreads();"
+    lines = ["__device__ __forceinline__ void train_step(real* memory, const Step& step, const Slots& slots) {"]
+    for number in numbers:
+        lines += [f"  forward<Layer{number}>(memory, step);", barrier]
+    lines += [f"  loss<Layer{n_layers}>(memory, step);", barrier]
+    for number in reversed(numbers):
+        if number > 1:  # the weights are read before they change; the layer below reads none of what changes
+            lines += [f"  backward<Layer{number}>(memory);", barrier]
+        lines.append(f"  update<Layer{number}>(memory, step, slots);")
+    carries = "".join(f"  carry<Layer{number}, IN>(memory, global, stride);\n" for number in numbers)
+    ones = "".join(f"  append_ones<Layer{number}>(memory);\n" for number in numbers)
+    return "\n".join(
+        [
+            *lines,
+            "}",
+            "template <bool IN>",
+            "__device__ __forceinline__ void carry_net(real* memory, real* global, offset stride) {",
+            f"{carries}}}",
+            "__device__ __forceinline__ void append_all_ones(real* memory) {",
+            f"{ones}}}",
+            "",
+        ]
+    )

@@ -1,0 +1,144 @@
+"""Persistent programs built by g++ and run on NumPy arrays: a backend whose compiler is the host's.
+
+Everything above the launch is the real thing: the generated source, the engine, the trainer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kernels.numpy_backend import NumpyBackend
+from kernels.persistent import SHARED_BYTES
+
+SHIM = Path(__file__).with_name("block_shim.hpp")
+ORDERS = (0, 1, 2, 3)
+"""Thread orders: ascending, descending, two seeds of shuffles."""
+_FLAGS = ("-std=c++17", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-function")
+_STRICT = ("-Werror", "-Werror=double-promotion", "-Werror=float-conversion")
+_DRIVER = """
+static void call(void** a) {
+  train((const int*)a[0], *(const int*)a[1], *(const int*)a[2], (real*)a[3], (const real*)a[4],
+        (const target_type*)a[5], (const int*)a[6], (const real*)a[7], (const real*)a[8], (const real*)a[9],
+        (real*)a[10], (double*)a[11]);
+}
+extern "C" int launch(unsigned blocks, unsigned threads, unsigned long shared, unsigned order, int late, void** a) {
+  return shim::run(blocks, threads, shared, order, late, call, a);
+}
+"""
+_MAIN = """
+#include <cstdio>
+// Reads blocks, threads, shared bytes, then every argument as its size and its bytes, each into memory of exactly
+// that size, so that the address sanitizer sees a step beyond any of them.
+int main(int, char** names) {
+  long long head[3], size;
+  FILE* file = std::fopen(names[1], "rb");
+  if (!file || std::fread(head, 8, 3, file) != 3) return 3;
+  void* arguments[12];
+  for (void*& argument : arguments) {
+    if (std::fread(&size, 8, 1, file) != 1) return 3;
+    argument = std::malloc((size_t)size);
+    if (std::fread(argument, 1, (size_t)size, file) != (size_t)size) return 3;
+  }
+  return launch((unsigned)head[0], (unsigned)head[1], (unsigned long)head[2], 0, 1, arguments);
+}
+"""
+
+
+class BarriersDiffer(AssertionError):
+    """Some threads waited at a barrier that others never reached."""
+
+
+def build(source: str, output: Path, extra: Sequence[str] = ()) -> Path:
+    """Compile a program behind the shim; a warning is an error, double arithmetic in float code too."""
+    compiler = shutil.which("g++")
+    if compiler is None:
+        raise RuntimeError("g++ is not installed: without it no test can run the CUDA kernels on the host")
+    text = f'#include "{SHIM}"\n{source}{_DRIVER}{_MAIN}'
+    code = output.with_suffix(".cpp")
+    code.write_text(text)
+    strict = _STRICT if "typedef float real;" in source else _STRICT[:1]
+    command = [compiler, *_FLAGS, *strict, *extra, "-o", str(output), str(code)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    if built.returncode:
+        raise RuntimeError(f"g++ refused the program:\n{built.stderr[:4000]}")
+    return output
+
+
+class HostCompiler:
+    """`kernels.backend.Compiler` on the host; every launch runs in the given thread order."""
+
+    def __init__(self, order: int = 0, *, late_copies: bool = True, shared_bytes: int = SHARED_BYTES["90"]) -> None:
+        self.order, self.late_copies, self.shared_bytes = order, late_copies, shared_bytes
+        self.programs: list[str] = []
+        self.launches = 0
+
+    def compile(self, source: str, symbol: str, shared_bytes: int) -> Any:
+        assert symbol == "train"
+        assert shared_bytes <= self.shared_bytes
+        self.programs.append(source)
+        library = _library(source)
+
+        def launch(blocks: int, threads: int, arguments: Sequence[Any]) -> None:
+            assert f"THREADS = {threads};" in source
+            self.launches += 1
+            arrays = [np.asarray(one) for one in arguments]
+            assert all(array.flags.c_contiguous for array in arrays)
+            addresses = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
+            result = library.launch(
+                ctypes.c_uint(blocks),
+                ctypes.c_uint(threads),
+                ctypes.c_ulong(shared_bytes),
+                ctypes.c_uint(self.order),
+                ctypes.c_int(self.late_copies),
+                addresses,
+            )
+            if result:
+                raise BarriersDiffer(f"order {self.order}")
+
+        return launch
+
+
+class BlockBackend(NumpyBackend):
+    """NumPy arrays, and programs for a device with one block of fibers at a time."""
+
+    def __init__(self, compiler: HostCompiler | None = None) -> None:
+        super().__init__()
+        self.compiler = compiler or HostCompiler()  # type: ignore[misc]
+
+
+_FOLDER = tempfile.TemporaryDirectory(prefix="mlpq-blocks-")
+_LIBRARIES: dict[str, ctypes.CDLL] = {}
+
+
+def _library(source: str) -> ctypes.CDLL:
+    """One build per program and test run."""
+    key = hashlib.sha256(source.encode()).hexdigest()[:16]
+    if key not in _LIBRARIES:
+        path = build(source, Path(_FOLDER.name) / f"{key}.so", ("-O1", "-shared", "-fPIC"))
+        _LIBRARIES[key] = ctypes.CDLL(str(path))
+    return _LIBRARIES[key]
+
+
+def sanitized_run(
+    source: str, folder: Path, blocks: int, threads: int, shared: int, arguments: Iterable[Any]
+) -> subprocess.CompletedProcess[str]:
+    """Run one launch in a program of its own under AddressSanitizer, every array in memory of its own size."""
+    program = build(source, folder / "sanitized", ("-O1", "-g1", "-fsanitize=address", "-fno-omit-frame-pointer"))
+    blob = np.array([blocks, threads, shared], np.int64).tobytes()
+    for one in arguments:
+        array = np.ascontiguousarray(one)
+        blob += np.int64(array.nbytes).tobytes() + array.tobytes()
+    (folder / "arguments").write_bytes(blob)
+    environment = {"ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0"}
+    return subprocess.run(
+        [str(program), str(folder / "arguments")], capture_output=True, text=True, check=False, env=environment
+    )
