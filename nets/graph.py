@@ -333,5 +333,5 @@ def _numbers(node: Node, value: ArrayLike, shape: tuple[int, ...] | None = None)
 def _shown(array: Floats | None) -> str:
     if array is None:
         return ""
-    text = np.array2string(array, precision=4, suppress_small=True, separator=", ", threshold=20)
+    text = np.array2string(array, formatter={"float_kind": lambda v: f"{v:.4g}"}, separator=", ", threshold=20)
     return " ".join(text.split())
