@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench lock test-compose clean
+.PHONY: help demo run test check bench lock test-page test-compose clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | expand -t 16
@@ -41,6 +41,9 @@ test: check                  ## every check and every test
 
 test-compose: $(VENV)/dev.stamp   ## build the image, bring docker-compose.yml up, break it, find all intact
 	$(BIN)/python -m pytest -m compose tests/compose
+
+test-page: $(VENV)/dev.stamp      ## the page in a real browser (needs chromium)
+	$(BIN)/python -m pytest -m browser tests/page
 
 bench: $(VENV)/dev.stamp     ## measure what the README claims; writes bench/results
 	$(BIN)/python -m bench

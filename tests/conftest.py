@@ -12,9 +12,9 @@ from mlpq.embedded import EmbeddedServer
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """GPU and compose tests run only when asked for by `-m`; they are deselected, not skipped silently."""
+    """GPU, compose and browser tests run only when asked for by `-m`; they are deselected, not skipped silently."""
     asked = config.getoption("-m")
-    for marker in ("gpu", "compose"):
+    for marker in ("gpu", "compose", "browser"):
         if marker not in asked:
             left_out = [item for item in items if item.get_closest_marker(marker)]
             items[:] = [item for item in items if not item.get_closest_marker(marker)]

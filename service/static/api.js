@@ -1,5 +1,8 @@
 // The public HTTP API as the page uses it: nothing here is special to the page.
 
+const KEY = "mlpq-key"; // kept for this tab only
+const RETRY_MS = 1000;
+
 export class Problem extends Error {
   constructor(body, status) {
     super(body.detail || body.title || `HTTP ${status}`);
@@ -8,11 +11,16 @@ export class Problem extends Error {
   }
 }
 
+export const keepKey = (key) => sessionStorage.setItem(KEY, key);
+
+function authorization() {
+  const key = sessionStorage.getItem(KEY);
+  return key ? { Authorization: `Bearer ${key}` } : {};
+}
+
 export async function call(path, { method = "GET", body } = {}) {
-  const headers = { Accept: "application/json" };
+  const headers = { Accept: "application/json", ...authorization() };
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  const key = sessionStorage.getItem("mlpq-key");
-  if (key) headers.Authorization = `Bearer ${key}`;
   const answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   const text = await answer.text();
   const data = text ? JSON.parse(text) : null;
@@ -20,13 +28,61 @@ export async function call(path, { method = "GET", body } = {}) {
   return data;
 }
 
-// Follow the events of some jobs until `stop()`. The browser reconnects by itself with Last-Event-ID.
-export function follow(path, handlers, onState) {
-  const source = new EventSource(path);
-  for (const [type, handler] of Object.entries(handlers)) {
-    source.addEventListener(type, (event) => handler(JSON.parse(event.data), event.lastEventId));
+// Save an answer as a file, under the name the service gives it.
+export async function download(path) {
+  const answer = await fetch(path, { headers: authorization() });
+  if (!answer.ok) throw new Problem(await answer.json(), answer.status);
+  const name = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") || "");
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await answer.blob());
+  link.download = name ? name[1] : "download";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href));
+}
+
+// Events of a stream of server-sent events, from its text as it arrives in parts.
+async function* events(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const blocks = (rest + value).split("\n\n");
+    rest = blocks.pop();
+    for (const block of blocks) {
+      const event = {};
+      for (const line of block.split("\n")) {
+        const cut = line.indexOf(": ");
+        if (cut > 0) event[line.slice(0, cut)] = line.slice(cut + 2);
+      }
+      if (event.event) yield event;
+    }
   }
-  source.onopen = () => onState(true);
-  source.onerror = () => onState(false);
-  return () => source.close();
+}
+
+// Follow the events of some jobs until `stop()`; reconnects with Last-Event-ID, so nothing is missed or repeated.
+// EventSource would do the same, but cannot send a key.
+export function follow(path, handlers, onState) {
+  const abort = new AbortController();
+  let last = null;
+  (async () => {
+    while (!abort.signal.aborted) {
+      try {
+        const headers = { Accept: "text/event-stream", ...authorization(), ...(last === null ? {} : { "Last-Event-ID": last }) };
+        const answer = await fetch(path, { headers, signal: abort.signal });
+        if (answer.status === 204) return;
+        if (!answer.ok) throw new Problem(await answer.json(), answer.status);
+        onState(true);
+        for await (const event of events(answer.body)) {
+          if (event.id !== undefined) last = event.id;
+          handlers[event.event]?.(JSON.parse(event.data), event.id);
+        }
+      } catch (error) {
+        if (abort.signal.aborted) return;
+        onState(false);
+      }
+      await new Promise((resume) => setTimeout(resume, RETRY_MS));
+    }
+  })();
+  return () => abort.abort();
 }

@@ -1,4 +1,5 @@
 // Routes of the page and the connection line. Each view renders into <main> and returns what ends it.
+import { keepKey } from "./api.js";
 import { alert, h } from "./dom.js";
 import { jobsView } from "./jobs.js";
 import { jobView } from "./job.js";
@@ -38,8 +39,15 @@ async function show() {
     else end?.();
     connection(true);
   } catch (error) {
-    if (mine === turn) main.replaceChildren(alert(error), h("button", { onclick: show }, "Try again"));
+    if (mine === turn) main.replaceChildren(...(error.status === 401 ? askForKey() : [alert(error), h("button", { onclick: show }, "Try again")]));
   }
+}
+
+function askForKey() {
+  const field = h("input", { type: "password", autocomplete: "off", "aria-label": "API key", required: true });
+  const submit = (event) => { event.preventDefault(); keepKey(field.value); show(); };
+  return [h("h1", {}, "This service asks for a key"), h("form", { class: "grid-form", onsubmit: submit },
+    h("label", { class: "wide" }, "API key", h("small", {}, "kept in this tab only"), field), h("button", { class: "primary", type: "submit" }, "Go on"))];
 }
 
 addEventListener("hashchange", show);

@@ -1,5 +1,5 @@
 // One job: live curves, facts, downloads, and the moves that its state allows.
-import { call, follow } from "./api.js";
+import { call, download, follow } from "./api.js";
 import { connection } from "./app.js";
 import { chart, number } from "./curve.js";
 import { alert, duration, h, status } from "./dom.js";
@@ -82,8 +82,9 @@ function curves(points) {
 
 function downloads(job) {
   if (job.status !== "succeeded") return [];
-  const link = (format) => h("a", { class: "button", href: `/v1/jobs/${job.id}/weights?format=${format}` }, format);
-  return [h("h2", {}, "Weights"), h("div", { class: "actions" }, link("npz"), link("safetensors"), h("a", { class: "button", href: `/v1/jobs/${job.id}/metrics?format=csv` }, "curve as CSV"))];
+  const save = (text, path) => h("button", { onclick: () => download(`/v1/jobs/${job.id}/${path}`) }, text);
+  return [h("h2", {}, "Weights"), h("div", { class: "actions" },
+    save("npz", "weights?format=npz"), save("safetensors", "weights?format=safetensors"), save("curve as CSV", "metrics?format=csv"))];
 }
 
 function again(job) {

@@ -17,6 +17,7 @@ export async function newView(main) {
     field("Hidden layers", "widths, such as 128 64; “none” for a linear model", h("input", { name: "hidden", placeholder: "automatic" })),
     field("Activation", "of the hidden layers", select("activation", choices(abilities.activations))),
     field("Loss", "by the data set's task if automatic", select("loss", choices(abilities.losses))),
+    field("Optimizer", null, select("optimizer", choices(abilities.optimizers))),
     field("Learning rate", null, h("input", { name: "learning_rate", inputmode: "decimal", placeholder: "automatic" })),
     field("l2", "λ in L + λ Σ W²", h("input", { name: "l2", inputmode: "decimal", placeholder: "automatic" })),
     field("Epochs", null, h("input", { name: "epochs", inputmode: "numeric", placeholder: "automatic" })),
@@ -44,14 +45,16 @@ export async function newView(main) {
 const numeric = (text) => (text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text));
 
 function specOf(data) {
-  const spec = { dataset: data.get("dataset"), net: {}, optimizer: {}, training: {} };
+  const spec = { dataset: data.get("dataset") };
   const hidden = data.get("hidden").trim();
-  if (hidden) spec.net.hidden = hidden === "none" ? [] : hidden.split(/[\s,–-]+/).map(numeric);
-  if (data.get("activation")) spec.net.activation = data.get("activation");
+  const set = (part, key, value) => { (spec[part] ??= {})[key] = value; };
+  if (hidden) set("net", "hidden", hidden === "none" ? [] : hidden.split(/[\s,–-]+/).map(numeric));
+  if (data.get("activation")) set("net", "activation", data.get("activation"));
+  if (data.get("optimizer")) set("optimizer", "name", data.get("optimizer"));
   if (data.get("loss")) spec.loss = data.get("loss");
   if (data.get("name")) spec.name = data.get("name");
   for (const [part, key] of [["optimizer", "learning_rate"], ["optimizer", "l2"], ["training", "epochs"], ["training", "seed"]]) {
-    if (data.get(key).trim()) spec[part][key] = numeric(data.get(key));
+    if (data.get(key).trim()) set(part, key, numeric(data.get(key)));
   }
   return spec;
 }

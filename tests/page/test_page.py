@@ -1,0 +1,144 @@
+"""The page in a real browser against a real deployment: submit, watch, pause, resume, download, lose and find the API.
+
+Run with `make test-page` (needs Debian's chromium, or any chromium on PATH).
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Iterator
+
+import httpx2
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from bench.deployment import Deployment, deployment
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+expect.set_options(timeout=20_000)
+
+LONG = {"dataset": "digits", "name": "long", "training": {"epochs": 5000}}
+STARTS = 20_000
+"""Milliseconds in which a job must have started and the page must show it, on a busy machine."""
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Deployment]:
+    with deployment() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert path, "chromium is not on PATH: apt-get install chromium"
+    with sync_playwright() as engine:
+        launched = engine.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def page(browser: Browser, running: Deployment) -> Iterator[Page]:
+    """A page that must not write an error to its console, nor fetch anything from elsewhere."""
+    opened = browser.new_page(viewport={"width": 1100, "height": 800})
+    errors: list[str] = []
+    opened.on("console", lambda message: _note(message, errors))
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on(
+        "request",
+        lambda r: r.url.startswith((running.url, "blob:", "data:")) or errors.append(f"asked elsewhere: {r.url}"),
+    )
+    opened.set_default_timeout(STARTS)
+    yield opened
+    opened.close()
+    assert errors == []
+
+
+def _note(message: ConsoleMessage, errors: list[str]) -> None:
+    if message.type == "error" and "Failed to load resource" not in message.text:
+        errors.append(message.text)
+
+
+@pytest.fixture
+def client(running: Deployment) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=running.url, timeout=30) as opened:
+        yield opened
+
+
+def test_a_job_submitted_on_the_page_is_watched_and_its_weights_are_saved(page: Page, running: Deployment) -> None:
+    page.goto(f"{running.url}/#/new")
+    page.locator("[name=hidden]").fill("32 16")
+    page.locator("[name=epochs]").fill("12")
+    page.locator("[name=name]").fill("from the page")
+    page.get_by_role("button", name="Train").click()
+    expect(page.get_by_role("heading", name="from the page")).to_be_visible()
+    expect(page.locator(".status.succeeded")).to_be_visible(timeout=STARTS)
+    expect(page.get_by_text("32 – 16")).to_be_visible()
+    expect(page.locator("figure")).to_have_count(2)
+    with page.expect_download() as started:
+        page.get_by_role("button", name="npz").click()
+    with np.load(io.BytesIO(started.value.path().read_bytes()), allow_pickle=False) as arrays:
+        assert arrays["W1"].shape == (64, 32)
+
+
+def test_a_wrong_value_is_explained_beside_the_form(page: Page, running: Deployment) -> None:
+    page.goto(f"{running.url}/#/new")
+    page.locator("[name=hidden]").fill("32 0")
+    page.get_by_role("button", name="Train").click()
+    expect(page.get_by_role("alert")).to_contain_text("/net/hidden/1")
+
+
+def test_pause_and_resume_from_the_page(page: Page, running: Deployment, client: httpx2.Client) -> None:
+    job = client.post("/v1/jobs", json=LONG).raise_for_status().json()
+    page.goto(f"{running.url}/#/jobs/{job['id']}")
+    expect(page.locator("figure .line").first).to_be_visible(timeout=STARTS)
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator(".status.paused")).to_be_visible(timeout=STARTS)
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator(".status.running")).to_be_visible(timeout=STARTS)
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".status.cancelled")).to_be_visible(timeout=STARTS)
+    assert client.get(f"/v1/jobs/{job['id']}").json()["attempt"] == 1
+
+
+def test_the_curve_on_the_page_survives_a_lost_connection_without_gap_or_repeat(
+    page: Page, running: Deployment, client: httpx2.Client
+) -> None:
+    body = {"dataset": "digits", "name": "cut", "training": {"epochs": 400}}
+    job = client.post("/v1/jobs", json=body).raise_for_status().json()
+    page.goto(f"{running.url}/#/jobs/{job['id']}")
+    expect(page.locator("figure .line").first).to_be_visible(timeout=STARTS)
+    page.context.set_offline(True)
+    page.wait_for_timeout(500)
+    page.context.set_offline(False)
+    expect(page.locator(".status.succeeded")).to_be_visible(timeout=60_000)
+    curve = client.get(f"/v1/jobs/{job['id']}/metrics").json()["columns"]["step"]
+    assert len(curve) == 400
+    drawn = page.locator("figure").first.locator(".line").first.get_attribute("d") or ""
+    assert drawn.count("L") + drawn.count("M") == 400
+
+
+def test_the_list_shows_jobs_live_and_the_queue_shows_its_worker(
+    page: Page, running: Deployment, client: httpx2.Client
+) -> None:
+    job = client.post("/v1/jobs", json=LONG | {"name": "in the list"}).raise_for_status().json()
+    page.goto(f"{running.url}/#/")
+    row = page.get_by_role("row").filter(has_text="in the list")
+    expect(row.locator(".status.running")).to_be_visible(timeout=STARTS)
+    page.goto(f"{running.url}/#/queue")
+    expect(page.get_by_role("cell", name="cpu").first).to_be_visible()
+    client.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
+
+
+@pytest.mark.parametrize("width", [360, 1100])
+def test_no_view_scrolls_sideways(page: Page, running: Deployment, client: httpx2.Client, width: int) -> None:
+    job = client.get("/v1/jobs?limit=1").json()["data"][0]["id"]
+    page.set_viewport_size({"width": width, "height": 700})
+    for view in ("", "new", "queue", f"jobs/{job}"):
+        page.goto(f"{running.url}/#/{view}")
+        expect(page.locator("h1")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{view} at {width}"
