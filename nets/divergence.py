@@ -10,12 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backend import Backend
 from kernels.errors import Diverged
 from nets.engine import LayeredEngine
+from nets.engines import engine_for
 from nets.member import Member, State
+from nets.persistent_engine import program_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +30,37 @@ class Divergence:
 
 
 def find_divergence(member: Member, good: State, last_step: int, backend: Backend) -> Divergence:
-    """Run one model from its last good state until a tensor is non-finite, at latest at `last_step`."""
+    """Run one model from its last good state until a tensor is non-finite, at latest at `last_step`.
+
+    Tensors are seen layer by layer. An engine that rounds otherwise first finds the step itself.
+    """
+    fused = program_for(member, backend) is not None
+    if fused:
+        good = _last_finite(member, good, last_step, backend)
+        last_step = int(good["step"]) + 1
     engine = LayeredEngine([replace(member, state=good)], backend)
     while engine.steps()[0] < last_step:
         before = engine.state(0)["parameters"]
         for tensor, array in engine.trace_step():
             if not bool(backend.xp.isfinite(array).all()):
                 return Divergence(Diverged(int(engine.steps()[0]), tensor), before)
+    if fused:
+        return Divergence(Diverged(last_step, "the loss"), good["parameters"])
+    raise AssertionError(f"steps up to {last_step} are all finite: the run was not reproducible")
+
+
+def _last_finite(member: Member, good: State, last_step: int, backend: Backend) -> State:
+    """The state before the first step whose loss or parameters are not finite, by the engine's own numbers."""
+    state, limit = good, last_step
+    while int(state["step"]) < last_step:
+        engine = engine_for([replace(member, state=state)], backend)
+        steps = min(engine.max_chunk(), last_step - int(state["step"]), limit)
+        engine.advance(steps)
+        finite = np.isfinite(engine.drain()[:, 0])
+        if finite.all() and engine.finite()[0]:
+            state = engine.state(0)
+        elif steps == 1:
+            return state
+        else:  # parameters spoil the loss one step later
+            limit = max(1, (int(finite.argmin()) if not finite.all() else steps) - 1)
     raise AssertionError(f"steps up to {last_step} are all finite: the run was not reproducible")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,10 @@ MAX_CHUNK_ROWS = 1 << 20
 
 class Engine(Protocol):
     """Runs the steps of a stack. Positions count the models that are still in it."""
+
+    @property
+    def name(self) -> str:
+        """What a job's record calls it."""
 
     def max_chunk(self) -> int:
         """Most steps that one `advance` may run now: no model may pass the end of its epoch."""
@@ -64,6 +68,8 @@ class Engine(Protocol):
 
 class LayeredEngine:
     """Layer by layer through the backend's operations: one tape of calls per step, any net, any device."""
+
+    name: Final = "layered"
 
     def __init__(self, members: Sequence[Member], backend: Backend, pool: Pool | None = None) -> None:
         self._backend = backend

@@ -71,7 +71,9 @@ def _rule(optimizer: OptimizerSpec) -> UpdateRule | None:
 
 
 class PersistentEngine:
-    """Engine whose `advance` is one launch of `kernels.persistent`."""
+    """Engine whose `advance` is one launch of the program that `kernels.persistent_source` writes."""
+
+    name: Final = "persistent"
 
     def __init__(self, members: Sequence[Member], backend: Backend, program: Program, pool: Pool | None = None) -> None:
         first = members[0]

@@ -20,7 +20,7 @@ from kernels.backend import Backend
 from kernels.errors import InvalidInput
 from nets.batches import Pool
 from nets.divergence import find_divergence
-from nets.engine import Engine, LayeredEngine
+from nets.engines import engine_for
 from nets.evaluate import Evaluator, Measured
 from nets.member import Member, State
 from nets.progress import Progress, finite_or_none
@@ -163,7 +163,7 @@ class _Run:
         self._clock, self._clocks = clock, _Clocks()
         self._progress = [Progress(member) for member in members]
         pool = Pool.of(members, "train", backend)
-        self._engine: Engine = LayeredEngine(members, backend, pool)
+        self._engine = engine_for(members, backend, pool)
         self._train = Evaluator(members, backend, "train", pool)
         self._val = None
         if len(members[0].data.x_val) > 0:
@@ -181,7 +181,7 @@ class _Run:
             self._clocks.point[member] = self._clocks.checkpoint[member] = now
             one = self._members[member]
             info = {"steps": one.total_steps, "parameters": one.layout.count, "threads": self._threads}
-            self._report.started(member, {**self._backend.describe(), **info})
+            self._report.started(member, {**self._backend.describe(), "engine": self._engine.name, **info})
         self._finish_where({m: (Ending.COMPLETED, None) for m in self.active if self._progress[m].done})
 
     def advance(self) -> None:
