@@ -77,10 +77,14 @@ def history(client: httpx2.Client, job_id: str) -> tuple[list[int], list[tuple[A
 
 
 def kill_once(running: Deployment, client: httpx2.Client, longest_s: float, rng: random.Random) -> tuple[str, float]:
-    """Run the job with one kill at a random moment; its id and the seconds until it ran again."""
+    """Run the job with one kill at a random moment; its id and the seconds until it ran again.
+
+    Raises:
+        RuntimeError: the kill came too late and hit nothing: such a run would prove nothing.
+    """
     job_id = submit(client)
     wait(client, job_id, {"running"})
-    time.sleep(rng.uniform(0, 0.9) * longest_s)
+    time.sleep(rng.uniform(0, 0.8) * longest_s)
     for pid in running.training_children():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -92,7 +96,9 @@ def kill_once(running: Deployment, client: httpx2.Client, longest_s: float, rng:
         if back is None and attempt > 1 and job["status"] == "running":
             back = time.monotonic() - killed
         if job["status"] in ENDED:
-            return job_id, back if back is not None else 0.0
+            if back is None:
+                raise RuntimeError(f"{job_id} had ended before it was killed")
+            return job_id, back
         time.sleep(0.02)
 
 
