@@ -107,8 +107,10 @@ def main() -> None:
     same_weights = same_curve = whole = finished = 0
     back = []
     with deployment() as running, httpx2.Client(base_url=running.url, timeout=60) as client:
-        start = time.monotonic()
+        wait(client, submit(client), ENDED)  # the first job on a built-in set also makes the set
         reference = submit(client)
+        wait(client, reference, {"running"})
+        start = time.monotonic()
         wait(client, reference, ENDED)
         longest_s = time.monotonic() - start
         want, (_, curve) = weights(client, reference), history(client, reference)
