@@ -7,7 +7,7 @@ same stacks behind the same protocol.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -20,6 +20,7 @@ from nets.losses import LOSSES, Arrays
 from nets.member import Member, State
 from nets.network import Network, activations_of
 from nets.optimizers import OPTIMIZERS, Update, bind_in_blocks, flags_of, hyper_value
+from nets.search import RandomSearch
 from nets.tape import Array, Tape, call, play
 
 MAX_CHUNK_STEPS = 512
@@ -86,6 +87,9 @@ class LayeredEngine:
             name: backend.to_device(np.stack([state.get(name, blank) for state in states]))
             for name in ("parameters", *self._optimizer.slots)
         }
+        if self._optimizer.searches:
+            none = np.full(1, np.inf)
+            self._state["least_loss"] = backend.to_device(np.stack([s.get("least_loss", none) for s in states]))
         self._steps = [int(state.get("step", np.zeros(()))) for state in states]
         self._take(members, pool or Pool.of(members, "train", backend))
         self._kept = {name: array.copy() for name, array in self._state.items()}
@@ -119,8 +123,10 @@ class LayeredEngine:
         self._numbers = backend.zeros((models, batch + self._optimizer.n_rates), dtype)
         at = Arrays(self._net.scores, self._targets, self._numbers[:, :batch], self._record)
         self._loss_tape = self._loss.bind(backend, at, self._loss_options)
-        self._update_tape = self._build_update()
-        self._tape = self._net.forward + self._loss_tape + self._net.backward + self._update_tape
+        self._fills: list[Callable[[Sequence[int]], None]] = []  # what draws numbers for every model's step
+        self._backward_tape = self._net.backward
+        self._update_tape = self._build_search() if self._optimizer.searches else self._build_update()
+        self._tape = self._net.forward + self._loss_tape + self._backward_tape + self._update_tape
         limit = max(1, min(MAX_CHUNK_STEPS, MAX_CHUNK_ROWS // (models * batch)))
         self._records = backend.zeros((limit, *self._record.shape), dtype)
         self._weights: dict[tuple[int, ...], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
@@ -134,10 +140,9 @@ class LayeredEngine:
     def _build_update(self) -> Tape:
         options = [member.spec.optimizer.options for member in self._members]
         flags = flags_of(options)
-        decay = None
-        if flags["l2"]:
-            twice = 2 * np.array([hyper_value(one, "l2") for one in options])[:, None]
-            decay = self._backend.to_device((twice * self._layout.is_weight()).astype(self._dtype))
+        decay, decays = None, np.array([self._optimizer.decay(one) for one in options])[:, None]
+        if decays.any():
+            decay = self._backend.to_device((decays * self._layout.is_weight()).astype(self._dtype))
         update = Update(
             self._state["parameters"],
             self._gradient,
@@ -149,6 +154,22 @@ class LayeredEngine:
             flags,
         )
         return self._build_clipping(update.scratch) + bind_in_blocks(self._optimizer, self._backend, update)
+
+    def _build_search(self) -> Tape:
+        search = RandomSearch(
+            self._backend,
+            [member.spec.training.seed for member in self._members],
+            [member.spec.optimizer.number("scale") for member in self._members],
+            self._state["parameters"],
+            self._state["least_loss"],
+            self._numbers[:, : self._batch],
+            self._record,
+            self._loss,
+            self._gradient,
+        )
+        self._fills.append(search.propose)
+        self._backward_tape = []
+        return [search.judge]
 
     def _build_clipping(self, scratch: Array) -> Tape:
         """gradient *= min(1, clip_norm / ‖gradient‖), the whole model's norm, before l2 is added."""
@@ -182,15 +203,23 @@ class LayeredEngine:
         take_rows, copy, tape = self._backend.take_rows, self._backend.xp.copyto, self._tape
         x, inputs, targets, numbers, record = self._x, self._net.inputs, self._targets, self._numbers, self._record
         steps = zip(chunk.rows, chunk.targets, chunk.numbers, self._records[:n_steps], strict=True)
-        for rows, target, number, kept in steps:
+        for done, (rows, target, number, kept) in enumerate(steps):
             take_rows(x, rows, inputs)  # (M, B, I+1)
             copy(targets, target)
             copy(numbers, number)
+            if self._fills:
+                self._fill(done)
             for step in tape:  # forward, loss, backward, update
                 step()
             copy(kept, record)
         self._steps = [step + n_steps for step in self._steps]
         self._pending.append(self._loss_sums(n_steps, chunk.weight))
+
+    def _fill(self, done: int) -> None:
+        """Draw what the step `done` steps into this chunk needs: its numbers depend on model and step alone."""
+        steps = [step + done for step in self._steps]
+        for fill in self._fills:
+            fill(steps)
 
     def drain(self) -> NDArray[np.float64]:
         """See Engine."""
@@ -260,6 +289,7 @@ class LayeredEngine:
         self._backend.take_rows(self._x, chunk.rows[0], self._net.inputs)
         copy(self._targets, chunk.targets[0])
         copy(self._numbers, chunk.numbers[0])
+        self._fill(0)
         play(self._net.forward)
         yield from ((f"the output of layer {layer}", a) for layer, a in enumerate(self._net.hidden, start=1))
         yield f"the output of layer {self._layout.n_layers}", self._net.scores
@@ -267,7 +297,7 @@ class LayeredEngine:
         copy(self._records[0], self._record)
         self._steps = [step + 1 for step in self._steps]
         yield "the loss", self._loss_sums(1, chunk.weight)
-        play(self._net.backward)
+        play(self._backward_tape)
         yield from self._named("the gradient of ", self._gradient, reverse=True)
         play(self._update_tape)
         yield from self._named("", self._state["parameters"])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nets.options import number
 from nets.parameters import Layout, initial
 from nets.prepare import PreparedData
 from nets.resolve import layout_of
@@ -57,7 +58,7 @@ class Member:
             SCHEDULES[schedule.name],
             schedule.options,
             int(schedule.number("warmup_steps")),
-            self.spec.optimizer.number("learning_rate"),
+            number({"learning_rate": 0.0, **self.spec.optimizer.options}, "learning_rate"),
             first,
             count,
             Horizon(self.total_steps, self.steps_per_epoch),

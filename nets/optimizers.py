@@ -8,7 +8,7 @@ L + λ ΣW²: its gradient 2λW is added for weights, never for biases.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ WHOLE = 1 << 18
 class Update:
     """What an optimizer is bound to: all (M, P) but the `rates` and `hyper`, each (M, 1).
 
-    `decay` holds 2·l2 at weights and 0 at biases; None if no model of the stack decays.
+    `decay` holds the optimizer's `decay` at weights, e.g. 2·l2, and 0 elsewhere; None if no model decays.
     """
 
     parameters: Array
@@ -54,6 +54,18 @@ class Update:
         )
 
 
+def _twice_l2(options: Mapping[str, Value]) -> float:
+    return 2 * number(options, "l2")
+
+
+def _weight_decay(options: Mapping[str, Value]) -> float:
+    return number(options, "weight_decay")
+
+
+def _none(_options: Mapping[str, Value]) -> float:
+    return 0.0
+
+
 @dataclass(frozen=True)
 class Optimizer:
     """One optimizer: `bind` gives the tape of one update, `rates` its numbers that change with the step."""
@@ -70,6 +82,10 @@ class Optimizer:
     rates: Callable[[NDArray[np.float64], NDArray[np.float64], Mapping[str, Value]], NDArray[np.float64]]
     """(learning rates (n,), steps from 0 (n,), options) -> (n_rates, n)."""
     n_rates: int = 1
+    decay: Callable[[Mapping[str, Value]], float] = _twice_l2
+    """What `Update.decay` holds at weights."""
+    searches: bool = False
+    """True if a step draws new parameters and judges them on all training rows, without a gradient."""
 
 
 def bind_in_blocks(optimizer: Optimizer, backend: Backend, update: Update) -> Tape:
@@ -150,12 +166,76 @@ def _adam_rates(
     return np.stack([learning_rate * root / lead, epsilon * root])
 
 
+def _bind_adamw(backend: Backend, at: Update) -> Tape:
+    """p -= lr·λp at weights, then Adam's step on the bare gradient."""
+    tape: Tape = []
+    if at.decay is not None:
+        call(tape, backend.xp.multiply, at.parameters, at.decay, out=at.scratch)
+        call(tape, backend.xp.multiply, at.scratch, at.rates[2], out=at.scratch)
+        call(tape, backend.xp.subtract, at.parameters, at.scratch, out=at.parameters)
+    return tape + _bind_adam(backend, replace(at, decay=None, rates=at.rates[:2]))
+
+
+def _adamw_rates(
+    learning_rate: NDArray[np.float64], step: NDArray[np.float64], options: Mapping[str, Value]
+) -> NDArray[np.float64]:
+    return np.concatenate([_adam_rates(learning_rate, step, options), learning_rate[None]])
+
+
+def _bind_adagrad(backend: Backend, at: Update) -> Tape:
+    """s += g²; p -= lr·g / (√s + ε)."""
+    tape: Tape = []
+    _add_decay(tape, backend, at)
+    call(tape, backend.xp.multiply, at.gradient, at.gradient, out=at.scratch)
+    call(tape, backend.xp.add, at.slots["square"], at.scratch, out=at.slots["square"])
+    return tape + _scaled_step(backend, at)
+
+
+def _bind_rmsprop(backend: Backend, at: Update) -> Tape:
+    """s = ρs + (1-ρ)g²; p -= lr·g / (√s + ε)."""
+    xp, square, tape = backend.xp, at.slots["square"], Tape()
+    _add_decay(tape, backend, at)
+    call(tape, xp.multiply, square, at.hyper["decay"], out=square)
+    call(tape, xp.multiply, at.gradient, at.gradient, out=at.scratch)
+    call(tape, xp.multiply, at.scratch, at.hyper["1-decay"], out=at.scratch)
+    call(tape, xp.add, square, at.scratch, out=square)
+    return tape + _scaled_step(backend, at)
+
+
+def _scaled_step(backend: Backend, at: Update) -> Tape:
+    """p -= lr·g / (√s + ε) with s in the slot `square`."""
+    xp, tape = backend.xp, Tape()
+    rate, epsilon = at.rates
+    call(tape, xp.sqrt, at.slots["square"], out=at.scratch)
+    call(tape, xp.add, at.scratch, epsilon, out=at.scratch)
+    call(tape, xp.divide, at.gradient, at.scratch, out=at.scratch)
+    call(tape, xp.multiply, at.scratch, rate, out=at.scratch)
+    call(tape, xp.subtract, at.parameters, at.scratch, out=at.parameters)
+    return tape
+
+
+def _scaled_rates(
+    learning_rate: NDArray[np.float64], _step: NDArray[np.float64], options: Mapping[str, Value]
+) -> NDArray[np.float64]:
+    return np.stack([learning_rate, np.full_like(learning_rate, number(options, "epsilon"))])
+
+
+def _bind_nothing(_backend: Backend, _at: Update) -> Tape:
+    return []
+
+
 _L2 = Option("l2", 1e-4, "λ of L + λ ΣW²; biases are not decayed.", 0.0, 1e6)
 
 
 def _learning_rate(default: float) -> Option:
     return Option("learning_rate", default, "Step size before the schedule.", 0.0, 1e6, low_open=True)
 
+
+_EPSILON = Option("epsilon", 1e-8, "Keeps the division finite.", 0.0, 1.0, low_open=True)
+_BETAS = (
+    Option("beta1", 0.9, "Memory of the mean.", 0.0, 0.9999),
+    Option("beta2", 0.999, "Memory of the square.", 0.0, 0.999999),
+)
 
 OPTIMIZERS: Mapping[str, Optimizer] = {
     row.name: row
@@ -181,9 +261,8 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
             "Kingma & Ba 2015, Adam, algorithm 1 and the note on efficiency",
             (
                 _learning_rate(0.003),
-                Option("beta1", 0.9, "Memory of the mean.", 0.0, 0.9999),
-                Option("beta2", 0.999, "Memory of the square.", 0.0, 0.999999),
-                Option("epsilon", 1e-8, "Keeps the division finite.", 0.0, 1.0, low_open=True),
+                *_BETAS,
+                _EPSILON,
                 _L2,
             ),
             ("mean", "square"),
@@ -191,6 +270,62 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
             _bind_adam,
             _adam_rates,
             n_rates=2,
+        ),
+        Optimizer(
+            "adamw",
+            "Adam with the weights' decay apart from the gradient: p -= lr·weight_decay·p.",
+            "Loshchilov & Hutter 2019, Decoupled weight decay regularization, algorithm 2",
+            (
+                _learning_rate(0.003),
+                *_BETAS,
+                _EPSILON,
+                Option("weight_decay", 0.01, "λ of p -= lr·λp; biases are not decayed.", 0.0, 1e6),
+            ),
+            ("mean", "square"),
+            ("beta1", "beta2", "1-beta1", "1-beta2"),
+            _bind_adamw,
+            _adamw_rates,
+            n_rates=3,
+            decay=_weight_decay,
+        ),
+        Optimizer(
+            "adagrad",
+            "Steps scaled by the root of the sum of all squared gradients: they only shrink.",
+            "Duchi, Hazan & Singer 2011, Adaptive subgradient methods",
+            (_learning_rate(0.05), _EPSILON, _L2),
+            ("square",),
+            (),
+            _bind_adagrad,
+            _scaled_rates,
+            n_rates=2,
+        ),
+        Optimizer(
+            "rmsprop",
+            "Steps scaled by the root of a running mean of squared gradients.",
+            "Tieleman & Hinton 2012, Neural networks for machine learning, lecture 6.5",
+            (
+                _learning_rate(0.003),
+                Option("decay", 0.9, "ρ: memory of the mean square.", 0.0, 0.999999),
+                _EPSILON,
+                _L2,
+            ),
+            ("square",),
+            ("decay", "1-decay"),
+            _bind_rmsprop,
+            _scaled_rates,
+            n_rates=2,
+        ),
+        Optimizer(
+            "random_search",
+            "The baseline: every epoch draws all weights anew, N(0, scale²), and the best draw is kept.",
+            "CS231n, Optimization: strategy #1, random search",
+            (Option("scale", 1e-4, "Standard deviation of weights and biases.", 0.0, 1000.0, low_open=True),),
+            (),
+            (),
+            _bind_nothing,
+            _sgd_rates,
+            decay=_none,
+            searches=True,
         ),
     )
 }

@@ -21,6 +21,7 @@ from nets.losses import LOSSES, default_loss
 from nets.optimizers import OPTIMIZERS
 from nets.parameters import Layout
 from nets.spec import (
+    MAX_BATCH,
     ActivationSpec,
     InitSpec,
     LossSpec,
@@ -40,6 +41,8 @@ DEFAULT_L2 = {"classification": 1e-3, "regression": 1e-2}
 DEFAULT_UPDATES = 4_000
 """Updates that a run makes by default: small sets get more epochs, within the limits below."""
 MIN_DEFAULT_EPOCHS, MAX_DEFAULT_EPOCHS = 20, 200
+DEFAULT_TRIES = 1_000
+"""Draws of a random search by default, as in the lecture; each is one epoch of one step."""
 EVALUATION_BLOCK = 128
 """Least rows of a validation block."""
 MAX_BYTES = 1 << 40
@@ -82,7 +85,11 @@ def resolve(spec: TrainingSpec, about: TableInfo) -> ResolvedSpec:
             f"has {len(activation)} entries; must be one activation, or one for each of {len(hidden)} hidden layers"
         )
         raise InvalidInput.at("/net/activation", detail)
-    batch_size = min(spec.training.batch_size or DEFAULT_BATCH, n_train)
+    optimizer = (spec.optimizer or default_optimizer(about.task)).resolved()
+    searches = OPTIMIZERS[optimizer.name].searches
+    if searches:
+        _check_search(spec, n_train)
+    batch_size = min(spec.training.batch_size or (n_train if searches else DEFAULT_BATCH), n_train)
     resolved = ResolvedSpec(
         net=ResolvedNet(
             hidden=list(hidden),
@@ -92,12 +99,12 @@ def resolve(spec: TrainingSpec, about: TableInfo) -> ResolvedSpec:
             bias=net.bias,
         ),
         loss=loss,
-        optimizer=(spec.optimizer or default_optimizer(about.task)).resolved(),
+        optimizer=optimizer,
         schedule=(spec.schedule or ScheduleSpec(name="cosine")).resolved(),
         training=ResolvedTraining(
             **spec.training.model_dump(exclude={"epochs", "batch_size", "early_stopping"}),
             early_stopping=spec.training.early_stopping,
-            epochs=spec.training.epochs or default_epochs(n_train, batch_size),
+            epochs=spec.training.epochs or (DEFAULT_TRIES if searches else default_epochs(n_train, batch_size)),
             batch_size=batch_size,
         ),
     )
@@ -137,6 +144,18 @@ def _check_loss(loss: LossSpec, about: TableInfo) -> None:
     if row.one_output and len(about.classes) != 2:
         detail = f"is {loss.name}, which tells 2 classes apart; the data set has {len(about.classes)}: use softmax"
         raise InvalidInput.at("/loss", detail)
+
+
+def _check_search(spec: TrainingSpec, n_train: int) -> None:
+    """Draws are compared on all training rows, without a gradient."""
+    given = spec.training.batch_size
+    if given is not None and given < n_train:
+        detail = f"is {given}; random_search judges every draw on all {n_train} training rows: leave it out"
+        raise InvalidInput.at("/training/batch_size", detail)
+    if n_train > MAX_BATCH:
+        raise InvalidInput.at("/optimizer/name", f"is random_search, for at most {MAX_BATCH} training rows")
+    if spec.training.clip_norm is not None:
+        raise InvalidInput.at("/training/clip_norm", "is given; random_search has no gradient to clip")
 
 
 def _check_memory(resolved: ResolvedSpec, about: TableInfo) -> None:

@@ -123,13 +123,19 @@ def train(
                 grads = [g * min(1.0, clip_norm / norm) for g in grads]
             t += 1
             for i, tensor in enumerate(tensors):
-                g = grads[i] + (2 * float(optimizer["l2"]) * tensor if i < len(W) else 0)
+                g = grads[i] + (2 * float(optimizer.get("l2", 0.0)) * tensor if i < len(W) else 0)
                 lr = float(optimizer["learning_rate"])
                 if optimizer["name"] == "sgd":
                     mu = float(optimizer["momentum"])
                     first[i] = mu * first[i] + g
                     tensor -= lr * (g + mu * first[i] if optimizer.get("nesterov") else first[i])
+                elif optimizer["name"] in ("adagrad", "rmsprop"):
+                    rho = optimizer.get("decay")
+                    second[i] = second[i] + g**2 if rho is None else rho * second[i] + (1 - rho) * g**2
+                    tensor -= lr * g / (np.sqrt(second[i]) + 1e-8)
                 else:
+                    if optimizer["name"] == "adamw" and i < len(W):
+                        tensor -= lr * float(optimizer["weight_decay"]) * tensor
                     first[i] = 0.9 * first[i] + 0.1 * g
                     second[i] = 0.999 * second[i] + 0.001 * g**2
                     mean, square = first[i] / (1 - 0.9**t), second[i] / (1 - 0.999**t)

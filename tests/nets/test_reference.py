@@ -87,7 +87,19 @@ def test_robust_losses_of_a_regression_train_as_the_reference_does(loss, reducti
 
 
 @pytest.mark.parametrize(
-    "optimizer", [SGD, ADAM, {**SGD, "nesterov": True}, {**SGD, "momentum": 0.0}, {**SGD, "l2": 0.0}], ids=str
+    "optimizer",
+    [
+        SGD,
+        ADAM,
+        {**SGD, "nesterov": True},
+        {**SGD, "momentum": 0.0},
+        {**SGD, "l2": 0.0},
+        {"name": "adagrad", "learning_rate": 0.05, "l2": 0.01},
+        {"name": "rmsprop", "learning_rate": 0.003, "decay": 0.8, "l2": 0.01},
+        {"name": "adamw", "learning_rate": 0.01, "weight_decay": 0.5},
+        {"name": "adamw", "learning_rate": 0.01, "weight_decay": 0.0},
+    ],
+    ids=str,
 )
 def test_every_optimizer_trains_as_the_reference_does(optimizer):
     assert_equal_training(*train_both(blobs(), optimizer=optimizer))

@@ -53,6 +53,9 @@ REFUSED = [
     ({"optimizer": {"name": "sgd", "learning_rate": float("nan")}}, "/optimizer/learning_rate", "is nan"),
     ({"optimizer": {"name": "sgd", "learning_rate": 10**400}}, "/optimizer/learning_rate", "must be a number"),
     ({"optimizer": {"name": "sgd", "momentum": 1.0}}, "/optimizer/momentum", "<= 0.9999"),
+    ({"optimizer": {"name": "adamw", "l2": 0.1}}, "/optimizer/l2", "weight_decay"),
+    ({"optimizer": {"name": "rmsprop", "decay": 1.0}}, "/optimizer/decay", "<= 0.999999"),
+    ({"optimizer": {"name": "random_search", "scale": 0.0}}, "/optimizer/scale", "> 0"),
     ({"optimizer": {"learning_rate": 0.1}}, "/optimizer/name", "required"),
     ({"schedule": {"name": "cosine", "warmup_steps": 1.5}}, "/schedule/warmup_steps", "integer"),
     ({"training": {"epochs": 0}}, "/training/epochs", "is 0; must be 1..1000000"),
@@ -89,6 +92,8 @@ IMPOSSIBLE = [
     ({"loss": "svm"}, NUMBERS, "/loss"),
     ({"loss": "binary_cross_entropy"}, NUMBERS, "/loss"),
     ({"loss": "binary_cross_entropy"}, DIGITS, "/loss"),
+    ({"optimizer": {"name": "random_search"}, "training": {"batch_size": 32}}, DIGITS, "/training/batch_size"),
+    ({"optimizer": {"name": "random_search"}, "training": {"clip_norm": 1.0}}, DIGITS, "/training/clip_norm"),
     ({"net": {"hidden": [4, 4], "activation": ["relu"]}}, DIGITS, "/net/activation"),
     ({"training": {"validation_fraction": 0.0, "early_stopping": {}}}, DIGITS, "/training/early_stopping/metric"),
     ({"training": {"early_stopping": {"metric": "val_r2"}}}, DIGITS, "/training/early_stopping/metric"),
@@ -142,7 +147,7 @@ SPECS = st.fixed_dictionaries(
     {},
     optional={
         "net": NETS,
-        "optimizer": st.sampled_from([{"name": name} for name in OPTIMIZERS]),
+        "optimizer": st.sampled_from([{"name": name} for name, row in OPTIMIZERS.items() if not row.searches]),
         "schedule": st.sampled_from([*SCHEDULES]),
         "training": st.fixed_dictionaries(
             {}, optional={"batch_size": st.integers(1, 9999), "epochs": st.integers(1, 999)}
