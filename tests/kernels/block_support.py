@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,15 @@ import numpy as np
 from kernels.numpy_backend import NumpyBackend
 from kernels.persistent import SHARED_BYTES
 
+Array = np.ndarray[Any, Any]
+
 SHIM = Path(__file__).with_name("block_shim.hpp")
+RUNTIME = SHIM.with_suffix(".cpp")
 ORDERS = (0, 1, 2, 3)
 """Thread orders: ascending, descending, two seeds of shuffles."""
 _FLAGS = ("-std=c++17", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-function")
 _STRICT = ("-Werror", "-Werror=double-promotion", "-Werror=float-conversion")
+_SANITIZED = ("-O1", "-g1", "-fsanitize=address", "-fno-omit-frame-pointer")
 _DRIVER = """
 static void call(void** a) {
   train((const int*)a[0], *(const int*)a[1], *(const int*)a[2], (real*)a[3], (const real*)a[4],
@@ -36,6 +41,7 @@ extern "C" int launch(unsigned blocks, unsigned threads, unsigned long shared, u
 """
 _MAIN = """
 #include <cstdio>
+#include <cstdlib>
 // Reads blocks, threads, shared bytes, then every argument as its size and its bytes, each into memory of exactly
 // that size, so that the address sanitizer sees a step beyond any of them.
 int main(int, char** names) {
@@ -57,20 +63,34 @@ class BarriersDiffer(AssertionError):
     """Some threads waited at a barrier that others never reached."""
 
 
-def build(source: str, output: Path, extra: Sequence[str] = ()) -> Path:
-    """Compile a program behind the shim; a warning is an error, double arithmetic in float code too."""
+def build(source: str, output: Path, *, sanitize: bool = False) -> Path:
+    """Compile a program behind the shim; a warning is an error, double arithmetic in float code too.
+
+    The result is a library, or with `sanitize` a program of its own under AddressSanitizer.
+    """
+    code = output.with_suffix(".cpp")
+    code.write_text(f'#include "{SHIM}"\n{source}{_DRIVER}{_MAIN if sanitize else ""}')
+    strict = _STRICT if "typedef float real;" in source else _STRICT[:1]
+    kind = _SANITIZED if sanitize else ("-O1", "-shared", "-fPIC")
+    _compile(*kind, *strict, "-o", str(output), str(code), str(RUNTIME if sanitize else _runtime()))
+    return output
+
+
+@lru_cache(maxsize=1)
+def _runtime() -> Path:
+    """The fibers, built once per test run."""
+    path = Path(_FOLDER.name) / "runtime.o"
+    _compile("-O2", "-c", "-fPIC", "-o", str(path), str(RUNTIME))
+    return path
+
+
+def _compile(*arguments: str) -> None:
     compiler = shutil.which("g++")
     if compiler is None:
         raise RuntimeError("g++ is not installed: without it no test can run the CUDA kernels on the host")
-    text = f'#include "{SHIM}"\n{source}{_DRIVER}{_MAIN}'
-    code = output.with_suffix(".cpp")
-    code.write_text(text)
-    strict = _STRICT if "typedef float real;" in source else _STRICT[:1]
-    command = [compiler, *_FLAGS, *strict, *extra, "-o", str(output), str(code)]
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    built = subprocess.run([compiler, *_FLAGS, *arguments], capture_output=True, text=True, check=False)
     if built.returncode:
         raise RuntimeError(f"g++ refused the program:\n{built.stderr[:4000]}")
-    return output
 
 
 class HostCompiler:
@@ -78,19 +98,20 @@ class HostCompiler:
 
     def __init__(self, order: int = 0, *, late_copies: bool = True, shared_bytes: int = SHARED_BYTES["90"]) -> None:
         self.order, self.late_copies, self.shared_bytes = order, late_copies, shared_bytes
-        self.programs: list[str] = []
-        self.launches = 0
+        self.launches: list[tuple[str, int, int, int, list[Array]]] = []
+        """(source, blocks, threads, shared bytes, arguments as they were) of every launch."""
+        self.edit = lambda source: source
 
     def compile(self, source: str, symbol: str, shared_bytes: int) -> Any:
         assert symbol == "train"
         assert shared_bytes <= self.shared_bytes
-        self.programs.append(source)
+        source = self.edit(source)
         library = _library(source)
 
         def launch(blocks: int, threads: int, arguments: Sequence[Any]) -> None:
             assert f"THREADS = {threads};" in source
-            self.launches += 1
             arrays = [np.asarray(one) for one in arguments]
+            self.launches.append((source, blocks, threads, shared_bytes, [array.copy() for array in arrays]))
             assert all(array.flags.c_contiguous for array in arrays)
             addresses = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
             result = library.launch(
@@ -123,16 +144,16 @@ def _library(source: str) -> ctypes.CDLL:
     """One build per program and test run."""
     key = hashlib.sha256(source.encode()).hexdigest()[:16]
     if key not in _LIBRARIES:
-        path = build(source, Path(_FOLDER.name) / f"{key}.so", ("-O1", "-shared", "-fPIC"))
+        path = build(source, Path(_FOLDER.name) / f"{key}.so")
         _LIBRARIES[key] = ctypes.CDLL(str(path))
     return _LIBRARIES[key]
 
 
 def sanitized_run(
-    source: str, folder: Path, blocks: int, threads: int, shared: int, arguments: Iterable[Any]
+    folder: Path, source: str, blocks: int, threads: int, shared: int, arguments: Iterable[Array]
 ) -> subprocess.CompletedProcess[str]:
     """Run one launch in a program of its own under AddressSanitizer, every array in memory of its own size."""
-    program = build(source, folder / "sanitized", ("-O1", "-g1", "-fsanitize=address", "-fno-omit-frame-pointer"))
+    program = build(source, folder / "sanitized", sanitize=True)
     blob = np.array([blocks, threads, shared], np.int64).tobytes()
     for one in arguments:
         array = np.ascontiguousarray(one)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -21,6 +22,9 @@ from cupy._core import _kernel, core
 from cupy._core._carray import Indexer
 from cupy._core._scalar import CScalar
 from cupy.cuda import compiler
+from cupy_backends.cuda.libs import nvrtc
+
+from kernels.cupy_backend import NVRTC_OPTIONS
 
 Array = np.ndarray[Any, Any]
 
@@ -92,6 +96,50 @@ def compile_cubin(sources: Sequence[str], architecture: str) -> bytes:
     program = compiler._NVRTCProgram(headers + "\n".join(sources), "kernels.cu", method="cubin")
     binary, _mapping = program.compile((*options, "--device-as-default-execution-space"))
     return bytes(binary)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What ptxas says of a kernel: registers of a thread, barriers, bytes of stack and of spilled registers."""
+
+    registers: int
+    barriers: int
+    stack: int
+    spilled: int
+    static_shared: int
+
+
+def compile_program(source: str, architecture: str) -> tuple[bytes, Resources]:
+    """A whole program with one kernel, as `CudaCompiler` compiles it, and its resources.
+
+    NVRTC hands `--ptxas-options=-v` to the ptxas inside it, whose report is then NVRTC's log: no other tool and no
+    parsing of the binary is needed. Without this option the log of a faultless program is empty.
+    """
+    program = compiler._NVRTCProgram(source, "program.cu", method="cubin")
+    binary, _mapping = program.compile((*NVRTC_OPTIONS, f"-arch=sm_{architecture}", "--ptxas-options=-v"))
+    log = nvrtc.getProgramLog(program.ptr)
+    assert log.count("Compiling entry function") == 1, log
+
+    def found(pattern: str) -> int:
+        match = re.search(pattern, log)
+        return int(match[1]) if match else 0
+
+    resources = Resources(
+        registers=found(r"Used (\d+) registers"),
+        barriers=found(r"used (\d+) barriers"),
+        stack=found(r"(\d+) bytes stack frame"),
+        spilled=found(r"(\d+) bytes spill stores") + found(r"(\d+) bytes spill loads"),
+        static_shared=found(r"(\d+) bytes smem"),
+    )
+    assert resources.registers, log
+    return bytes(binary), resources
+
+
+def compile_ptx(source: str, architecture: str) -> str:
+    """A whole program as virtual instructions, to look for what must not be in it."""
+    program = compiler._NVRTCProgram(source, "program.cu", method="ptx")
+    text, _mapping = program.compile((*NVRTC_OPTIONS, f"-arch=compute_{architecture}"))
+    return text if isinstance(text, str) else text.decode()
 
 
 class HostLibrary:

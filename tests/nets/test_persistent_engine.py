@@ -1,0 +1,446 @@
+"""The persistent kernel, its exact source run on the host, trains as the layered engine in float64 does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernels.operations import ACTIVATIONS
+from kernels.persistent_source import LOSSES as KERNEL_LOSSES
+from nets.engine import LayeredEngine
+from nets.losses import LOSSES
+from nets.member import Member, State
+from nets.persistent_engine import PersistentEngine, program_for
+from nets.spec import NetSpec, TrainingOptions
+from nets.table import Table
+from nets.trainer import Command, Ending, fit
+from tests.kernels.block_support import ORDERS, BarriersDiffer, BlockBackend, HostCompiler, build, sanitized_run
+from tests.nets.support import BACKEND, Recorder, assert_same_arrays, blobs, line, member_for
+from tests.nets.test_divergence import wild
+
+GATES = {"float32": 3e-6, "float64": 2e-13}
+SGD = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9, "l2": 1e-2}
+NESTEROV = {**SGD, "nesterov": True}
+ADAM = {"name": "adam", "learning_rate": 0.01, "l2": 1e-2}
+precisions = pytest.mark.parametrize("precision", GATES)
+
+
+def engine_of(*members: Member, compiler: HostCompiler | None = None) -> PersistentEngine:
+    backend = BlockBackend(compiler)
+    program = program_for(members[0], backend)
+    assert program is not None
+    return PersistentEngine(members, backend, program)
+
+
+def wide(member: Member) -> Member:
+    """The same run in float64: same numbers to start from, same rows."""
+    training = member.spec.training.model_copy(update={"precision": "float64"})
+    spec = member.spec.model_copy(update={"training": training})
+    data = replace(member.data, x_train=member.data.x_train.astype(np.float64))
+    if member.data.task == "regression":
+        data = replace(data, y_train=member.data.y_train.astype(np.float64))
+    return Member(spec, data, {"parameters": member.initial_parameters().astype(np.float64)})
+
+
+def train(engine: Any, steps: int) -> np.ndarray:
+    """Loss sums (N, M) of `steps` steps in chunks of at most 7."""
+    done = 0
+    while done < steps:
+        chunk = min(7, steps - done, engine.max_chunk())
+        engine.advance(chunk)
+        done += chunk
+    return np.asarray(engine.drain())
+
+
+def states(engine: Any) -> list[State]:
+    return [engine.state(position) for position in range(len(engine.steps()))]
+
+
+def assert_close(got: np.ndarray, expected: np.ndarray, gate: float, what: str) -> None:
+    scale = max(float(np.abs(expected).max()), 1e-30)
+    assert np.isfinite(got).all(), what
+    assert float(np.abs(got - expected).max()) <= gate * scale, what
+
+
+def assert_trains_like_the_layers(member: Member, steps: int = 23) -> None:
+    gate = GATES[member.spec.training.precision]
+    kernel, layers = engine_of(member), LayeredEngine([wide(member)], BACKEND)
+    assert_close(train(kernel, steps), train(layers, steps), gate, "the losses")
+    expected = layers.state(0)
+    for name, array in kernel.state(0).items():
+        assert array.dtype == (np.int64 if name == "step" else member.dtype)
+        assert_close(array, expected[name], gate, name)
+
+
+def case(precision: str, table: Table, hidden: list[int], activation: Any = "tanh", **spec: Any) -> Member:
+    training = {"batch_size": 16, "precision": precision, "seed": 5, **spec.pop("training", {})}
+    net = {"hidden": hidden, "activation": activation, **spec.pop("net", {})}
+    return member_for(table, net=net, training=training, **{"optimizer": SGD, **spec})
+
+
+# ---- the same numbers as the layered engine
+
+
+@precisions
+def test_the_tiny_net_trains_like_the_layers(precision):
+    member = case(precision, blobs(600, 2, 3), [16, 16], "tanh", training={"batch_size": 32})
+    assert_trains_like_the_layers(member, 40)
+
+
+def test_the_digits_net_trains_like_the_layers():
+    table = blobs(500, 64, 10)
+    assert_trains_like_the_layers(case("float32", table, [128], "relu", training={"batch_size": 64}), 20)
+
+
+@precisions
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_linear_net_trains_like_the_layers(precision, bias):
+    member = case(precision, line(90, 5), [], net={"bias": bias, "activation": []})
+    assert_trains_like_the_layers(member)
+
+
+@precisions
+def test_a_net_without_biases_trains_like_the_layers(precision):
+    assert_trains_like_the_layers(case(precision, blobs(), [9, 6], ["relu", "sigmoid"], net={"bias": False}))
+
+
+QUARTETS = [list(ACTIVATIONS)[i : i + 4] for i in range(0, len(ACTIVATIONS), 4)]
+
+
+@precisions
+@pytest.mark.parametrize("quartet", QUARTETS, ids=lambda names: "-".join(names))
+def test_every_activation_trains_like_the_layers(precision, quartet):
+    table = blobs(features=6)
+    assert_trains_like_the_layers(case(precision, table, [8, 7, 6, 5][: len(quartet)], quartet, optimizer=NESTEROV))
+
+
+def test_activations_keep_their_parameters_and_may_repeat():
+    activation = [
+        {"name": "leaky_relu", "alpha": 0.3},
+        {"name": "leaky_relu", "alpha": 0.05},
+        {"name": "elu", "alpha": 2.0},
+    ]
+    assert_trains_like_the_layers(case("float64", blobs(), [6, 5, 4], activation))
+
+
+LOSS_CASES = {
+    "softmax": ("softmax", NESTEROV),
+    "smoothed softmax": ({"name": "softmax", "label_smoothing": 0.2}, SGD),
+    "svm": ({"name": "svm", "margin": 0.7}, ADAM),
+    "squared_error": ("squared_error", ADAM),
+    "squared_error summed": ({"name": "squared_error", "reduction": "sum"}, {**SGD, "learning_rate": 1e-3}),
+    "huber": ({"name": "huber", "delta": 0.4}, NESTEROV),
+    "absolute_error": ("absolute_error", SGD),
+    "binary_cross_entropy": ("binary_cross_entropy", ADAM),
+}
+
+
+def test_every_loss_of_the_registry_is_among_the_cases():
+    assert {name.split()[-1] if "smoothed" in name else name.split()[0] for name in LOSS_CASES} == set(LOSSES)
+    assert set(KERNEL_LOSSES) == set(LOSSES)
+
+
+@precisions
+@pytest.mark.parametrize("name", LOSS_CASES)
+def test_every_loss_and_optimizer_trains_like_the_layers(precision, name):
+    loss, optimizer = LOSS_CASES[name]
+    table = blobs(classes=2 if name == "binary_cross_entropy" else 4)
+    assert_trains_like_the_layers(case(precision, table, [10], "silu", loss=loss, optimizer=optimizer))
+
+
+def test_a_regression_on_several_rows_at_once_trains_like_the_layers():
+    assert_trains_like_the_layers(case("float64", line(70, 4), [6], "gelu", loss="huber", optimizer=ADAM))
+
+
+@pytest.mark.parametrize("rows", [17, 16, 15, 1])
+def test_a_short_last_batch_weighs_only_its_own_rows(rows):
+    table = blobs(64 + rows, 3, 3)
+    member = case("float64", table, [5], training={"batch_size": 16, "validation_fraction": 0.0})
+    assert_trains_like_the_layers(member, 12)
+
+
+def test_class_weights_count_as_in_the_layers():
+    weights = {"class 0": 0.0, "class 1": 3.0, "class 2": 0.5}
+    assert_trains_like_the_layers(case("float64", blobs(), [7], training={"class_weight": weights}))
+
+
+def test_slots_in_device_memory_give_the_same_bits_as_in_shared_memory():
+    member = case("float32", blobs(), [20], optimizer=ADAM)
+    roomy = engine_of(member)
+    scarce = HostCompiler(shared_bytes=program_for(member, roomy._backend).plan.shared_bytes - 1)
+    tight = engine_of(member, compiler=scarce)
+    train(roomy, 15)
+    train(tight, 15)
+    assert "SLOTS_SHARED = true" in roomy._backend.compiler.launches[0][0]
+    assert "SLOTS_SHARED = false" in scarce.launches[0][0]
+    assert_same_arrays(roomy.state(0), tight.state(0))
+
+
+# ---- stacks
+
+
+def crowd(optimizer: str = "sgd", count: int = 5) -> list[Member]:
+    """Models that differ in everything that may differ in a stack."""
+    members = []
+    for i in range(count):
+        own: dict[str, Any] = {"name": optimizer, "l2": (0.0, 0.01, 0.1)[i % 3], "learning_rate": 0.003 * (i + 1)}
+        if optimizer == "sgd":
+            own["momentum"] = (0.9, 0.0, 0.5)[i % 3]
+        else:
+            own["beta1"] = (0.9, 0.0, 0.5)[i % 3]
+        training = {"seed": i, "class_weight": "balanced" if i == 2 else None, "epochs": 2 + i}
+        schedule = ("constant", "cosine", {"name": "linear", "warmup_steps": 5})[i % 3]
+        table = blobs(120 + 17 * i, seed=i)
+        members.append(case("float32", table, [9, 7], "tanh", optimizer=own, training=training, schedule=schedule))
+    return members
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_model_has_the_same_bits_alone_and_in_a_stack(optimizer):
+    members = crowd(optimizer)
+    stack = engine_of(*members)
+    losses = train(stack, 30)
+    for position, member in enumerate(members):
+        alone = engine_of(member)
+        assert np.array_equal(train(alone, 30)[:, 0], losses[:, position])
+        assert_same_arrays(alone.state(0), stack.state(position))
+
+
+def test_models_that_leave_change_nothing_for_those_that_stay():
+    members = crowd()
+    left, whole = engine_of(*members), engine_of(*members)
+    train(left, 8)
+    left.keep_copy()
+    kept = left.kept_state(4)
+    left.keep([4, 1])
+    losses, expected = train(left, 9), train(whole, 17)
+    assert np.array_equal(losses, expected[8:, [4, 1]])
+    for place, position in enumerate([4, 1]):
+        assert_same_arrays(left.state(place), whole.state(position))
+        assert np.array_equal(left.parameters()[place], whole.parameters()[position])
+    assert_same_arrays(left.kept_state(0), kept)
+    assert left.finite().tolist() == [True, True]
+    assert left.steps() == [17, 17]
+    assert len(left._backend.compiler.launches[-1][4][0]) == 2
+
+
+def test_a_broken_model_is_told_from_the_others():
+    members = crowd()
+    members[3] = replace(members[3], state={"parameters": np.full(members[3].layout.count, np.nan, np.float32)})
+    stack, whole = engine_of(*members), engine_of(*crowd())
+    losses, expected = train(stack, 5), train(whole, 5)
+    assert stack.finite().tolist() == [True, True, True, False, True]
+    assert np.isnan(losses[:, 3]).all()
+    for position in (0, 1, 2, 4):
+        assert np.array_equal(losses[:, position], expected[:, position])
+        assert_same_arrays(stack.state(position), whole.state(position))
+
+
+def test_chunks_do_not_change_the_bits():
+    (member,) = crowd(count=1)
+    single, whole = engine_of(member), engine_of(member)
+    losses = []
+    for _ in range(12):
+        single.advance(1)
+        losses.append(single.drain())
+    assert np.array_equal(np.concatenate(losses), train(whole, 12))
+    assert_same_arrays(single.state(0), whole.state(0))
+
+
+# ---- through the trainer
+
+
+def trained(*members: Member, script: Callable[[int], Command] | None = None, **kwargs: Any) -> Recorder:
+    recorder = Recorder(script)
+    fit(members, BlockBackend(), recorder, recorder, **kwargs)
+    return recorder
+
+
+def test_a_stack_run_by_the_trainer_equals_solo_runs():
+    members = crowd(count=3)
+    stacked = trained(*members)
+    assert {info["engine"] for info in stacked.info.values()} == {"persistent"}
+    for i, member in enumerate(members):
+        alone = trained(member)
+        assert alone.curve(0) == stacked.curve(i)
+        assert_same_arrays(alone.outcomes[0].parameters, stacked.outcomes[i].parameters)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=lambda one: one["name"])
+def test_a_run_paused_and_resumed_equals_one_without_a_break(optimizer):
+    member = case("float32", blobs(), [8], optimizer=optimizer, training={"epochs": 6})
+    whole, polls = trained(member), iter([Command.CONTINUE] * 3 + [Command.PAUSE])
+    paused = trained(member, script=lambda _: next(polls, Command.CONTINUE))
+    assert paused.outcomes[0].kind is Ending.PAUSED
+    (state,) = paused.checkpoints[0]
+    assert 0 < int(state["step"]) < member.total_steps
+    resumed = trained(replace(member, state=state))
+    assert resumed.outcomes[0].kind is Ending.COMPLETED
+    assert_same_arrays(resumed.outcomes[0].parameters, whole.outcomes[0].parameters)
+    assert [*paused.curve(0), *resumed.curve(0)] == whole.curve(0)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=lambda one: one["name"])
+def test_engines_read_each_others_checkpoints(optimizer):
+    member = case("float64", blobs(), [8], optimizer=optimizer)
+    first, second = engine_of(member), LayeredEngine([member], BACKEND)
+    train(first, 10)
+    train(second, 10)
+    assert first.state(0).keys() == second.state(0).keys()
+    crossed = engine_of(replace(member, state=second.state(0)))
+    back = LayeredEngine([replace(member, state=first.state(0))], BACKEND)
+    train(first, 10)
+    for other in (crossed, back):
+        train(other, 10)
+        for name, array in other.state(0).items():
+            assert_close(array, first.state(0)[name], 1e-12, name)
+
+
+def test_divergence_is_named_as_on_the_cpu():
+    member = wild()
+    cpu = Recorder()
+    fit([member], BACKEND, cpu, cpu)
+    kernel = trained(member)
+    assert kernel.outcomes[0].kind is Ending.DIVERGED
+    assert kernel.outcomes[0].error == cpu.outcomes[0].error
+    assert all(np.isfinite(array).all() for array in kernel.outcomes[0].parameters.values())
+
+
+# ---- what it leaves to the layered engine
+
+
+def test_only_nets_and_settings_that_the_kernel_has_run_on_it():
+    fitting = case("float32", blobs(), [8])
+    assert program_for(fitting, BlockBackend()) is not None
+    assert program_for(fitting, BACKEND) is None
+    assert program_for(case("float32", blobs(), [8], training={"clip_norm": 1.0}), BlockBackend()) is None
+    assert program_for(case("float32", blobs(), [400, 400]), BlockBackend()) is None
+    assert program_for(fitting, BlockBackend(HostCompiler(shared_bytes=1000))) is None
+
+
+def test_every_setting_of_a_net_and_of_training_was_considered():
+    """A new field must be built into the kernel or send its nets to the layered engine; then it belongs here."""
+    assert set(NetSpec.model_fields) <= {"hidden", "activation", "init", "dropout", "bias", "batch_norm"}
+    assert set(TrainingOptions.model_fields) <= {
+        *("epochs", "batch_size", "shuffle", "validation_fraction", "early_stopping", "clip_norm", "class_weight"),
+        *("seed", "precision", "device", "checkpoint_every_s", "max_runtime_s"),
+    }
+
+
+# ---- the discipline of threads
+
+
+def races(member: Member, edit: Callable[[str], str] = lambda source: source) -> bool:
+    """True if the order of threads or the lateness of copies shows, NaN comes up, or some threads miss a barrier."""
+    seen = set()
+    for order in ORDERS:
+        for late in (True, False):
+            compiler = HostCompiler(order, late_copies=late)
+            compiler.edit = edit
+            engine = engine_of(member, compiler=compiler)
+            try:
+                losses = train(engine, 6)
+            except BarriersDiffer:
+                return True
+            if not np.isfinite(losses).all():
+                return True
+            seen.add(b"".join([losses.tobytes(), *(array.tobytes() for array in engine.state(0).values())]))
+    return len(seen) > 1
+
+
+@pytest.mark.parametrize("name", ["W1", "W3"])
+def test_the_order_of_threads_never_shows(name):
+    table, hidden = (blobs(100, 2, 3), [16, 16]) if name == "W1" else (blobs(200, 64, 10), [128])
+    assert not races(case("float32", table, hidden, "relu", training={"batch_size": 32 if name == "W1" else 64}))
+
+
+SMALL = {"table": blobs(90, 12, 3), "hidden": [20], "activation": "tanh"}
+
+
+def barriers_of(member: Member) -> int:
+    engine = engine_of(member)
+    engine.advance(1)
+    return int(engine._backend.compiler.launches[0][0].count("__syncthreads();"))
+
+
+def without_barrier(number: int) -> Callable[[str], str]:
+    def edit(source: str) -> str:
+        pieces = source.split("__syncthreads();")
+        return "__syncthreads();".join(pieces[: number + 1]) + "__syncthreads();".join(["", *pieces[number + 1 :]])[16:]
+
+    return edit
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_every_single_barrier_is_needed_and_its_absence_found(number):
+    member = case("float32", **SMALL)
+    assert barriers_of(member) == 7
+    edit = without_barrier(number)
+    whole = "a __syncthreads(); b __syncthreads(); c" + " __syncthreads(); d" * 6
+    assert edit(whole).count("__syncthreads();") == 7
+    assert races(member, edit)
+
+
+def test_a_barrier_that_only_some_threads_meet_is_found():
+    def edit(source: str) -> str:
+        return source.replace("wait_for_copies();\n    __syncthreads();", "if (threadIdx.x) __syncthreads();", 1)
+
+    compiler = HostCompiler()
+    compiler.edit = edit
+    with pytest.raises(BarriersDiffer):
+        engine_of(case("float32", **SMALL), compiler=compiler).advance(2)
+
+
+def test_a_copy_that_is_not_waited_for_is_found():
+    def edit(source: str) -> str:
+        return source.replace("    wait_for_copies();\n    __syncthreads();", "    __syncthreads();")
+
+    assert races(case("float32", **SMALL), edit)
+
+
+def test_memory_that_was_never_written_is_not_a_number():
+    compiler = HostCompiler()
+    compiler.edit = lambda source: source.replace("  append_all_ones(memory);", "")
+    engine = engine_of(case("float32", **SMALL), compiler=compiler)
+    assert np.isnan(train(engine, 2)).all()
+
+
+# ---- the discipline of memory
+
+STEPS_BEYOND = {
+    "nothing": ("", ""),
+    "the pooled rows": ("(offset)rows[r] * Layer1::rows", "(offset)(rows[r] + 200) * Layer1::rows"),
+    "the parameters": ("L::flat + i];", "L::flat + i + 40];"),
+    "shared memory": ("(targets + 2 * BATCH * TARGETS)", "(targets + 2 * BATCH * TARGETS + 1)"),
+    "the records": ("step.records[r] =", "step.records[r + 1] ="),
+}
+
+
+@pytest.mark.parametrize("what", STEPS_BEYOND)
+def test_a_step_beyond_an_array_is_found(tmp_path: Path, what: str):
+    engine = engine_of(case("float32", **SMALL))
+    before, after = STEPS_BEYOND[what]
+    engine._records = engine._records[: 16 * 3]
+    engine._losses = engine._losses[:3]
+    engine.advance(3)
+    source, *launch = engine._backend.compiler.launches[0]
+    assert before in source
+    done = sanitized_run(tmp_path, source.replace(before, after) if before else source, *launch)
+    if what == "nothing":
+        assert done.returncode == 0, done.stderr[:2000]
+    else:
+        assert "AddressSanitizer: heap-buffer-overflow" in done.stderr, done.stderr[:2000]
+
+
+def test_double_arithmetic_in_a_float_program_is_refused(tmp_path: Path):
+    engine = engine_of(case("float32", blobs(), [4], "gelu"))
+    engine.advance(1)
+    source = engine._backend.compiler.launches[0][0]
+    assert "0.5f" in source
+    with pytest.raises(RuntimeError, match=r"double-promotion|float-conversion"):
+        build(source.replace("0.5f", "0.5"), tmp_path / "program.so")
