@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kernels.backend import Backend
 from nets.batches import Epoch, Pool, RowOrder
+from nets.dropout import Dropout
 from nets.losses import LOSSES, Arrays
 from nets.member import Member, State
 from nets.network import Network, activations_of
@@ -113,17 +114,29 @@ class LayeredEngine:
         dtype, batch = self._dtype, self._batch
         self._gradient = backend.zeros((models, count), dtype)
         specs = self._members[0].spec.net.activation
+        # per step and model: the weights of the batch's rows, the optimizer's rates, every row's share of the batch
+        shares = batch if self._layout.batch_norm else 0
+        self._numbers = backend.zeros((models, batch + self._optimizer.n_rates + shares), dtype)
         self._net = Network(
-            backend, self._layout, activations_of(specs), batch, self._state["parameters"], self._gradient
+            backend,
+            self._layout,
+            activations_of(specs),
+            batch,
+            self._state["parameters"],
+            self._gradient,
+            dropout=any(member.spec.net.dropout for member in self._members),
+            shares=self._numbers[:, batch + self._optimizer.n_rates :] if shares else None,
         )
         target_dtype = np.dtype(np.int64) if self._loss.target == "class" else dtype
         self._targets = backend.zeros((models, batch, self._y.shape[1]), target_dtype)
         self._record = backend.zeros((self._loss.n_records, models, batch), dtype)
-        # per step and model: the weights of the batch's rows, then the optimizer's rates
-        self._numbers = backend.zeros((models, batch + self._optimizer.n_rates), dtype)
         at = Arrays(self._net.scores, self._targets, self._numbers[:, :batch], self._record)
         self._loss_tape = self._loss.bind(backend, at, self._loss_options)
         self._fills: list[Callable[[Sequence[int]], None]] = []  # what draws numbers for every model's step
+        if self._net.masks:
+            seeds = [member.spec.training.seed for member in self._members]
+            rates = [member.spec.net.dropout for member in self._members]
+            self._fills.append(Dropout(backend, seeds, rates, self._net.masks).fill)
         self._backward_tape = self._net.backward
         self._update_tape = self._build_search() if self._optimizer.searches else self._build_update()
         self._tape = self._net.forward + self._loss_tape + self._backward_tape + self._update_tape
@@ -149,7 +162,7 @@ class LayeredEngine:
             decay,
             {name: self._state[name] for name in self._optimizer.slots},
             self._backend.zeros(self._gradient.shape, self._dtype),
-            [self._numbers[:, k : k + 1] for k in range(self._batch, self._numbers.shape[1])],
+            [self._numbers[:, k : k + 1] for k in range(self._batch, self._batch + self._optimizer.n_rates)],
             {name: self._column([hyper_value(one, name) for one in options]) for name in self._optimizer.hyper},
             flags,
         )
@@ -246,7 +259,11 @@ class LayeredEngine:
         targets = targets.reshape(n, *self._targets.shape)
         if self._loss.target == "class":
             targets += self._base
-        numbers = np.concatenate([scaled, self._chunk_rates(n_steps)], axis=2, dtype=self._dtype, casting="same_kind")
+        columns = [scaled, self._chunk_rates(n_steps)]
+        if self._layout.batch_norm:
+            valid = np.stack([e.valid[s : s + n_steps] for e, s in zip(epochs, first, strict=True)], axis=1)[..., None]
+            columns.append((np.arange(batch) < valid) / valid)  # padding is at the end
+        numbers = np.concatenate(columns, axis=2, dtype=self._dtype, casting="same_kind")
         return _Chunk(on_device, targets, backend.to_device(numbers), weight)
 
     def _chunk_weights(
@@ -303,12 +320,9 @@ class LayeredEngine:
         yield from self._named("", self._state["parameters"])
 
     def _named(self, prefix: str, flat: Array, *, reverse: bool = False) -> Iterator[tuple[str, Array]]:
-        blocks = list(enumerate(self._layout.blocks(flat), start=1))
-        for layer, block in reversed(blocks) if reverse else blocks:
-            fan_in = self._layout.widths[layer - 1]
-            yield f"{prefix}W{layer}", block[:, :fan_in]
-            if self._layout.bias:
-                yield f"{prefix}b{layer}", block[:, fan_in:]
+        layers = self._layout.layers(flat)
+        for layer in reversed(layers) if reverse else layers:
+            yield from ((f"{prefix}{name}", view) for name, view in layer.items())
 
     # ---- state
 

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from kernels.backend import Backend
 from kernels.numpy_backend import NumpyBackend
 from nets.batches import targets_of
+from nets.dropout import Dropout
 from nets.losses import LOSSES, Arrays
 from nets.member import Member
 from nets.network import Network, activations_of
+from nets.parameters import RUNNING
 from nets.prepare import PreparedData, prepare
 from nets.spec import ResolvedSpec
 from nets.table import Table
@@ -99,6 +101,8 @@ def _check(member: Member, rows: int, parameters: Floats | None, per_tensor: int
     initial_loss = probe.loss(flat)
     errors, checked, at_kinks = {}, 0, 0
     for name, view in member.layout.named(flat).items():
+        if name.startswith(RUNNING):
+            continue  # followed, not trained
         worst = 0.0
         for index in _spread(view.size, per_tensor):
             place = np.unravel_index(index, view.shape)
@@ -128,7 +132,20 @@ class _Probe:
         self._parameters = backend.zeros((1, layout.count), np.float64)
         self._gradient = backend.zeros((1, layout.count), np.float64)
         activations = activations_of(member.spec.net.activation)
-        self._net = Network(backend, layout, activations, rows, self._parameters, self._gradient)
+        spec = member.spec
+        shares = backend.to_device(np.full((1, rows), 1.0 / rows)) if layout.batch_norm else None
+        self._net = Network(
+            backend,
+            layout,
+            activations,
+            rows,
+            self._parameters,
+            self._gradient,
+            dropout=spec.net.dropout > 0,
+            shares=shares,
+        )
+        # the units that the run's first step leaves out stay out
+        Dropout(backend, [spec.training.seed], [spec.net.dropout], self._net.masks).fill([0])
         self._kinks = [operation.kinks for operation, _ in activations]
         inputs = np.ones((1, rows, layout.rows[0]))
         inputs[0, :, : data.n_inputs] = data.x_train[:rows]

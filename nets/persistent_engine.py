@@ -46,7 +46,7 @@ def program_for(member: Member, backend: Backend) -> Program | None:
     rule = _rule(spec.optimizer)
     if backend.compiler is None or rule is None or not _knows(spec.loss):
         return None
-    if spec.net.dropout or spec.training.clip_norm is not None:
+    if spec.net.dropout or spec.net.batch_norm or spec.training.clip_norm is not None:
         return None
     by_class = LOSSES[spec.loss.name].target == "class"
     plan = fits(
@@ -62,7 +62,10 @@ def program_for(member: Member, backend: Backend) -> Program | None:
 
 def _knows(loss: LossSpec) -> bool:
     """True if the kernel has the loss with all of its options."""
-    return loss.name in KERNEL_LOSSES and set(loss.options) <= {KERNEL_LOSSES[loss.name][1], "reduction"}
+    if loss.name not in KERNEL_LOSSES:
+        return False
+    known = {KERNEL_LOSSES[loss.name][1], "reduction"}
+    return not any(value for name, value in loss.options.items() if name not in known)  # e.g. label_smoothing
 
 
 def _rule(optimizer: OptimizerSpec) -> UpdateRule | None:

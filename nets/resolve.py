@@ -25,6 +25,7 @@ from nets.spec import (
     ActivationSpec,
     InitSpec,
     LossSpec,
+    NetSpec,
     OptimizerSpec,
     ResolvedNet,
     ResolvedSpec,
@@ -87,6 +88,7 @@ def resolve(spec: TrainingSpec, about: TableInfo) -> ResolvedSpec:
         raise InvalidInput.at("/net/activation", detail)
     optimizer = (spec.optimizer or default_optimizer(about.task)).resolved()
     searches = OPTIMIZERS[optimizer.name].searches
+    _check_layers(net, hidden)
     if searches:
         _check_search(spec, n_train)
     batch_size = min(spec.training.batch_size or (n_train if searches else DEFAULT_BATCH), n_train)
@@ -97,6 +99,7 @@ def resolve(spec: TrainingSpec, about: TableInfo) -> ResolvedSpec:
             init=(net.init or InitSpec(name="he")).resolved(),
             dropout=net.dropout,
             bias=net.bias,
+            batch_norm=net.batch_norm,
         ),
         loss=loss,
         optimizer=optimizer,
@@ -108,6 +111,8 @@ def resolve(spec: TrainingSpec, about: TableInfo) -> ResolvedSpec:
             batch_size=batch_size,
         ),
     )
+    if net.batch_norm and batch_size == 1:
+        raise InvalidInput.at("/training/batch_size", "is 1; batch_norm needs at least 2 rows to compare")
     _check_memory(resolved, about)
     return resolved
 
@@ -146,6 +151,14 @@ def _check_loss(loss: LossSpec, about: TableInfo) -> None:
         raise InvalidInput.at("/loss", detail)
 
 
+def _check_layers(net: NetSpec, hidden: list[int]) -> None:
+    for name in ("dropout", "batch_norm"):
+        if getattr(net, name) and not hidden:
+            raise InvalidInput.at(
+                f"/net/{name}", f"is {getattr(net, name)}; the net has no hidden layer to apply it to"
+            )
+
+
 def _check_search(spec: TrainingSpec, n_train: int) -> None:
     """Draws are compared on all training rows, without a gradient."""
     given = spec.training.batch_size
@@ -156,6 +169,11 @@ def _check_search(spec: TrainingSpec, n_train: int) -> None:
         raise InvalidInput.at("/optimizer/name", f"is random_search, for at most {MAX_BATCH} training rows")
     if spec.training.clip_norm is not None:
         raise InvalidInput.at("/training/clip_norm", "is given; random_search has no gradient to clip")
+    for name in ("dropout", "batch_norm"):
+        if getattr(spec.net, name):
+            raise InvalidInput.at(
+                f"/net/{name}", "is on; random_search draws plain weights and judges them as they are"
+            )
 
 
 def _check_memory(resolved: ResolvedSpec, about: TableInfo) -> None:
@@ -167,12 +185,12 @@ def _check_memory(resolved: ResolvedSpec, about: TableInfo) -> None:
 def layout_of(resolved: ResolvedSpec, n_inputs: int, n_outputs: int) -> Layout:
     """The flat buffer's layout of a resolved spec; `n_outputs` counts classes, of which a loss may need one score."""
     outputs = 1 if LOSSES[resolved.loss.name].one_output else n_outputs
-    return Layout((n_inputs, *resolved.net.hidden, outputs), resolved.net.bias)
+    return Layout((n_inputs, *resolved.net.hidden, outputs), resolved.net.bias, resolved.net.batch_norm)
 
 
 def parameter_count(resolved: ResolvedSpec, n_inputs: int, n_outputs: int) -> int:
-    """Weights and biases of one model."""
-    return layout_of(resolved, n_inputs, n_outputs).count
+    """Weights, biases and other trained parameters of one model."""
+    return layout_of(resolved, n_inputs, n_outputs).trained
 
 
 def memory_estimate_bytes(resolved: ResolvedSpec, about: TableInfo) -> int:
@@ -195,11 +213,12 @@ def stack_key(resolved: ResolvedSpec, n_inputs: int, n_outputs: int, task: str) 
     """Models may be trained in one stack if and only if their keys are equal.
 
     Learning rate, momentum and the other hyperparameters of the optimizer, l2, seed, initialiser, schedule,
-    epochs, rows, class weights and early stopping may differ. Everything else must agree.
+    epochs, rows, class weights, early stopping and the rate of dropout may differ. Everything else must agree.
     """
     net, training = resolved.net, resolved.training
     return (
         layout_of(resolved, n_inputs, n_outputs),
+        net.dropout > 0,
         tuple((one.name, *sorted(one.options.items())) for one in net.activation),
         (resolved.loss.name, *sorted(resolved.loss.options.items())),
         (resolved.optimizer.name, resolved.optimizer.options.get("nesterov")),

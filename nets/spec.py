@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
     Tag,
     ValidationError,
     model_serializer,
@@ -223,13 +224,23 @@ Activations = Annotated[
 
 
 class NetSpec(Strict):
-    """The net: hidden widths, activations (one, or one per hidden layer), initial weights, biases."""
+    """The net: hidden widths, activations (one, or one per hidden layer), initial weights, biases.
+
+    `dropout` is the share of hidden units that a training step leaves out; `batch_norm` normalises every hidden
+    layer before its activation, and is shown only where it is on.
+    """
 
     hidden: Annotated[list[Width], Field(max_length=MAX_LAYERS)] | None = None
     activation: Activations | None = None
     init: InitSpec | None = None
-    dropout: Annotated[float, Range(0.0, 0.0)] = 0.0
+    dropout: Annotated[float, Range(0.0, 0.99)] = 0.0
     bias: bool = True
+    batch_norm: bool = False
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        shown: dict[str, Any] = handler(self)
+        return shown if self.batch_norm else {name: value for name, value in shown.items() if name != "batch_norm"}
 
 
 class EarlyStoppingSpec(Strict):
