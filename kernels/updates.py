@@ -20,7 +20,7 @@ class UpdateRule:
     """Assignments in order, over the parameter, its gradient, the slots and numbers of the model.
 
     `slots` are state of the parameter's shape, zero at the start. `rates` change from step to step, `hyper` do
-    not; `decay` is 2·l2 at weights and 0 at biases. All of them belong to one model.
+    not; `decay` is the optimizer's own at weights, e.g. 2·l2, and 0 at biases. All of them belong to one model.
     """
 
     slots: tuple[str, ...]
@@ -41,6 +41,10 @@ class UpdateRule:
 
 
 _DECAY: Final = ("gradient", "gradient + decay * parameter")
+_MEAN: Final = ("mean", "beta1 * mean + rest1 * gradient")
+_SQUARE: Final = ("square", "beta2 * square + rest2 * (gradient * gradient)")
+_ADAM_STEP: Final = ("parameter", "parameter - rate * (mean / (sqrt(square) + epsilon))")
+_SCALED_STEP: Final = ("parameter", "parameter - rate * (gradient / (sqrt(square) + epsilon))")
 _VELOCITY: Final = ("velocity", "momentum * velocity + gradient")
 
 UPDATE_RULES: Final[Mapping[str, UpdateRule]] = {
@@ -60,11 +64,24 @@ UPDATE_RULES: Final[Mapping[str, UpdateRule]] = {
         ("mean", "square"),
         ("rate", "epsilon"),
         ("beta1", "beta2", "rest1", "rest2"),
-        (
-            _DECAY,
-            ("mean", "beta1 * mean + rest1 * gradient"),
-            ("square", "beta2 * square + rest2 * (gradient * gradient)"),
-            ("parameter", "parameter - rate * (mean / (sqrt(square) + epsilon))"),
-        ),
+        (_DECAY, _MEAN, _SQUARE, _ADAM_STEP),
+    ),
+    "adamw": UpdateRule(
+        ("mean", "square"),
+        ("rate", "epsilon", "shrink"),
+        ("beta1", "beta2", "rest1", "rest2"),
+        (("parameter", "parameter - parameter * decay * shrink"), _MEAN, _SQUARE, _ADAM_STEP),
+    ),
+    "adagrad": UpdateRule(
+        ("square",),
+        ("rate", "epsilon"),
+        (),
+        (_DECAY, ("square", "square + gradient * gradient"), _SCALED_STEP),
+    ),
+    "rmsprop": UpdateRule(
+        ("square",),
+        ("rate", "epsilon"),
+        ("memory", "rest"),
+        (_DECAY, ("square", "memory * square + rest * (gradient * gradient)"), _SCALED_STEP),
     ),
 }

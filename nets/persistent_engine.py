@@ -57,7 +57,9 @@ def program_for(member: Member, backend: Backend) -> Program | None:
         n_targets=1 if by_class else member.layout.widths[-1],
         shared_bytes=backend.compiler.shared_bytes,
     )
-    return None if plan is None else Program(plan, rule)
+    if plan is None or plan.parameters != member.layout.count:  # a layer keeps more than [W; b]
+        return None
+    return Program(plan, rule)
 
 
 def _knows(loss: LossSpec) -> bool:
@@ -116,10 +118,10 @@ class PersistentEngine:
         self._epochs: list[Epoch | None] = [None] * len(self._members)
 
     def _numbers(self, member: Member) -> NDArray[np.float64]:
-        """The optimizer's numbers of one model that do not change, twice l2 last."""
+        """The optimizer's numbers of one model that do not change, decay last."""
         options = member.spec.optimizer.options
         own = [hyper_value(options, name) for name in self._optimizer.hyper]
-        return np.array([*own, 2 * number(options, "l2")])
+        return np.array([*own, self._optimizer.decay(options)])
 
     def _compile(self, program: Program) -> Launch:
         spec = self._members[0].spec

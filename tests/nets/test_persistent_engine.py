@@ -12,9 +12,11 @@ import pytest
 
 from kernels.operations import ACTIVATIONS
 from kernels.persistent_source import LOSSES as KERNEL_LOSSES
+from kernels.updates import UPDATE_RULES
 from nets.engine import LayeredEngine
 from nets.losses import LOSSES
 from nets.member import Member, State
+from nets.optimizers import OPTIMIZERS
 from nets.persistent_engine import PersistentEngine, program_for
 from nets.spec import NetSpec, TrainingOptions
 from nets.table import Table
@@ -27,6 +29,14 @@ GATES = {"float32": 3e-6, "float64": 2e-13}
 SGD = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9, "l2": 1e-2}
 NESTEROV = {**SGD, "nesterov": True}
 ADAM = {"name": "adam", "learning_rate": 0.01, "l2": 1e-2}
+OPTIMIZER_CASES = {
+    "momentum": SGD,
+    "nesterov": NESTEROV,
+    "adam": ADAM,
+    "adamw": {"name": "adamw", "learning_rate": 0.01, "weight_decay": 0.3},
+    "adagrad": {"name": "adagrad", "learning_rate": 0.05, "l2": 1e-2},
+    "rmsprop": {"name": "rmsprop", "learning_rate": 0.01, "decay": 0.8, "l2": 1e-2},
+}
 precisions = pytest.mark.parametrize("precision", GATES)
 
 
@@ -147,10 +157,24 @@ def test_every_loss_of_the_registry_is_among_the_cases():
 
 @precisions
 @pytest.mark.parametrize("name", LOSS_CASES)
-def test_every_loss_and_optimizer_trains_like_the_layers(precision, name):
+def test_every_loss_trains_like_the_layers(precision, name):
     loss, optimizer = LOSS_CASES[name]
     table = blobs(classes=2 if name == "binary_cross_entropy" else 4)
     assert_trains_like_the_layers(case(precision, table, [10], "silu", loss=loss, optimizer=optimizer))
+
+
+@pytest.mark.parametrize("name", OPTIMIZER_CASES)
+def test_every_optimizer_trains_like_the_layers(name):
+    assert_trains_like_the_layers(case("float64", blobs(), [10], "gelu", optimizer=OPTIMIZER_CASES[name]))
+
+
+def test_every_optimizer_of_the_registry_is_a_rule_or_has_none_on_purpose():
+    names = {str(row["name"]) for row in OPTIMIZER_CASES.values()}
+    assert names | {"random_search"} == set(OPTIMIZERS)
+    assert {*UPDATE_RULES} == names | {"sgd_nesterov"}
+    for name in names:
+        rule, row = UPDATE_RULES[name], OPTIMIZERS[name]
+        assert (rule.slots, len(rule.rates), len(rule.hyper)) == (row.slots, row.n_rates, len(row.hyper))
 
 
 def test_a_regression_on_several_rows_at_once_trains_like_the_layers():
