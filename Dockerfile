@@ -59,6 +59,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp \
     CUPY_CACHE_DIR=/tmp/cupy \
+    MLPQ_COMPILED_DIR=/var/lib/mlpq/compiled \
     MLPQ_DATA_DIR=/var/lib/mlpq
 WORKDIR /app
 USER 10001:10001

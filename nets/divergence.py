@@ -18,7 +18,6 @@ from kernels.errors import Diverged
 from nets.engine import LayeredEngine
 from nets.engines import engine_for
 from nets.member import Member, State
-from nets.persistent_engine import program_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +33,7 @@ def find_divergence(member: Member, good: State, last_step: int, backend: Backen
 
     Tensors are seen layer by layer. An engine that rounds otherwise first finds the step itself.
     """
-    fused = program_for(member, backend) is not None
+    fused = not isinstance(engine_for([replace(member, state=good)], backend), LayeredEngine)
     if fused:
         good = _last_finite(member, good, last_step, backend)
         last_step = int(good["step"]) + 1

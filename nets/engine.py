@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from kernels.backend import Backend
 from nets.batches import Epoch, Pool, RowOrder
 from nets.dropout import Dropout
+from nets.evaluate import Measured
+from nets.fused import bind_loss, bind_update
 from nets.losses import LOSSES, Arrays
 from nets.member import Member, State
 from nets.network import Network, activations_of
-from nets.optimizers import OPTIMIZERS, Update, bind_in_blocks, flags_of, hyper_value
+from nets.optimizers import OPTIMIZERS, Update, flags_of, hyper_value
 from nets.search import RandomSearch
 from nets.tape import Array, Tape, call, play
 
@@ -28,6 +30,17 @@ MAX_CHUNK_STEPS = 512
 MAX_CACHED_WEIGHTS = 16
 MAX_CHUNK_ROWS = 1 << 20
 """Most rows (steps · models · batch) whose indices and records are kept at once."""
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """The end of an epoch inside a chunk, where the run has a metric point."""
+
+    done: int
+    """Steps of the chunk up to there."""
+    measured: Measured | None
+    finite: bool
+    """Whether all parameters were."""
 
 
 class Engine(Protocol):
@@ -38,13 +51,16 @@ class Engine(Protocol):
         """What a job's record calls it."""
 
     def max_chunk(self) -> int:
-        """Most steps that one `advance` may run now: no model may pass the end of its epoch."""
+        """Most steps that one `advance` may run now; a model that passes the end of an epoch tells by `crossed`."""
 
     def advance(self, n_steps: int) -> None:
         """Run `n_steps` steps of all models; only enqueues work on a device with a queue."""
 
     def drain(self) -> NDArray[np.float64]:
         """(N, M) weighted loss sums of the steps since the last drain. Waits for the device."""
+
+    def crossed(self, position: int) -> Sequence[Crossing]:
+        """The metric points that one model passed inside the last `advance`; most engines end chunks at them."""
 
     def steps(self) -> list[int]:
         """Updates done so far by every model."""
@@ -131,7 +147,7 @@ class LayeredEngine:
         self._targets = backend.zeros((models, batch, self._y.shape[1]), target_dtype)
         self._record = backend.zeros((self._loss.n_records, models, batch), dtype)
         at = Arrays(self._net.scores, self._targets, self._numbers[:, :batch], self._record)
-        self._loss_tape = self._loss.bind(backend, at, self._loss_options)
+        self._loss_tape = bind_loss(self._loss, backend, at, self._loss_options)
         self._fills: list[Callable[[Sequence[int]], None]] = []  # what draws numbers for every model's step
         if self._net.masks:
             seeds = [member.spec.training.seed for member in self._members]
@@ -166,7 +182,7 @@ class LayeredEngine:
             {name: self._column([hyper_value(one, name) for one in options]) for name in self._optimizer.hyper},
             flags,
         )
-        return self._build_clipping(update.scratch) + bind_in_blocks(self._optimizer, self._backend, update)
+        return self._build_clipping(update.scratch) + bind_update(self._optimizer, self._backend, update)
 
     def _build_search(self) -> Tape:
         search = RandomSearch(
@@ -323,6 +339,10 @@ class LayeredEngine:
         layers = self._layout.layers(flat)
         for layer in reversed(layers) if reverse else layers:
             yield from ((f"{prefix}{name}", view) for name, view in layer.items())
+
+    def crossed(self, position: int) -> Sequence[Crossing]:  # noqa: ARG002
+        """See Engine."""
+        return ()
 
     # ---- state
 

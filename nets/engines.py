@@ -1,22 +1,68 @@
-"""Which engine runs a stack."""
+"""Which engine runs a stack, and what measures it."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from functools import lru_cache
+from types import ModuleType
+from typing import Final
 
 from kernels.backend import Backend
 from nets.batches import Pool
 from nets.engine import Engine, LayeredEngine
+from nets.evaluate import Evaluator
 from nets.member import Member
 from nets.persistent_engine import PersistentEngine, program_for
 
+COMPILED_VARIABLE: Final = "MLPQ_COMPILED"
+"""Set to 0, nothing is compiled for the CPU: NumPy does all work."""
 
-def engine_for(members: Sequence[Member], backend: Backend, pool: Pool | None = None) -> Engine:
-    """One kernel for whole chunks of steps where a device can compile it and the net fits; else layer by layer.
 
-    The choice depends on the spec and the device alone, never on how many models there are.
+def engine_for(
+    members: Sequence[Member],
+    backend: Backend,
+    pool: Pool | None = None,
+    val: Evaluator | None = None,
+    threads: int = 1,
+) -> Engine:
+    """One kernel, or one compiled function, for whole chunks of steps where the net fits; else layer by layer.
+
+    The choice depends on the spec, the device and what is installed, never on how many models there are.
+    An engine that passes the ends of epochs measures by `val`, from `evaluator_for`, on the way; `threads` are those
+    on which it may run several models at once.
     """
     program = program_for(members[0], backend)
-    if program is None:
-        return LayeredEngine(members, backend, pool)
-    return PersistentEngine(members, backend, program, pool)
+    if program is not None:
+        return PersistentEngine(members, backend, program, pool)
+    compiled = _compiled_for(members[0], backend)
+    if compiled is not None:
+        engine: Engine = compiled.CompiledEngine(members, backend, pool, val, threads)
+        return engine
+    return LayeredEngine(members, backend, pool)
+
+
+def evaluator_for(members: Sequence[Member], backend: Backend, part: str, pool: Pool, threads: int = 1) -> Evaluator:
+    """What measures models on their "train" or "val" rows; compiled wherever the training is."""
+    compiled = _compiled_for(members[0], backend)
+    if compiled is None:
+        return Evaluator(members, backend, part, pool)
+    evaluator: Evaluator = compiled.CompiledEvaluator(members, backend, part, pool, threads)
+    return evaluator
+
+
+def _compiled_for(member: Member, backend: Backend) -> ModuleType | None:
+    if backend.device != "cpu" or os.environ.get(COMPILED_VARIABLE) == "0":
+        return None
+    compiled = _compiled_engine()
+    return compiled if compiled is not None and compiled.compiles(member) else None
+
+
+@lru_cache(maxsize=1)
+def _compiled_engine() -> ModuleType | None:
+    """The module of the compiled engine; None without numba, which plain NumPy does not need."""
+    try:
+        import nets.compiled_engine as compiled
+    except ImportError:
+        return None
+    return compiled

@@ -16,16 +16,15 @@ from numpy.typing import NDArray
 
 from kernels.backend import Array, Backend, Launch
 from kernels.persistent import PersistentPlan, fits
-from kernels.persistent_source import LOSSES as KERNEL_LOSSES
 from kernels.persistent_source import SYMBOL, Rules, source
-from kernels.updates import UPDATE_RULES, UpdateRule
+from kernels.updates import UpdateRule, rule_for
 from nets.batches import Epoch, Pool, RowOrder
+from nets.engine import Crossing
+from nets.fused import knows_loss, loss_option
 from nets.losses import LOSSES
 from nets.member import Member, State
 from nets.network import activations_of
 from nets.optimizers import OPTIMIZERS, hyper_value
-from nets.options import number
-from nets.spec import LossSpec, OptimizerSpec
 
 MAX_CHUNK_STEPS: Final = 4096
 MAX_CHUNK_ROWS: Final = 1 << 22
@@ -43,8 +42,8 @@ class Program:
 def program_for(member: Member, backend: Backend) -> Program | None:
     """The program for stacks of models like this one; None where the kernel cannot train them on this backend."""
     spec = member.spec
-    rule = _rule(spec.optimizer)
-    if backend.compiler is None or rule is None or not _knows(spec.loss):
+    rule = rule_for(spec.optimizer.name, nesterov=bool(spec.optimizer.options.get("nesterov")))
+    if backend.compiler is None or rule is None or not knows_loss(spec.loss.name, spec.loss.options):
         return None
     if spec.net.dropout or spec.net.batch_norm or spec.training.clip_norm is not None:
         return None
@@ -60,19 +59,6 @@ def program_for(member: Member, backend: Backend) -> Program | None:
     if plan is None or plan.parameters != member.layout.count:  # a layer keeps more than [W; b]
         return None
     return Program(plan, rule)
-
-
-def _knows(loss: LossSpec) -> bool:
-    """True if the kernel has the loss with all of its options."""
-    if loss.name not in KERNEL_LOSSES:
-        return False
-    known = {KERNEL_LOSSES[loss.name][1], "reduction"}
-    return not any(value for name, value in loss.options.items() if name not in known)  # e.g. label_smoothing
-
-
-def _rule(optimizer: OptimizerSpec) -> UpdateRule | None:
-    nesterov = bool(optimizer.options.get("nesterov"))
-    return UPDATE_RULES.get(f"{optimizer.name}_nesterov" if nesterov else optimizer.name)
 
 
 class PersistentEngine:
@@ -125,11 +111,10 @@ class PersistentEngine:
 
     def _compile(self, program: Program) -> Launch:
         spec = self._members[0].spec
-        option = KERNEL_LOSSES[spec.loss.name][1] or ""
         rules = Rules(
             activations=activations_of(spec.net.activation),
             loss=spec.loss.name,
-            loss_option=number(spec.loss.options, option) if option in spec.loss.options else 0.0,
+            loss_option=loss_option(spec.loss.name, spec.loss.options),
             loss_is_mean=LOSSES[spec.loss.name].is_mean(spec.loss.options),
             update=program.rule,
             row_weights=self._weighted,
@@ -209,6 +194,10 @@ class PersistentEngine:
         sums = np.concatenate([self._backend.to_host(losses).T for losses in self._pending])
         self._pending = []
         return sums
+
+    def crossed(self, position: int) -> Sequence[Crossing]:  # noqa: ARG002
+        """See Engine."""
+        return ()
 
     # ---- state
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,15 @@ from nets.member import Member, State
 
 MAX_POINTS = 2_000
 """Metric points of one run: every epoch up to this many epochs, then every ceil(epochs / MAX_POINTS)."""
+
+
+LEARNING_RATES: Final = 1024
+"""Learning rates that are computed at once."""
+
+
+def interval_of(epochs: int) -> int:
+    """Epochs from one metric point to the next."""
+    return math.ceil(epochs / MAX_POINTS)
 
 
 @dataclass
@@ -36,7 +45,7 @@ class Progress:
         state = member.state or {}
         self._member, training = member, member.spec.training
         self._is_mean = LOSSES[member.spec.loss.name].is_mean(member.spec.loss.options)
-        self._interval = math.ceil(training.epochs / MAX_POINTS)
+        self._interval = interval_of(training.epochs)
         self.step = int(state.get("step", np.zeros(())))
         loss_sum, rows = state.get("interval_sums", np.zeros(2))
         self._loss_sum, self._rows = float(loss_sum), float(rows)
@@ -47,6 +56,7 @@ class Progress:
             value, epoch = state["best"]
             self.best = Best(float(value), int(epoch), state.get("best_parameters"))
         self._row_sums = self._rows_per_step()
+        self._learning_rates: tuple[int, list[float]] | None = None
 
     def _rows_per_step(self) -> NDArray[np.float64]:
         """(S,) rows of every batch of an epoch."""
@@ -77,13 +87,21 @@ class Progress:
         return whole and (self.epoch % self._interval == 0 or self.done)
 
     def add(self, loss_sums: NDArray[np.float64]) -> None:
-        """Account for the steps whose weighted loss sums (N,) these are; all within one epoch."""
-        first = self.step % self._member.steps_per_epoch
-        rows = self._row_sums[first : first + len(loss_sums)]
+        """Account for the steps whose weighted loss sums (N,) these are."""
+        places = np.arange(self.step, self.step + len(loss_sums)) % len(self._row_sums)
+        rows = self._row_sums[places]
         # accumulate runs strictly from left to right: the sum is the same however steps are grouped
         self._loss_sum = float(np.add.accumulate(np.concatenate([[self._loss_sum], loss_sums]))[-1])
         self._rows += float(rows.sum())
         self.step += len(loss_sums)
+
+    def learning_rate(self) -> float:
+        """Of the last step done."""
+        first, place = divmod(self.step - 1, LEARNING_RATES)
+        if self._learning_rates is None or self._learning_rates[0] != first:
+            rates = self._member.learning_rates(first * LEARNING_RATES, LEARNING_RATES)
+            self._learning_rates = first, rates.tolist()
+        return self._learning_rates[1][place]
 
     def close_interval(self) -> tuple[float, float]:
         """(train loss, rows) since the last point: the mean over rows, or for a summed loss over epochs."""

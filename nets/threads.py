@@ -10,12 +10,15 @@ from itertools import pairwise
 
 from threadpoolctl import ThreadpoolController
 
-SMALL_PRODUCT = 300_000
-"""Multiply-adds (m·k·n) of one product below which a second BLAS thread costs more than it brings."""
+SMALL_PRODUCT = 1_000_001
+"""Multiply-adds (m·k·n) of one product below which a second BLAS thread brings nothing: OpenBLAS computes
+products up to 100³ by kernels of one thread."""
 
 
 @lru_cache(maxsize=1)
 def _controller() -> ThreadpoolController:
+    import scipy.linalg.cython_blas  # noqa: F401 - SciPy's BLAS, which compiled code calls, is a library of its own
+
     return ThreadpoolController()
 
 

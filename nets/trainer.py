@@ -20,12 +20,12 @@ from kernels.backend import Backend
 from kernels.errors import InvalidInput
 from nets.batches import Pool
 from nets.divergence import find_divergence
-from nets.engines import engine_for
-from nets.evaluate import Evaluator, Measured
+from nets.engines import engine_for, evaluator_for
+from nets.evaluate import Measured
 from nets.member import Member, State
 from nets.progress import Progress, finite_or_none
 from nets.resolve import stack_key
-from nets.threads import blas_threads, threads_for
+from nets.threads import available_threads, blas_threads, threads_for
 
 CHUNK_S = 0.05
 """Longest time between two looks at `control`, in seconds."""
@@ -110,8 +110,9 @@ def fit(
     _check_stack(members)
     count = _recorded_threads(members) or threads
     count = count or threads_for(members[0].layout.widths, members[0].spec.training.batch_size)
+    side_by_side = available_threads() if count == 1 else 1
     with blas_threads(count) if backend.device == "cpu" else nullcontext(), np.errstate(all="ignore"):
-        run = _Run(members, backend, report, control, clock, count)
+        run = _Run(members, backend, report, control, clock, count, side_by_side)
         run.start()
         while run.active:
             run.advance()
@@ -157,17 +158,18 @@ class _Run:
         control: Control,
         clock: Callable[[], float],
         threads: int,
+        side_by_side: int,
     ) -> None:
         self._threads = threads
         self._members, self._backend, self._report, self._control = members, backend, report, control
         self._clock, self._clocks = clock, _Clocks()
         self._progress = [Progress(member) for member in members]
         pool = Pool.of(members, "train", backend)
-        self._engine = engine_for(members, backend, pool)
-        self._train = Evaluator(members, backend, "train", pool)
+        self._train = evaluator_for(members, backend, "train", pool, side_by_side)
         self._val = None
         if len(members[0].data.x_val) > 0:
-            self._val = Evaluator(members, backend, "val", Pool.of(members, "val", backend))
+            self._val = evaluator_for(members, backend, "val", Pool.of(members, "val", backend), side_by_side)
+        self._engine = engine_for(members, backend, pool, self._val, side_by_side)
         self._score = "accuracy" if members[0].data.task == "classification" else "r2"
         self.active = list(range(len(members)))
 
@@ -185,17 +187,31 @@ class _Run:
         self._finish_where({m: (Ending.COMPLETED, None) for m in self.active if self._progress[m].done})
 
     def advance(self) -> None:
-        """Run one chunk: to the nearest end of an epoch, but no longer than CHUNK_S."""
+        """Run one chunk: to where something has to be decided, but no longer than CHUNK_S."""
         before = self._clock()
         steps = min(self._engine.max_chunk(), self._clocks.chunk_steps)
         self._engine.advance(steps)
         sums = self._engine.drain()  # the one wait for the device
         took = max(self._clock() - before, 1e-6)
         self._clocks.chunk_steps = max(1, min(int(CHUNK_S * steps / took), 8 * self._clocks.chunk_steps))
+        finite = np.asarray(np.isfinite(sums).all(axis=0))
         for position, member in enumerate(self.active):
-            self._progress[member].add(sums[:, position])
+            finite[position] &= self._account(position, sums[:, position], before, took)
             self._progress[member].elapsed_s += took
-        self._leave_diverged(np.asarray(np.isfinite(sums).all(axis=0)))
+        self._leave_diverged(finite)
+
+    def _account(self, position: int, sums: NDArray[np.float64], before: float, took: float) -> bool:
+        """Add up one model's steps, report the points that it passed; False if it was not finite at one of them."""
+        member, done = self.active[position], 0
+        for crossing in self._engine.crossed(position):
+            passed = sums[done : crossing.done]
+            if not (crossing.finite and np.isfinite(passed).all()):
+                return False
+            self._progress[member].add(passed)
+            self._report_point(member, crossing.measured, before + took * crossing.done / len(sums))
+            done = crossing.done
+        self._progress[member].add(sums[done:])
+        return True
 
     def after_chunk(self) -> None:
         """Everything that happens between chunks, in an order that does not depend on the clock."""
@@ -216,8 +232,9 @@ class _Run:
         parameters = self._engine.parameters()[positions]
         measured = self._val.measure(parameters, due) if self._val else [None] * len(due)
         ended: dict[int, tuple[Ending, str | None]] = {}
+        now = self._clock()
         for place, (member, val) in enumerate(zip(due, measured, strict=True)):
-            train_loss = self._report_point(member, val)
+            train_loss = self._report_point(member, val, now)
             progress = self._progress[member]
             flat = self._backend.to_host(parameters[place]) if progress.stopping else np.empty(0)
             if progress.should_stop(train_loss, val, flat):
@@ -226,8 +243,8 @@ class _Run:
                 ended[member] = (Ending.COMPLETED, None)
         return ended
 
-    def _report_point(self, member: int, val: Measured | None) -> float:
-        progress, now = self._progress[member], self._clock()
+    def _report_point(self, member: int, val: Measured | None, now: float) -> float:
+        progress = self._progress[member]
         train_loss, rows = progress.close_interval()
         took = max(now - self._clocks.point[member], 1e-9)
         self._clocks.point[member] = now
@@ -237,7 +254,7 @@ class _Run:
             "train_loss": finite_or_none(train_loss),
             "val_loss": None if val is None else finite_or_none(val.loss),
             f"val_{self._score}": None if val is None else finite_or_none(val.score),
-            "learning_rate": float(self._members[member].learning_rates(progress.step - 1, 1)[0]),
+            "learning_rate": progress.learning_rate(),
             "samples_per_s": round(rows / took, 1),
         }
         self._report.metric(member, point)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             left_out = [item for item in items if item.get_closest_marker(marker)]
             items[:] = [item for item in items if not item.get_closest_marker(marker)]
             config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Compile before the first test: it takes half a minute on a fresh machine, and tests have time limits."""
+    rooms = {item.path.parent.name for item in session.items}
+    if rooms & {"nets", "lecture", "worker", "system"} and not session.config.option.collectonly:
+        subprocess.run([sys.executable, "-m", "nets.warm"], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from kernels.backend import Backend, select
 from kernels.errors import MlpqError, StoreUnavailable
+from nets.warm import warm
 from store.connection import connect
 from store.datasets import DatasetStore
 from store.jobs import JobStore
@@ -144,6 +145,7 @@ def main() -> int:
         channel.send({"event": "unusable", "message": str(error)})
         return EXIT_UNUSABLE
     child = Child(arguments, channel, inbox, backend)
+    threading.Thread(target=warm, name="compiler", daemon=True).start()  # a job that comes sooner waits for it
     channel.send({"event": "ready", "device": backend.device, "backend": backend.name, **_memory(backend)})
     child.serve()
     return 0

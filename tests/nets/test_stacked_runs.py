@@ -103,9 +103,9 @@ def test_a_diverging_a_cancelled_and_a_paused_neighbour_change_nothing():
 
     def script(i: int) -> Command:
         count = next(calls)
-        return Command.CANCEL if i == 3 and count > 9 else Command.PAUSE if i == 4 and count > 30 else Command.CONTINUE
+        return Command.CANCEL if i == 3 and count > 9 else Command.PAUSE if i == 4 and count > 12 else Command.CONTINUE
 
-    recorder = run(healthy[0], wild, healthy[1], member(1, epochs=50), member(1, epochs=50), script=script)
+    recorder = run(healthy[0], wild, healthy[1], member(1, epochs=5000), member(1, epochs=5000), script=script)
     kinds = [recorder.outcomes[i].kind for i in range(5)]
     assert kinds == [Ending.COMPLETED, Ending.DIVERGED, Ending.COMPLETED, Ending.CANCELLED, Ending.PAUSED]
     assert_same_run(recorder, 0, run(healthy[0]), 0)

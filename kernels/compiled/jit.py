@@ -1,0 +1,90 @@
+"""How functions are compiled: typed decorators, the floating-point freedoms given away, the cache on disk.
+
+No function may assume that NaN or infinity do not occur: divergence must stay visible. `exact` functions are
+computed as written but for fused multiply-adds; `loose` ones may also reorder sums, so that reductions vectorise.
+What a function computes still depends on its arguments alone: every call runs the same machine code.
+
+Numba notices a change of the file that a compiled function is in, not of the files of the functions that it calls;
+the cache therefore lies in a folder named by a digest of all of this package's sources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, ParamSpec, TypeVar
+
+import numba
+from numba.extending import intrinsic, overload
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+EXACT: Final = frozenset({"contract"})
+LOOSE: Final = frozenset({"contract", "reassoc", "nsz", "arcp"})
+
+CACHE_VARIABLE: Final = "MLPQ_COMPILED_DIR"
+"""Where compiled code is kept between processes; default: beside the sources, or the user's cache folder."""
+
+
+def _digest() -> str:
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+
+
+def _cache_folder() -> Path:
+    """The first of the candidates that can be written, private to the user: code is loaded from it."""
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    named = os.environ.get(CACHE_VARIABLE)
+    candidates = [Path(named)] if named else [Path(__file__).parent / "__pycache__", user / "mlpq"]
+    for base in candidates:
+        folder = base / f"compiled-{_digest()}"
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError:
+            continue
+    return Path(tempfile.mkdtemp(prefix="mlpq-compiled-"))  # nothing outlives this process
+
+
+setattr(numba.config, "CACHE_DIR", str(_cache_folder()))  # noqa: B010 - made by numba when it is imported
+
+
+def exact(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile without the interpreter's lock; arithmetic as written, multiply-adds may be fused."""
+    return _compiled(function, EXACT)
+
+
+def loose(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile without the interpreter's lock; sums may be reordered, so that they vectorise."""
+    return _compiled(function, LOOSE)
+
+
+def _compiled(function: Callable[P, R], freedoms: frozenset[str]) -> Callable[P, R]:
+    made: Callable[P, R] = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=set(freedoms))(function)
+    return made
+
+
+def emitted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Inside compiled code the decorated function is the instructions that it writes: numba's `intrinsic`."""
+    made: Callable[..., Any] = intrinsic(function)
+    return made
+
+
+def by_precision(
+    single: Callable[[Any], Any], double: Callable[[Any], Any]
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Inside compiled code the decorated function of one number is `single` for float32, `double` for float64."""
+
+    def register(function: Callable[P, R]) -> Callable[P, R]:
+        @overload(function, jit_options={"fastmath": set(EXACT), "error_model": "numpy"})
+        def choose(x: Any) -> Callable[[Any], Any]:
+            return single if x == numba.types.float32 else double
+
+        return function
+
+    return register

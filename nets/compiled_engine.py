@@ -1,0 +1,279 @@
+"""The compiled engine: whole chunks of steps without Python, the models of a stack side by side on threads.
+
+Axis legend: M models, N steps of a chunk, S steps of an epoch, B batch, P parameters. A model's bits do not depend
+on its neighbours: each is computed by itself, by the same machine code, whatever the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.backend import Backend
+from kernels.compiled import steps, updates
+from kernels.compiled.orders import orders
+from nets.batches import Pool, RowOrder
+from nets.compiled_evaluator import LOSS_NUMBERS, CompiledEvaluator, each, kind_of, pooled_rows, workspace_for
+from nets.engine import Crossing
+from nets.losses import LOSSES
+from nets.member import Member, State
+from nets.optimizers import OPTIMIZERS, hyper_value
+from nets.progress import interval_of
+from nets.tape import Array
+
+OPTIMIZER_NUMBERS: Final = {"sgd": updates.SGD, "adam": updates.ADAM}
+HYPER: Final = {"sgd": ("momentum", "nesterov"), "adam": ("beta1", "beta2", "1-beta1", "1-beta2")}
+"""What an update is given, after the limit of the gradient's norm and 2·l2."""
+
+SPAN: Final = 4096
+"""Steps whose learning rates are computed at once; no chunk crosses a multiple of it."""
+MAX_CHUNK_ROWS: Final = 1 << 18
+"""Most rows (steps · batch) of a chunk of several epochs."""
+MAX_CROSSING_ROWS: Final = 1 << 16
+"""Largest training set whose row orders are drawn anew where a chunk begins inside an epoch."""
+
+
+def compiles(member: Member) -> bool:
+    """True if compiled code has everything the member's spec asks for."""
+    spec, layout = member.spec, member.layout
+    dense = sum(rows * out for rows, out in zip(layout.rows, layout.widths[1:], strict=True))
+    return (
+        layout.count == dense  # nothing but weights and biases
+        and spec.loss.name in LOSS_NUMBERS
+        and not spec.loss.options.get("label_smoothing")
+        and spec.optimizer.name in OPTIMIZER_NUMBERS
+        and not spec.net.dropout
+    )
+
+
+@dataclass(eq=False)
+class _Model:
+    """What one model of the stack has beside its state: its row orders, weights of rows, rates, numbers."""
+
+    member: Member
+    place: int
+    order: RowOrder
+    hyper: NDArray[Any]
+    valid: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    """(S, B) in the loss, of the epoch `rows` belong to; the same in every epoch unless rows have weights."""
+    scaled: NDArray[Any]
+    """(S, B) in the gradient."""
+    epoch: int = -1
+    rows: NDArray[np.int64] | None = None
+    span: int = -1
+    rates: NDArray[Any] | None = None
+    crossed: list[Crossing] | None = None
+
+
+class CompiledEngine:
+    """Engine whose `advance` is one call of compiled code for each model.
+
+    Chunks run over the ends of epochs where nothing has to be decided there: without early stopping. Points on
+    the way are measured by compiled code as well, on the rows of `val`.
+    """
+
+    name: Final = "compiled"
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        backend: Backend,
+        pool: Pool | None = None,
+        val: CompiledEvaluator | None = None,
+        threads: int = 1,
+    ) -> None:
+        first = members[0]
+        self._dtype, self._val = first.dtype, val
+        self._optimizer = OPTIMIZERS[first.spec.optimizer.name]
+        states = [member.state or {"parameters": member.initial_parameters()} for member in members]
+        blank = np.zeros(first.layout.count, self._dtype)
+        self._state = {
+            name: np.stack([state.get(name, blank) for state in states])
+            for name in ("parameters", *self._optimizer.slots)
+        }  # (M, P) each
+        self._kept = {name: array.copy() for name, array in self._state.items()}
+        self._steps = [int(state.get("step", np.zeros(()))) for state in states]
+        self._kept_steps = list(self._steps)
+        pool = pool or Pool.of(members, "train", backend)
+        self._is_mean = LOSSES[first.spec.loss.name].is_mean(first.spec.loss.options)
+        self._models = [self._model(place, member, pool) for place, member in enumerate(members)]
+        self._shared = (*kind_of(first), *pooled_rows(members, pool))
+        self._optimizer_number = OPTIMIZER_NUMBERS[first.spec.optimizer.name]
+        batch, threads = max(first.spec.training.batch_size, val.block if val else 1), min(threads, len(members))
+        self._workspaces = [workspace_for(first, batch) for _ in range(threads)]
+        self._gradients = np.zeros((threads, first.layout.count), self._dtype)
+        self._crosses = all(_can_cross(model) for model in self._models)
+        self._pending: list[NDArray[np.float64]] = []
+
+    def _model(self, place: int, member: Member, pool: Pool) -> _Model:
+        training, options = member.spec.training, member.spec.optimizer.options
+        count, offset = pool.counts[place], pool.offsets[place]
+        order = RowOrder(training.seed, count, training.batch_size, offset, training.shuffle, member.data.row_weight)
+        limit = np.inf if training.clip_norm is None else training.clip_norm
+        own = [hyper_value(options, name) for name in HYPER[member.spec.optimizer.name]]
+        hyper = np.array([limit, 2 * hyper_value(options, "l2"), *own], np.float64).astype(self._dtype)
+        epoch = order.epoch(0)
+        scaled = self._scaled(epoch.weight, epoch.valid)
+        return _Model(member, place, order, hyper, epoch.valid.astype(np.int64), epoch.weight, scaled)
+
+    def _scaled(self, weight: NDArray[np.float64], valid: NDArray[Any]) -> NDArray[Any]:
+        return (weight / valid[:, None] if self._is_mean else weight).astype(self._dtype)
+
+    # ---- running
+
+    def max_chunk(self) -> int:
+        """See Engine."""
+        return min(self._left(model, step) for model, step in zip(self._models, self._steps, strict=True))
+
+    def _left(self, model: _Model, step: int) -> int:
+        """Steps that one model may run at once."""
+        to_span, per_epoch = SPAN - step % SPAN, model.order.steps_per_epoch
+        to_epoch = per_epoch - step % per_epoch
+        if not self._crosses:
+            return min(to_span, to_epoch)
+        to_end = model.member.total_steps - step
+        return min(to_span, to_end, max(to_epoch, MAX_CHUNK_ROWS // model.order.batch))
+
+    def advance(self, n_steps: int) -> None:
+        """See Engine."""
+        sums = np.zeros((len(self._models), n_steps))
+        each(len(self._workspaces), len(self._models), lambda model, thread: self._run(model, thread, sums[model]))
+        self._steps = [step + n_steps for step in self._steps]
+        self._pending.append(sums.T)
+
+    def _run(self, position: int, thread: int, sums: NDArray[np.float64]) -> None:
+        """As many steps of one model as `sums` has places."""
+        model, step = self._models[position], self._steps[position]
+        epoch, start = divmod(step, model.order.steps_per_epoch)
+        rows = self._rows(model, epoch, start, len(sums))
+        figures = np.zeros((-(-(start + len(sums)) // model.order.steps_per_epoch), 3))
+        slots = [self._state[name][position] for name in self._optimizer.slots]
+        interval = interval_of(model.member.spec.training.epochs)
+        steps.advance(
+            *self._workspaces[thread].head,
+            *self._shared,
+            *(self._val.rows_of(model.place) if self._val else (*self._shared[-3:], _NO_ROWS)),
+            self._val.block if self._val else 1,
+            self._optimizer_number,
+            model.hyper,
+            self._state["parameters"][position],
+            self._gradients[thread],
+            slots[0],
+            slots[-1],
+            rows,
+            model.valid,
+            model.scaled,
+            model.weight,
+            self._rates(model, step, len(sums)),
+            sums,
+            start,
+            epoch,
+            interval,
+            figures,
+        )
+        model.crossed = self._crossings(model, figures, epoch, start, len(sums), interval)
+
+    def _rows(self, model: _Model, epoch: int, start: int, n_steps: int) -> NDArray[np.int64]:
+        """(N, B) rows of the steps from step `start` of `epoch`."""
+        order = model.order
+        if not self._crosses:
+            if model.epoch != epoch or model.rows is None:
+                drawn = order.epoch(epoch)
+                model.epoch, model.rows = epoch, drawn.rows
+                if order.row_weight is not None:
+                    model.weight, model.scaled = drawn.weight, self._scaled(drawn.weight, drawn.valid)
+            return model.rows[start : start + n_steps]
+        per_epoch = order.steps_per_epoch
+        epochs = -(-(start + n_steps) // per_epoch)
+        keys = np.empty((2, order.count + 8), np.uint64)
+        rows = np.empty((epochs, per_epoch * order.batch), np.int64)
+        shuffle = order.shuffle and per_epoch > 1
+        orders(np.uint64(order.seed), epoch, shuffle, order.count, order.offset, keys, rows)
+        return rows.reshape(epochs * per_epoch, order.batch)[start : start + n_steps]
+
+    def _rates(self, model: _Model, step: int, n_steps: int) -> NDArray[Any]:
+        """(N, n_rates): what the optimizer needs that changes from step to step."""
+        first = step - step % SPAN
+        if model.span != first or model.rates is None:
+            numbers = np.arange(first, first + SPAN, dtype=np.float64)
+            learning_rates = model.member.learning_rates(first, SPAN)
+            rates = self._optimizer.rates(learning_rates, numbers, model.member.spec.optimizer.options)
+            model.span, model.rates = first, np.ascontiguousarray(rates.T).astype(self._dtype)
+        return model.rates[step - first : step - first + n_steps]
+
+    def _crossings(
+        self, model: _Model, figures: NDArray[np.float64], epoch: int, start: int, n_steps: int, interval: int
+    ) -> list[Crossing]:
+        """The points inside the chunk: epochs that ended before its last step, every `interval`-th of them."""
+        per_epoch, found = model.order.steps_per_epoch, []
+        for ended, (loss, hits, finite) in enumerate(figures.tolist()):
+            done = (ended + 1) * per_epoch - start
+            if done < n_steps and (epoch + ended + 1) % interval == 0:
+                measured = self._val.measured(model.place, loss, hits) if self._val else None
+                found.append(Crossing(done, measured, bool(finite)))
+        return found
+
+    def crossed(self, position: int) -> Sequence[Crossing]:
+        """See Engine."""
+        return self._models[position].crossed or ()
+
+    def drain(self) -> NDArray[np.float64]:
+        """See Engine."""
+        sums, self._pending = np.concatenate(self._pending), []
+        return sums
+
+    # ---- state
+
+    def steps(self) -> list[int]:
+        """See Engine."""
+        return list(self._steps)
+
+    def finite(self) -> NDArray[np.bool_]:
+        """See Engine."""
+        return np.array([steps.all_finite(row) for row in self._state["parameters"]])
+
+    def parameters(self) -> Array:
+        """See Engine."""
+        return self._state["parameters"]
+
+    def state(self, position: int) -> State:
+        """See Engine."""
+        return _one(self._state, self._steps, position)
+
+    def keep_copy(self) -> None:
+        """See Engine."""
+        for name, array in self._state.items():
+            np.copyto(self._kept[name], array)
+        self._kept_steps = list(self._steps)
+
+    def kept_state(self, position: int) -> State:
+        """See Engine."""
+        return _one(self._kept, self._kept_steps, position)
+
+    def keep(self, positions: Sequence[int]) -> None:
+        """See Engine."""
+        chosen = list(positions)
+        self._models = [self._models[p] for p in chosen]
+        self._steps = [self._steps[p] for p in chosen]
+        self._kept_steps = [self._kept_steps[p] for p in chosen]
+        self._state = {name: array[chosen] for name, array in self._state.items()}
+        self._kept = {name: array[chosen] for name, array in self._kept.items()}
+
+
+_NO_ROWS: Final = np.zeros(0, np.int64)
+
+
+def _can_cross(model: _Model) -> bool:
+    """True if nothing has to be decided where an epoch ends, and rows carry no weights of their own."""
+    stopping = model.member.spec.training.early_stopping
+    return stopping is None and model.order.row_weight is None and model.order.count <= MAX_CROSSING_ROWS
+
+
+def _one(arrays: Mapping[str, NDArray[Any]], counts: Sequence[int], position: int) -> State:
+    state: State = {name: array[position].copy() for name, array in arrays.items()}
+    return state | {"step": np.array(counts[position], np.int64)}

@@ -1,0 +1,117 @@
+"""What compiled code is given of a stack, and measuring by it.
+
+Axis legend: R rows of a pool, I inputs, C scores, M models.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.backend import Backend
+from kernels.compiled import losses, steps
+from kernels.compiled.workspace import Workspace
+from nets.batches import Pool
+from nets.evaluate import Evaluator, Measured
+from nets.losses import LOSSES
+from nets.member import Member
+from nets.network import activations_of
+from nets.options import number
+from nets.tape import Array
+
+LOSS_NUMBERS: Final = {"softmax": losses.SOFTMAX, "svm": losses.SVM, "squared_error": losses.SQUARED_ERROR}
+
+PooledRows = tuple[NDArray[Any], NDArray[np.int64], NDArray[Any]]
+
+
+def pooled_rows(members: Sequence[Member], pool: Pool) -> PooledRows:
+    """Inputs (R, I+1), class codes (R,), target values (R, C); what the loss does not read is one zero."""
+    if LOSSES[members[0].spec.loss.name].target == "class":
+        return pool.x, np.ascontiguousarray(pool.y[:, 0]), np.zeros((1, 1), members[0].dtype)
+    values = np.ascontiguousarray(pool.y)
+    by_class = members[0].data.task == "classification"
+    return pool.x, values.argmax(axis=1) if by_class else np.zeros(1, np.int64), values
+
+
+def workspace_for(member: Member, batch: int) -> Workspace:
+    """Buffers of one thread for the member's net."""
+    layout = member.layout
+    return Workspace(layout.widths, layout.bias, activations_of(member.spec.net.activation), batch, member.dtype)
+
+
+def kind_of(member: Member) -> tuple[int, np.floating, bool]:
+    """The loss's number in compiled code, its option, and whether a score is about classes."""
+    loss = member.spec.loss
+    margin = member.dtype.type(number(loss.options, "margin") if loss.name == "svm" else 0.0)
+    return LOSS_NUMBERS[loss.name], margin, member.data.task == "classification"
+
+
+def each(threads: int, count: int, work: Callable[[int, int], None]) -> None:
+    """work(item, thread) for every item, on up to `threads` threads, each taking what is next."""
+    if min(threads, count) <= 1:
+        for item in range(count):
+            work(item, 0)
+        return
+    left, lock, failures = iter(range(count)), threading.Lock(), []
+
+    def take(thread: int) -> None:
+        try:
+            while True:
+                with lock:
+                    item = next(left, None)
+                if item is None:
+                    return
+                work(item, thread)
+        except BaseException as error:  # noqa: BLE001 - it is raised below, in the thread that asked
+            failures.append(error)
+
+    others = [threading.Thread(target=take, args=(thread,), name="models") for thread in range(1, threads)]
+    for other in others:
+        other.start()
+    take(0)
+    for other in others:
+        other.join()
+    if failures:
+        raise failures[0]
+
+
+class CompiledEvaluator(Evaluator):
+    """Measures models without Python between layers; rows, blocks and figures are the evaluator's."""
+
+    def __init__(self, members: Sequence[Member], backend: Backend, part: str, pool: Pool, threads: int = 1) -> None:
+        super().__init__(members, backend, part, pool)
+        self._pooled = pooled_rows(members, pool)
+        self._flat = [
+            np.ascontiguousarray(rows.reshape(-1)[:count]) for rows, count in zip(self._rows, self._counts, strict=True)
+        ]
+        self._kind = kind_of(members[0])
+        self._workspaces = [workspace_for(members[0], self._block) for _ in range(min(threads, len(members)))]
+
+    @property
+    def block(self) -> int:
+        """Rows that are measured at a time."""
+        return self._block
+
+    def rows_of(self, model: int) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]:
+        """The pool, and the model's rows in it."""
+        return (*self._pooled, self._flat[model])
+
+    def measured(self, model: int, loss: float, hits: float) -> Measured:
+        """The figures behind a sum of losses and of hits."""
+        return self._summary(model, loss, hits)
+
+    def measure(self, parameters: Array, models: Sequence[int]) -> list[Measured]:
+        """See Evaluator."""
+        figures = np.zeros((len(models), 2))
+
+        def one(item: int, thread: int) -> None:
+            head = self._workspaces[thread].head
+            rows = self.rows_of(models[item])
+            steps.evaluate(*head, *self._kind, *rows, self._block, parameters[item], figures[item])
+
+        each(len(self._workspaces), len(models), one)
+        return [self._summary(model, *figures[item].tolist()) for item, model in enumerate(models)]
