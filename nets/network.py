@@ -18,6 +18,7 @@ import numpy as np
 from kernels.backend import Backend
 from kernels.operations import ACTIVATIONS, Operation
 from nets.batch_norm import BatchNorm
+from nets.options import CUSTOM
 from nets.parameters import Layout
 from nets.spec import ActivationSpec
 from nets.tape import Array, Tape, call
@@ -27,7 +28,11 @@ Activation = tuple[Operation, Mapping[str, float]]
 
 def activations_of(specs: Sequence[ActivationSpec]) -> list[Activation]:
     """Operations with their parameters, one for each hidden layer."""
-    return [(ACTIVATIONS[one.name], {name: one.number(name) for name in one.options}) for one in specs]
+    operations = [one.operation if one.name == CUSTOM.name else ACTIVATIONS[one.name] for one in specs]
+    return [
+        (operation, {name: one.number(name) for name in operation.parameter_names})
+        for operation, one in zip(operations, specs, strict=True)
+    ]
 
 
 class Network:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from kernels import custom
 from kernels.operations import ACTIVATIONS
 
 Value = bool | int | float | str | None
@@ -35,11 +36,11 @@ class Option:
 
     @property
     def kind(self) -> str:
-        """ "boolean", "choice", "integer" or "number"."""
+        """ "boolean", "choice", "text", "integer" or "number"."""
         if isinstance(self.default, bool):
             return "boolean"
         if isinstance(self.default, str):
-            return "choice"
+            return "choice" if self.choices else "text"
         return "integer" if isinstance(self.default, int) else "number"
 
     @property
@@ -49,6 +50,8 @@ class Option:
             return "true or false"
         if self.kind == "choice":
             return "one of " + ", ".join(self.choices)
+        if self.kind == "text":
+            return "a text"
         what = "an integer" if self.kind == "integer" else "a number"
         low = "" if self.low is None else f"{'>' if self.low_open else '>='} {self.low:g}"
         high = "" if self.high is None else f"<= {self.high:g}"
@@ -60,6 +63,8 @@ class Option:
             return isinstance(value, bool)
         if self.kind == "choice":
             return value in self.choices
+        if self.kind == "text":
+            return isinstance(value, str)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         if self.kind == "integer" and not isinstance(value, int):
@@ -82,7 +87,7 @@ class Option:
 
     def schema(self) -> dict[str, object]:
         """The option as a JSON schema."""
-        kind = {"choice": "string"}.get(self.kind, self.kind)
+        kind = {"choice": "string", "text": "string"}.get(self.kind, self.kind)
         schema: dict[str, object] = {"type": kind, "default": self.default, "description": self.doc}
         if self.choices:
             schema["enum"] = list(self.choices)
@@ -127,6 +132,16 @@ class ActivationRow:
     options: tuple[Option, ...]
 
 
+CUSTOM = ActivationRow(
+    custom.NAME,
+    "A formula of its user's, e.g. `x * sigmoid(beta*x)`: differentiated and proved when it is submitted. Every other"
+    " setting is a number that the formula may name.",
+    "-",
+    (Option("expression", "x * sigmoid(x)", "Formula in x: + - * / ** ( ) and the functions of the language."),),
+)
+"""The activation that is no row of the operation table."""
+
+
 def _activation_rows() -> dict[str, ActivationRow]:
     def limit(value: float | None) -> float | None:
         return None if value is None or math.isinf(value) else value
@@ -139,7 +154,7 @@ def _activation_rows() -> dict[str, ActivationRow]:
             tuple(Option(p.name, float(p.default), p.doc, limit(p.low), limit(p.high)) for p in operation.parameters),
         )
         for name, operation in ACTIVATIONS.items()
-    }
+    } | {CUSTOM.name: CUSTOM}
 
 
 ACTIVATION_ROWS: Mapping[str, ActivationRow] = _activation_rows()

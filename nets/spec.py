@@ -27,11 +27,13 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from kernels.custom import PARAMETER_LIMIT, custom_operation
 from kernels.errors import FieldError, InvalidInput
+from kernels.operations import Operation
 from nets.initializers import INITIALIZERS
 from nets.losses import LOSSES
 from nets.optimizers import OPTIMIZERS
-from nets.options import ACTIVATION_ROWS, Option, Row, Value, number
+from nets.options import ACTIVATION_ROWS, CUSTOM, Option, Row, Value, number
 from nets.schedules import SCHEDULES
 
 MAX_LAYERS = 64
@@ -91,6 +93,10 @@ class Choice(BaseModel):
         row = self.registry.get(self.name)
         if row is None:
             raise _problem("name", f"is {self.name!r}; must be one of {', '.join(self.registry)}")
+        self._check_settings(row)
+        return self
+
+    def _check_settings(self, row: Row) -> None:
         options = {option.name: option for option in (*row.options, *self.common)}
         for name, value in self.given.items():
             if name not in options:
@@ -98,7 +104,6 @@ class Choice(BaseModel):
                 raise _problem(name, f"is not a setting of {self.name}; its settings are: {known}")
             if not options[name].accepts(value):
                 raise _problem(name, f"is {_shown(value)}; must be {options[name].allowed}")
-        return self
 
     @property
     def row(self) -> Row:
@@ -145,7 +150,11 @@ class Choice(BaseModel):
             }
             for name, row in cls.registry.items()
         ]
-        return {"title": cls.__name__, "anyOf": [{"type": "string", "enum": list(cls.registry)}, *rows]}
+        return cls._adapt_schema({"title": cls.__name__, "anyOf": [{"type": "string", "enum": [*cls.registry]}, *rows]})
+
+    @classmethod
+    def _adapt_schema(cls, schema: JsonSchemaValue) -> JsonSchemaValue:
+        return schema
 
 
 def _problem(at: str, detail: str) -> PydanticCustomError:
@@ -158,9 +167,47 @@ def _shown(value: object) -> str:
 
 
 class ActivationSpec(Choice):
-    """Activation of a hidden layer."""
+    """Activation of a hidden layer: a row of the table, or `{"name": "custom", "expression": ..., numbers}`."""
 
     registry: ClassVar[Mapping[str, Row]] = ACTIVATION_ROWS
+
+    @property
+    def options(self) -> dict[str, Value]:
+        """See Choice; of a custom activation the expression and the numbers that it names."""
+        if self.name != CUSTOM.name:
+            return super().options
+        return {name: value if isinstance(value, str) else float(value) for name, value in self.given.items()}
+
+    @property
+    def operation(self) -> Operation:
+        """The operation of a custom activation; the same object for the same text and numbers."""
+        numbers = {name: number(self.options, name) for name in self.given if name != "expression"}
+        return custom_operation(str(self.given["expression"]), numbers)
+
+    def _check_settings(self, row: Row) -> None:
+        if self.name != CUSTOM.name:
+            super()._check_settings(row)
+            return
+        if not isinstance(self.given.get("expression"), str):
+            raise _problem("expression", f"is {_shown(self.given.get('expression'))}; must be a formula in x")
+        allowed = Option("", 0.0, "", -PARAMETER_LIMIT, PARAMETER_LIMIT)
+        for name, value in self.given.items():
+            if name != "expression" and not allowed.accepts(value):
+                raise _problem(name, f"is {_shown(value)}; must be {allowed.allowed}")
+        try:
+            _ = self.operation
+        except InvalidInput as error:
+            raise _problem(error.errors[0].pointer.removeprefix("/"), error.errors[0].detail) from None
+
+    @classmethod
+    def _adapt_schema(cls, schema: JsonSchemaValue) -> JsonSchemaValue:
+        names, *rows = schema["anyOf"]
+        names["enum"].remove(CUSTOM.name)  # alone it says nothing
+        for row in rows:
+            if row["title"] == CUSTOM.name:
+                del row["properties"]["expression"]["default"]
+                row |= {"required": ["name", "expression"], "additionalProperties": {"type": "number"}}
+        return schema
 
 
 class LossSpec(Choice):

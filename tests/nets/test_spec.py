@@ -207,7 +207,7 @@ def test_stack_keys_agree_exactly_where_models_may_differ():
 def test_capabilities_list_every_row_and_are_plain_json():
     shown = json.loads(json.dumps(capabilities(), allow_nan=False))
     for kind, registry in {
-        "activations": ACTIVATIONS, "losses": LOSSES, "optimizers": OPTIMIZERS,
+        "activations": [*ACTIVATIONS, "custom"], "losses": LOSSES, "optimizers": OPTIMIZERS,
         "schedules": SCHEDULES, "initializers": INITIALIZERS,
     }.items():  # fmt: skip
         assert [row["name"] for row in shown[kind]] == list(registry)
