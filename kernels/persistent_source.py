@@ -12,21 +12,13 @@ from pathlib import Path
 from typing import Final
 
 from kernels.c_source import Real, assignments, literal
+from kernels.fused_source import LOSSES, LOSSES_TEXT
 from kernels.operations import Operation
 from kernels.persistent import LayerPlan, PersistentPlan
 from kernels.updates import UpdateRule
 
 SYMBOL: Final = "train"
 """Name of the kernel in the program."""
-LOSSES: Final[Mapping[str, tuple[str, str | None]]] = {
-    "softmax": ("Softmax", "label_smoothing"),
-    "svm": ("Svm", "margin"),
-    "squared_error": ("SquaredError", None),
-    "huber": ("Huber", "delta"),
-    "absolute_error": ("AbsoluteError", None),
-    "binary_cross_entropy": ("BinaryCrossEntropy", None),
-}
-"""Losses of `cuda/losses.cuh`: the struct, and the option that it takes."""
 
 _REAL: Final[dict[str, Real]] = {"f": "float", "d": "double"}
 _CUDA: Final = Path(__file__).parent / "cuda"
@@ -51,7 +43,7 @@ def source(plan: PersistentPlan, rules: Rules) -> str:
     return "\n".join(
         [
             _SHARED_MEMORY,
-            (_CUDA / "losses.cuh").read_text("utf-8"),
+            LOSSES_TEXT,
             *_constants(plan, rules, real),
             *layers,
             _update_source(rules.update, real),

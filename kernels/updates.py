@@ -85,3 +85,8 @@ UPDATE_RULES: Final[Mapping[str, UpdateRule]] = {
         (_DECAY, ("square", "memory * square + rest * (gradient * gradient)"), _SCALED_STEP),
     ),
 }
+
+
+def rule_for(optimizer: str, *, nesterov: bool = False) -> UpdateRule | None:
+    """The rule of an optimizer of `nets.optimizers`; None if there is none."""
+    return UPDATE_RULES.get(f"{optimizer}_nesterov" if nesterov else optimizer)

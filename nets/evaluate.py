@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kernels.backend import Backend
 from nets.batches import Pool
+from nets.fused import bind_loss
 from nets.losses import LOSSES, Arrays
 from nets.member import Member
 from nets.network import Network, activations_of
@@ -90,7 +91,7 @@ class Evaluator:
         weights = backend.zeros((k, block), dtype)
         records = backend.zeros((self._loss.n_records, k, block), dtype)
         arrays = Arrays(net.scores, targets, weights, records)
-        tape = self._loss.bind(backend, arrays, self._spec.loss.options)
+        tape = bind_loss(self._loss, backend, arrays, self._spec.loss.options)
         base = np.arange(k)[:, None] * self._layout.widths[-1] * block + np.arange(block)
         self._bound[k] = _Bound(net, parameters, targets, weights, records, tape, base[..., None])
         return self._bound[k]

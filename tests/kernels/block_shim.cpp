@@ -14,7 +14,7 @@
 #include <random>
 #include <vector>
 
-Position threadIdx{0}, blockIdx{0};
+Position threadIdx{0}, blockIdx{0}, blockDim{0}, gridDim{0};
 unsigned char* SHARED_MEMORY = nullptr;
 
 namespace shim {
@@ -85,6 +85,8 @@ int run(unsigned blocks, unsigned threads, size_t shared, unsigned order, bool l
   late_copies = late;
   body = kernel;
   body_arguments = arguments;
+  blockDim.x = threads;
+  gridDim.x = blocks;
   for (unsigned block = 0; block < blocks; ++block) {
     blockIdx.x = block;
     std::memset(memory.get(), 0xff, shared);  // NaN in either precision, -1 as an integer

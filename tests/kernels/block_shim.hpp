@@ -10,7 +10,7 @@
 #define __syncthreads() shim::barrier(__LINE__)
 
 struct Position { unsigned x; };
-extern Position threadIdx, blockIdx;
+extern Position threadIdx, blockIdx, blockDim, gridDim;
 extern unsigned char* SHARED_MEMORY;
 
 namespace shim {

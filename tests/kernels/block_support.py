@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ import numpy as np
 
 from kernels.numpy_backend import NumpyBackend
 from kernels.persistent import SHARED_BYTES
+from kernels.persistent_source import SYMBOL
 
 Array = np.ndarray[Any, Any]
 
@@ -30,15 +32,13 @@ _FLAGS = ("-std=c++17", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas", "-
 _STRICT = ("-Werror", "-Werror=double-promotion", "-Werror=float-conversion")
 _SANITIZED = ("-O1", "-g1", "-fsanitize=address", "-fno-omit-frame-pointer")
 _DRIVER = """
-static void call(void** a) {
-  train((const int*)a[0], *(const int*)a[1], *(const int*)a[2], (real*)a[3], (const real*)a[4],
-        (const target_type*)a[5], (const int*)a[6], (const real*)a[7], (const real*)a[8], (const real*)a[9],
-        (real*)a[10], (double*)a[11]);
-}
-extern "C" int launch(unsigned blocks, unsigned threads, unsigned long shared, unsigned order, int late, void** a) {
-  return shim::run(blocks, threads, shared, order, late, call, a);
-}
+static void call(void** a) {{ {symbol}({arguments}); }}
+extern "C" int launch(
+    unsigned blocks, unsigned threads, unsigned long shared, unsigned order, int late, void** arguments) {{
+  return shim::run(blocks, threads, shared, order, late, call, arguments);
+}}
 """
+_SIGNATURE = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\(([^)]*)\)', re.S)
 _MAIN = """
 #include <cstdio>
 #include <cstdlib>
@@ -48,7 +48,7 @@ int main(int, char** names) {
   long long head[3], size;
   FILE* file = std::fopen(names[1], "rb");
   if (!file || std::fread(head, 8, 3, file) != 3) return 3;
-  void* arguments[12];
+  void* arguments[COUNT];
   for (void*& argument : arguments) {
     if (std::fread(&size, 8, 1, file) != 1) return 3;
     argument = std::malloc((size_t)size);
@@ -69,11 +69,19 @@ def build(source: str, output: Path, *, sanitize: bool = False) -> Path:
     The result is a library, or with `sanitize` a program of its own under AddressSanitizer.
     """
     code = output.with_suffix(".cpp")
-    code.write_text(f'#include "{SHIM}"\n{source}{_DRIVER}{_MAIN if sanitize else ""}')
+    code.write_text(f'#include "{SHIM}"\n{source}{_driver(source)}{_MAIN if sanitize else ""}')
     strict = _STRICT if "typedef float real;" in source else _STRICT[:1]
     kind = _SANITIZED if sanitize else ("-O1", "-shared", "-fPIC")
     _compile(*kind, *strict, "-o", str(output), str(code), str(RUNTIME if sanitize else _runtime()))
     return output
+
+
+def _driver(source: str) -> str:
+    """C that calls the program's one kernel with the addresses of its arguments."""
+    ((symbol, parameters),) = _SIGNATURE.findall(source)
+    types = [one.strip().rpartition(" ")[0] for one in parameters.split(",")]
+    casts = [f"({kind})a[{k}]" if "*" in kind else f"*({kind}*)a[{k}]" for k, kind in enumerate(types)]
+    return f"constexpr int COUNT = {len(types)};" + _DRIVER.format(symbol=symbol, arguments=", ".join(casts))
 
 
 @lru_cache(maxsize=1)
@@ -99,20 +107,21 @@ class HostCompiler:
     def __init__(self, order: int = 0, *, late_copies: bool = True, shared_bytes: int = SHARED_BYTES["90"]) -> None:
         self.order, self.late_copies, self.shared_bytes = order, late_copies, shared_bytes
         self.launches: list[tuple[str, int, int, int, list[Array]]] = []
-        """(source, blocks, threads, shared bytes, arguments as they were) of every launch."""
+        """(source, blocks, threads, shared bytes, arguments as they were) of every launch of a persistent program."""
         self.edit = lambda source: source
 
     def compile(self, source: str, symbol: str, shared_bytes: int) -> Any:
-        assert symbol == "train"
+        assert f"void {symbol}(" in source or f") {symbol}(" in source
         assert shared_bytes <= self.shared_bytes
         source = self.edit(source)
         library = _library(source)
 
         def launch(blocks: int, threads: int, arguments: Sequence[Any]) -> None:
-            assert f"THREADS = {threads};" in source
             arrays = [np.asarray(one) for one in arguments]
-            self.launches.append((source, blocks, threads, shared_bytes, [array.copy() for array in arrays]))
-            assert all(array.flags.c_contiguous for array in arrays)
+            if symbol == SYMBOL:
+                assert f"THREADS = {threads};" in source
+                assert all(array.flags.c_contiguous for array in arrays)
+                self.launches.append((source, blocks, threads, shared_bytes, [array.copy() for array in arrays]))
             addresses = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
             result = library.launch(
                 ctypes.c_uint(blocks),

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kernels.fused_source import LOSSES
 from kernels.operations import ACTIVATIONS
 from kernels.persistent import MAX_LAYERS, SHARED_BYTES, PersistentPlan, fits
-from kernels.persistent_source import LOSSES, SYMBOL, Rules, source
+from kernels.persistent_source import SYMBOL, Rules, source
 from kernels.updates import UPDATE_RULES
 from tests.kernels.cuda_support import ARCHITECTURES, compile_program, compile_ptx
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kernels.fused_source import LOSSES as KERNEL_LOSSES
 from kernels.operations import ACTIVATIONS
-from kernels.persistent_source import LOSSES as KERNEL_LOSSES
 from kernels.updates import UPDATE_RULES
 from nets.engine import LayeredEngine
 from nets.losses import LOSSES

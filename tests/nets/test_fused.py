@@ -1,0 +1,158 @@
+"""Losses and updates as one launch each: the exact programs, run on the host, equal the tapes of NumPy calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernels.backend import Backend
+from kernels.fused_source import LOSS_SYMBOL, LOSSES, UPDATE_SYMBOL, loss_source, update_source
+from kernels.updates import UPDATE_RULES, rule_for
+from nets.engine import LayeredEngine
+from nets.fused import bind_loss, bind_update
+from nets.losses import LOSSES as ROWS
+from nets.losses import Arrays
+from nets.optimizers import OPTIMIZERS, Update
+from nets.tape import play
+from tests.kernels.block_support import BlockBackend
+from tests.kernels.cuda_support import ARCHITECTURES, compile_program
+from tests.nets.support import BACKEND, blobs, member_for
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "softmax": {"label_smoothing": 0.0},
+    "svm": {"margin": 0.7},
+    "squared_error": {"reduction": "mean"},
+    "huber": {"delta": 0.6, "reduction": "mean"},
+    "absolute_error": {"reduction": "mean"},
+    "binary_cross_entropy": {},
+}
+SMOOTHED = ("softmax", {"label_smoothing": 0.3})
+losses = pytest.mark.parametrize(("name", "options"), [*OPTIONS.items(), SMOOTHED])
+precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+def arrays_of(backend: Backend, name: str, dtype: str, *, models: int = 3, count: int = 4, batch: int = 50) -> Arrays:
+    """The same random scores, targets and weights for every backend; the weights lie in a wider array."""
+    row, rng = ROWS[name], np.random.default_rng(7)
+    count = 1 if row.one_output else count
+    scores = rng.normal(0.0, 3.0, (models, count, batch)).astype(dtype)
+    labels = rng.integers(0, count, (models, batch))
+    place = (np.arange(models)[:, None] * count + labels) * batch + np.arange(batch)
+    values = rng.normal(0.0, 2.0, (models, batch, count)).astype(dtype)
+    if row.one_output:
+        values = (values > 0).astype(dtype)
+    weights = np.full((models, batch + 2), np.nan, dtype)
+    weights[:, :batch] = rng.random((models, batch)) * (rng.random((models, batch)) < 0.8)
+    return Arrays(
+        backend.to_device(scores),
+        backend.to_device(place[..., None] if row.target == "class" else values),
+        backend.to_device(weights)[:, :batch],
+        backend.zeros((row.n_records, models, batch), dtype),
+    )
+
+
+def epsilons(got: np.ndarray, expected: np.ndarray) -> float:
+    scale = np.maximum(np.abs(expected), 1.0)
+    return float(np.max(np.abs(got - expected) / scale) / np.finfo(got.dtype).eps)
+
+
+@losses
+@precisions
+def test_a_loss_in_one_launch_equals_the_tape(name, options, dtype):
+    fused, plain = arrays_of(BlockBackend(), name, dtype), arrays_of(BACKEND, name, dtype)
+    tape = bind_loss(ROWS[name], BlockBackend(), fused, options)
+    assert len(tape) == 1
+    play(tape)
+    play(ROWS[name].bind(BACKEND, plain, options))
+    assert epsilons(fused.scores, plain.scores) <= 16
+    values = [ROWS[name].values(at.records.astype(np.float64)) for at in (fused, plain)]
+    assert float(np.abs(values[0] - values[1]).max()) <= 64 * np.finfo(dtype).eps
+
+
+@losses
+def test_a_loss_keeps_nan_and_infinite_scores_visible(name, options):
+    for bad in (np.nan, np.inf):
+        at = arrays_of(BlockBackend(), name, "float32", models=1, batch=4)
+        at.scores[0, 0, 1] = bad
+        at.targets[:, 1] = 1 if ROWS[name].target == "class" else 0  # the first class is wrong, or far
+        if ROWS[name].target == "class":
+            at.targets[0, 1, 0] = 1 * 4 + 1
+        play(bind_loss(ROWS[name], BlockBackend(), at, options))
+        with np.errstate(invalid="ignore"):
+            assert not np.isfinite(ROWS[name].values(at.records.astype(np.float64))[0, 1])
+
+
+def update_of(backend: Backend, name: str, dtype: str, *, nesterov: bool, decays: bool) -> Update:
+    rng, row, shape = np.random.default_rng(3), OPTIMIZERS[name], (3, 401)
+
+    def draw() -> Any:
+        return backend.to_device(rng.normal(size=shape).astype(dtype))
+
+    parameters, gradient, decay = draw(), draw(), draw()
+    slots = {slot: abs(draw()) for slot in row.slots}
+    numbers = backend.to_device(rng.uniform(0.05, 0.9, (3, 5 + row.n_rates)).astype(dtype))
+    return Update(
+        parameters,
+        gradient,
+        abs(decay) * (decay > 0) if decays else None,
+        slots,
+        backend.zeros(shape, dtype),
+        [numbers[:, 5 + k : 6 + k] for k in range(row.n_rates)],
+        {hyper: numbers[:, k : k + 1].copy() for k, hyper in enumerate(row.hyper)},
+        {"momentum": True, "nesterov": nesterov, "l2": decays},
+    )
+
+
+@precisions
+@pytest.mark.parametrize("decays", [True, False], ids=["decay", "no decay"])
+@pytest.mark.parametrize("key", UPDATE_RULES)
+def test_an_update_in_one_launch_equals_the_tape(key, decays, dtype):
+    nesterov = key.endswith("_nesterov")
+    name = key.removesuffix("_nesterov")
+    fused = update_of(BlockBackend(), name, dtype, nesterov=nesterov, decays=decays)
+    plain = update_of(BACKEND, name, dtype, nesterov=nesterov, decays=decays)
+    tape = bind_update(OPTIMIZERS[name], BlockBackend(), fused)
+    assert len(tape) == 1
+    play(tape)
+    play(OPTIMIZERS[name].bind(BACKEND, plain))
+    assert not np.array_equal(
+        fused.parameters, update_of(BACKEND, name, dtype, nesterov=nesterov, decays=decays).parameters
+    )
+    assert epsilons(fused.parameters, plain.parameters) <= 8
+    for slot in plain.slots:
+        assert epsilons(fused.slots[slot], plain.slots[slot]) <= 8, slot
+
+
+def test_what_has_no_program_keeps_its_tape():
+    assert rule_for("random_search") is None
+    at = arrays_of(BlockBackend(), "softmax", "float32")
+    assert len(bind_loss(ROWS["softmax"], BlockBackend(), at, {"label_smoothing": 0.0, "unheard": 1.0})) > 1
+    assert len(bind_loss(ROWS["softmax"], BACKEND, at, {"label_smoothing": 0.0})) > 1
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_layers_with_fused_programs_train_like_layers_without(optimizer):
+    member = member_for(blobs(), net={"hidden": [9]}, optimizer=optimizer, training={"precision": "float64"})
+    fused, plain = LayeredEngine([member], BlockBackend()), LayeredEngine([member], BACKEND)
+    for engine in (fused, plain):
+        for _ in range(3):
+            engine.advance(engine.max_chunk())
+    np.testing.assert_allclose(fused.drain(), plain.drain(), rtol=1e-12)
+    for name, array in plain.state(0).items():
+        np.testing.assert_allclose(fused.state(0)[name], array, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("real", ["float", "double"])
+@pytest.mark.parametrize("symbol", [LOSS_SYMBOL, UPDATE_SYMBOL])
+def test_every_program_compiles_for_the_device_without_spilling(symbol, real, architecture):
+    programs = [loss_source(name, 0.5, real) for name in LOSSES]
+    if symbol == UPDATE_SYMBOL:
+        programs = [update_source(rule, real) for rule in UPDATE_RULES.values()]
+    for program in programs:
+        binary, used = compile_program(program, architecture)
+        assert f".text.{symbol}\0".encode() in binary
+        assert used.spilled == used.stack == used.static_shared == 0
+        assert used.registers <= 64
