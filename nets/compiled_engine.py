@@ -47,7 +47,6 @@ def compiles(member: Member) -> bool:
         and not spec.loss.options.get("label_smoothing")
         and spec.optimizer.name in OPTIMIZER_NUMBERS
         and not spec.net.dropout
-        and not spec.net.batch_norm
     )
 
 

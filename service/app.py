@@ -23,10 +23,10 @@ from service.edge import Edge
 from service.feed import Feed
 from service.guard import Guard
 from service.metrics import Metrics
-from service.models import JobPatch, JobRequest, PredictRequest
+from service.models import GradientCheckRequest, JobPatch, JobRequest, PredictRequest
 from service.predictors import Predictors
 from service.problems import problem_of
-from service.routes import datasets, events, jobs, page, results, system
+from service.routes import datasets, events, gradients, jobs, page, results, system
 from service.settings import Settings
 from service.tables import Tables
 from store.connection import connect, connect_async
@@ -43,7 +43,7 @@ DESCRIPTION = "Train fully connected networks over HTTP: submit a job, watch the
 THREADS = 256
 """Requests that may wait for the store at once; while it hangs each holds a thread for 0.8 s."""
 
-BODIES = (JobRequest, JobPatch, PredictRequest)
+BODIES = (JobRequest, JobPatch, PredictRequest, GradientCheckRequest)
 """Models that `service.body.json_body` reads; FastAPI does not see them."""
 
 
@@ -61,7 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = build(settings, metrics)
-    for module in (results, jobs, events, datasets, system, page):
+    for module in (results, gradients, jobs, events, datasets, system, page):
         app.include_router(module.router)
     for error in (MlpqError, HTTPException, RequestValidationError, ClientDisconnect):
         app.add_exception_handler(error, refuse)

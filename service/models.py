@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from nets.spec import TrainingSpec
+from nets.spec import LossSpec, NetSpec, TrainingSpec
 from service.text import echo, name_error
 from store.records import PRIORITY_RANGE, TAGS_MAX
 
@@ -14,6 +14,9 @@ MAX_TAG_CHARACTERS = 64
 MAX_METADATA_BYTES = 16 * 1024
 MAX_METADATA_DEPTH = 8
 MAX_PREDICT_ROWS = 10_000
+CHECK_ROWS = 8
+"""Rows of a gradient check, if nobody says otherwise."""
+MAX_CHECK_ROWS = 64
 MAX_SAFE_INTEGER = 2**53 - 1
 """Beyond it JSON readers disagree about integers."""
 
@@ -99,6 +102,15 @@ class PredictRequest(Strict):
     """Rows to predict: lists in the order of the data set's columns, or objects by column name."""
 
     rows: list[list[Any] | dict[str, Any]] = Field(min_length=1, max_length=MAX_PREDICT_ROWS)
+
+
+class GradientCheckRequest(Strict):
+    """A net and a loss to check on the first rows of a data set: only `dataset` is required."""
+
+    dataset: str
+    net: NetSpec = NetSpec()
+    loss: LossSpec | None = None
+    rows: Annotated[int, Field(ge=1, le=MAX_CHECK_ROWS)] = CHECK_ROWS
 
 
 class Out(BaseModel):
@@ -235,6 +247,23 @@ class DryRunOut(Out):
     memory_bytes: int
     initial_loss: float | None
     gradient_check: dict[str, Any] | None
+
+
+class GradientCheckOut(Out):
+    """Per parameter tensor the largest relative error against central differences; null where not finite."""
+
+    object: Literal["gradient_check"]
+    dataset: str
+    at: Literal["initial", "checkpoint", "result"]
+    ok: bool
+    tolerance: float
+    errors: dict[str, float | None]
+    max_relative_error: float | None
+    checked: int
+    at_kinks: int
+    initial_loss: float | None
+    expected_loss: float | None
+    rows: int
 
 
 class MetricsOut(Out):

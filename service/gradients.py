@@ -1,0 +1,108 @@
+"""Gradient checks for the API: of a net before it is a job, of a job before it has run, of what it has learnt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from threading import BoundedSemaphore
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.errors import InvalidInput, NotFound
+from nets.export import load_npz
+from nets.gradient_check import GradientCheck, check_prepared
+from nets.prepare import prepare
+from nets.resolve import layout_of, parameter_count, resolve
+from nets.spec import ResolvedSpec, TrainingSpec
+from nets.table import Table
+from service.context import Services
+from service.models import GradientCheckRequest
+from service.problems import Refused
+from service.text import echo
+from store.records import Job
+
+CHECK_OPERATIONS = 1e10
+"""Multiplications that a check may cost, some seconds; larger nets are not checked."""
+
+CHECK_PER_TENSOR = (4, 32)
+"""Parameters checked in each tensor: as many as the bound allows, between these."""
+
+SAMPLE_ROWS = 2_000
+"""Rows, evenly spread over the table, that a check prepares."""
+
+_turns = BoundedSemaphore(2)
+
+
+def check_of(
+    services: Services, dataset_id: str, spec: ResolvedSpec, rows: int, flat: NDArray[Any] | None = None
+) -> GradientCheck | None:
+    """A check at the initial weights, or at `flat` (P,); None for a net that would take too long.
+
+    Raises Refused (429) while two others run, NotFound if the data set is gone.
+    """
+    info = services.tables.info(dataset_id)
+    affordable = _per_tensor(spec, parameter_count(spec, info.n_inputs, info.n_outputs), rows)
+    least, most = CHECK_PER_TENSOR
+    if affordable < least:
+        return None
+    exact = spec.model_copy(update={"training": spec.training.model_copy(update={"precision": "float64"})})
+    if not _turns.acquire(timeout=10):
+        raise Refused(429, "busy", "Too many gradient checks at once", "two run already", {"Retry-After": "2"})
+    try:
+        data = prepare(_sample(services.tables.table(dataset_id)), exact)
+        return check_prepared(exact, data, rows, parameters=flat, per_tensor=min(affordable, most))
+    finally:
+        _turns.release()
+
+
+def gradient_check_of(services: Services, request: GradientCheckRequest) -> dict[str, Any]:
+    """The check that a request asks for, at the weights that a job of these settings would start from."""
+    try:
+        info = services.tables.info(request.dataset)
+    except NotFound:
+        detail = f"is {echo(request.dataset)}; there is no such data set: see GET /v1/datasets"
+        raise InvalidInput.at("/dataset", detail) from None
+    spec = resolve(TrainingSpec(net=request.net, loss=request.loss), info)
+    check = _afforded(services, request.dataset, spec, request.rows)
+    shown = {"net": spec.to_json()["net"], "loss": spec.to_json()["loss"]}
+    return {"object": "gradient_check", "dataset": request.dataset, **shown, "at": "initial", **check.to_json()}
+
+
+def explanation_of(services: Services, job: Job, rows: int) -> dict[str, Any]:
+    """The check of a job: at its result, else its last checkpoint, else the weights that it starts from."""
+    spec = ResolvedSpec.parse(job.spec)
+    at = "result" if job.result is not None else "checkpoint" if job.checkpoints else "initial"
+    flat = None
+    if at != "initial":
+        info = services.tables.info(job.dataset)
+        arrays = load_npz(services.predictors.file(job, "npz", None if at == "result" else "latest").content)
+        flat = layout_of(spec, info.n_inputs, info.n_outputs).flat(arrays, np.dtype(np.float64))
+    shown = _afforded(services, job.dataset, spec, rows, flat).to_json()
+    shown["loss"] = shown["initial_loss"]
+    if at != "initial":
+        shown |= {"initial_loss": None, "expected_loss": None}
+    return {"object": "gradient_check", "job": job.id, "dataset": job.dataset, "at": at, **shown}
+
+
+def _afforded(
+    services: Services, dataset_id: str, spec: ResolvedSpec, rows: int, flat: NDArray[Any] | None = None
+) -> GradientCheck:
+    check = check_of(services, dataset_id, spec, rows, flat)
+    if check is None:
+        raise InvalidInput.at("/net/hidden", "makes a net too large to be checked here; fewer rows cost less")
+    return check
+
+
+def _per_tensor(spec: ResolvedSpec, parameters: int, rows: int) -> int:
+    tensors = (len(spec.net.hidden) + 1) * 2
+    return int(CHECK_OPERATIONS / (2 * tensors * rows * parameters))
+
+
+def _sample(table: Table) -> Table:
+    """At most `SAMPLE_ROWS` rows, evenly spread, so that a check costs the same on any data set."""
+    n_rows = table.info.n_rows
+    if n_rows <= SAMPLE_ROWS:
+        return table
+    rows = np.linspace(0, n_rows - 1, SAMPLE_ROWS).astype(np.int64)
+    return Table(replace(table.info, n_rows=SAMPLE_ROWS), np.asarray(table.x[rows]), np.asarray(table.y[rows]))
