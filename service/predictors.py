@@ -105,7 +105,7 @@ class Predictors:
         """
         source = _source(job, checkpoint)
         name = job.id if checkpoint is None else f"{job.id}-step-{source['step']}"
-        key = f"{source['sha256']} {file_format}"
+        key = f"{source['sha256']} {name}.{file_format}"  # equal weights of two jobs differ in the file's name
         return self._files.get(key, lambda: self._make(job, source, file_format, f"{name}.{file_format}"))
 
     def ready(self, job: Job, checkpoint: str | None) -> Ready:
@@ -152,7 +152,7 @@ def _source(job: Job, checkpoint: str | None) -> Json:
         if job.result is not None:
             return job.result
         seen = f"checkpoints of steps {', '.join(steps)}" if steps else "no checkpoint"
-        raise _no_weights(f"the job is {job.status} and has no result yet; it has {seen}")
+        raise _no_weights(f"the job is {job.status} and has no result; it has {seen}")
     if checkpoint == LATEST and steps:
         return job.checkpoints[0]
     if checkpoint in steps:
