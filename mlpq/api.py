@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 import time
 import uuid
@@ -14,7 +15,16 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlpq.errors import ConflictError, CorruptDownloadError, NotFoundError, ServiceUnreachableError, error_from
+import numpy as np
+
+from mlpq.errors import (
+    ConflictError,
+    CorruptDownloadError,
+    InvalidArgumentError,
+    NotFoundError,
+    ServiceUnreachableError,
+    error_from,
+)
 from mlpq.records import DatasetRecord, JobRecord, Json, dataset_from, job_from, parse_json
 from mlpq.transport import ConnectionLostError, Reply, Request, Transport
 
@@ -158,13 +168,14 @@ class Api:
         """What a finished job says about rows."""
         return await self.post_json(f"{job_path(job_id)}/predict", {"rows": list(rows)})
 
-    async def weights(self, job_id: str, file_format: str) -> bytes:
-        """A job's weights file, whole and verified.
+    async def weights(self, job_id: str, file_format: str, checkpoint: int | str | None = None) -> bytes:
+        """A job's weights file, or that of a checkpoint (a step, or `latest`), whole and verified.
 
         Raises:
             CorruptDownloadError: the bytes do not have the SHA-256 of the answer's header.
         """
-        request = Request("GET", f"{job_path(job_id)}/weights", {"format": file_format})
+        chosen = {} if checkpoint is None else {"checkpoint": str(checkpoint)}
+        request = Request("GET", f"{job_path(job_id)}/weights", {"format": file_format, **chosen})
         reply = await self.call(request)
         named, found = named_sha256(reply.headers), hashlib.sha256(reply.content).hexdigest()
         if named != found:
@@ -173,9 +184,12 @@ class Api:
 
 
 def json_request(method: str, path: str, body: Mapping[str, Any], query: Mapping[str, str] | None = None) -> Request:
-    """A request with a JSON body; NaN and infinities are refused here, as JSON has none."""
-    content = json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
-    return Request(method, path, query or {}, {"Content-Type": "application/json"}, content)
+    """A request with a JSON body.
+
+    Raises:
+        InvalidArgumentError: it holds what JSON has no word for: NaN, an infinity, an object of another kind.
+    """
+    return Request(method, path, query or {}, {"Content-Type": "application/json"}, _json(body).encode())
 
 
 def job_path(job_id: str) -> str:
@@ -195,8 +209,30 @@ def named_sha256(headers: Mapping[str, str]) -> str | None:
     return headers.get("x-content-sha256")
 
 
+def _json(body: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(body, allow_nan=False, separators=(",", ":"), default=_plain)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(_unsendable(body) or f"this cannot be sent as JSON: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    """Scalars and arrays of NumPy as JSON has them."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__} is no JSON value")
+
+
+def _unsendable(value: Any, path: str = "") -> str | None:
+    """The first number below `value` that is not finite, with its place."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{path or '/'}: is {value}; must be a finite number"
+    below = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    return next((found for key, one in below if (found := _unsendable(one, f"{path}/{key}"))), None)
+
+
 def _upload_request(filename: str, options: Mapping[str, Any], body: Any, length: int | None) -> Request:
-    query = {"filename": filename, "options": json.dumps(options, allow_nan=False)}
+    query = {"filename": filename, "options": _json(options)}
     headers = {"Content-Type": "application/octet-stream"}
     return Request("POST", "/v1/datasets", query, headers, body, length)
 

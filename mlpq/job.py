@@ -137,20 +137,25 @@ class Job:
         document = run(self._api.get_json(f"{job_path(self.id)}/metrics", query))
         return columns_to_arrays(document["columns"])
 
-    def weights(self) -> dict[str, Array]:
+    def weights(self, checkpoint: int | str | None = None) -> dict[str, Array]:
         """The trained arrays by name: `W1` (in, out), `b1` (out,), …, the preprocessing, and `meta` (JSON text).
+
+        Args:
+            checkpoint: the weights of a checkpoint instead of the result: its step, or `latest`.
 
         Raises:
             CorruptDownloadError: the bytes are not those that the service stored.
             NotFoundError: the job has no weights (yet).
         """
-        return arrays_from_npz(run(self._api.weights(self.id, "npz")))
+        return arrays_from_npz(run(self._api.weights(self.id, "npz", checkpoint)))
 
-    def save_weights(self, path: str | Path, file_format: str | None = None) -> Path:
+    def save_weights(
+        self, path: str | Path, file_format: str | None = None, checkpoint: int | str | None = None
+    ) -> Path:
         """Write the weights file, whole or not at all; the format follows the ending (`.npz`, `.safetensors`)."""
         target = Path(path)
         chosen = file_format or target.suffix.removeprefix(".") or "npz"
-        write_whole(target, run(self._api.weights(self.id, chosen)))
+        write_whole(target, run(self._api.weights(self.id, chosen, checkpoint)))
         return target
 
     def predict(self, rows: Array | Sequence[Any]) -> Prediction:

@@ -10,6 +10,7 @@ import typer
 from mlpq.cli.arguments import AsJson, JobId, Url, assign, connect, find_job, merge, read_json, widths
 from mlpq.cli.exits import FAILED
 from mlpq.cli.output import console, duration, facts, number, print_json, say, table
+from mlpq.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from mlpq.job import Job
@@ -128,13 +129,15 @@ def weights(
     job_id: JobId,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: JOB.npz here.")] = None,
     file_format: Annotated[str | None, typer.Option("--format", help="npz or safetensors; default by ending.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Those of a checkpoint: its step, or `latest`.")] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Download a job's weights, verified."""
     with connect(url) as client:
         job = find_job(client, job_id)
-        path = job.save_weights(output or Path(f"{job.id}.{file_format or 'npz'}"), file_format)
+        name = job.id if checkpoint is None else f"{job.id}-{checkpoint}"
+        path = _save(job, output or Path(f"{name}.{file_format or 'npz'}"), file_format, checkpoint)
     _tell_file(job, path, as_json)
 
 
@@ -220,7 +223,14 @@ def _follow(job: Job, as_json: bool, save: Path | None) -> None:
     if job.status != "succeeded":
         raise typer.Exit(FAILED)
     if save is not None:
-        _tell_file(job, job.save_weights(save), as_json=False, quiet=as_json)
+        _tell_file(job, _save(job, save), as_json=False, quiet=as_json)
+
+
+def _save(job: Job, path: Path, file_format: str | None = None, checkpoint: str | None = None) -> Path:
+    try:
+        return job.save_weights(path, file_format, checkpoint)
+    except OSError as error:
+        raise InvalidArgumentError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _tell_file(job: Job, path: Path, as_json: bool, quiet: bool = False) -> None:

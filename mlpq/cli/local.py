@@ -27,8 +27,15 @@ Workers = Annotated[
 Device = Annotated[str, typer.Option(envvar="MLPQ_DEVICE", help="auto, cpu or cuda:0.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(mlpq.__version__)
+        raise typer.Exit
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands."""
+    app.callback()(_options)
     for command in (up, demo, version):
         app.command()(command)
 
@@ -70,6 +77,14 @@ def demo(
 
     if not run_demo(data_dir, dataset, port, as_json=as_json):
         raise typer.Exit(FAILED)
+
+
+def _options(
+    shown: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """What `mlpq` understands before a command; `mlpq.cli` says what the whole is for."""
 
 
 def version(as_json: AsJson = False) -> None:

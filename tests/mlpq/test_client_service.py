@@ -103,6 +103,12 @@ def test_the_optimizer_that_is_not_named_is_the_service_s_default(client: Client
     assert told["learning_rate"] == 0.5
 
 
+def test_settings_may_be_numpy_numbers(client: Client) -> None:
+    told = client.dry_run("iris", hidden=np.array([8, 4]), epochs=np.int64(7), learning_rate=np.float64(0.01))
+    assert told["spec"]["net"]["hidden"] == [8, 4]
+    assert (told["spec"]["training"]["epochs"], told["spec"]["optimizer"]["learning_rate"]) == (7, 0.01)
+
+
 def test_a_dry_run_resolves_and_makes_no_job(client: Client) -> None:
     before = {job.id for job in client.jobs(limit=None)}
     told = client.dry_run("digits", hidden=[10])

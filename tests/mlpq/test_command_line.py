@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mlpq import Client
@@ -120,6 +121,8 @@ def test_a_specification_comes_from_a_file_and_options_go_over_it(mlpq: Mlpq, tm
         (["train", "iris", "--hidden", "a,b"], 2, "must be widths"),
         (["jobs", "--url", "http://127.0.0.1:9"], 4, "mlpq up"),
         (["jobs", "--url", "nowhere"], 2, "must start with http://"),
+        (["train", "iris", "--lr", "nan"], 2, "/optimizer/learning_rate: is nan; must be a finite number"),
+        (["train", "iris", "--set", "training.clip_norm=Infinity"], 2, "/training/clip_norm: is inf"),
     ],
 )
 def test_errors_are_short_and_have_their_own_exit_status(
@@ -128,6 +131,33 @@ def test_errors_are_short_and_have_their_own_exit_status(
     assert mlpq(*arguments, status=status) == ""
     assert said in mlpq.stderr
     assert 1 <= len(mlpq.stderr.splitlines()) <= 2
+
+
+def test_a_place_that_cannot_be_written_is_named(mlpq: Mlpq, trained: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    mlpq("weights", trained, "-o", "folder", status=2)
+    assert mlpq.stderr == "mlpq: folder cannot be written: Is a directory\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_the_version_is_an_option_too(mlpq: Mlpq) -> None:
+    assert mlpq("--version") == mlpq("version")
+
+
+def test_a_paused_job_s_checkpoint_is_saved_as_weights(mlpq: Mlpq, tmp_path: Path) -> None:
+    job = mlpq.json("train", "iris", "--hidden", "8", "--epochs", "1000000")["id"]
+    with Client() as client:
+        running = client.job(job)
+        next(event for event in running.watch() if event.type == "metric")
+        mlpq("pause", job)
+        next(event for event in running.watch() if event.type == "checkpoint")
+        mlpq("weights", job, status=3)
+        assert "it has checkpoints of steps" in mlpq.stderr
+        assert mlpq.json("weights", job, "--checkpoint", "latest")["path"] == f"{job}-latest.npz"
+        with np.load(tmp_path / f"{job}-latest.npz") as saved:
+            assert saved["W1"].shape == (4, 8)
+            assert np.array_equal(saved["W1"], running.weights(checkpoint="latest")["W1"])
+        mlpq("cancel", job)
 
 
 def test_an_illegal_move_is_a_conflict(mlpq: Mlpq, trained: str) -> None:
