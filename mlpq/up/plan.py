@@ -184,8 +184,9 @@ def api_program(options: Options, redis_url: str, environment: Mapping[str, str]
 def worker_programs(
     options: Options, redis_url: str, devices: Sequence[str], environment: Mapping[str, str]
 ) -> list[Program]:
-    """The workers, one program per entry of `devices`; they never see the API key."""
+    """The workers, one program per entry of `devices`; they never see the API key, and share the processors."""
     without_key = {name: value for name, value in environment.items() if name != "MLPQ_API_KEY"}
+    without_key = _blas_share(len(devices), processors()) | without_key
     return [
         Program(
             name=f"worker-{index}",
@@ -197,6 +198,16 @@ def worker_programs(
         )
         for index, device in enumerate(devices)
     ]
+
+
+def processors() -> int:
+    """How many processors this process, and so its children, may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _blas_share(n_workers: int, n_processors: int) -> dict[str, str]:
+    """Several workers split the processors between their BLAS threads; a single one takes what it finds."""
+    return {} if n_workers < 2 else {"OPENBLAS_NUM_THREADS": str(max(1, n_processors // n_workers))}
 
 
 def valkey_program(command: Sequence[str], data_dir: Path, environment: Mapping[str, str]) -> Program:

@@ -87,6 +87,18 @@ def test_workers_never_see_the_key_and_no_command_shows_the_store() -> None:
     assert all("MLPQ_API_KEY" not in worker.environment for worker in workers)
 
 
+@pytest.mark.parametrize(("n_workers", "expected"), [(1, None), (2, "4"), (3, "2"), (20, "1")])
+def test_several_workers_share_the_processors(
+    n_workers: int, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "processors", lambda: 8)
+    options = plan.Options(data_dir=Path("/data"))
+    programs = plan.worker_programs(options, "redis://store/0", ["cpu"] * n_workers, {})
+    assert {program.environment.get("OPENBLAS_NUM_THREADS") for program in programs} == {expected}
+    programs = plan.worker_programs(options, "redis://store/0", ["cpu"] * n_workers, {"OPENBLAS_NUM_THREADS": "7"})
+    assert {program.environment["OPENBLAS_NUM_THREADS"] for program in programs} == {"7"}
+
+
 def test_a_store_that_is_away_is_named_without_its_password() -> None:
     for url in ("redis://user:secret@127.0.0.1:9/0", "unix:///nowhere/valkey.sock", "http://127.0.0.1"):
         with pytest.raises(DeploymentError) as caught:
