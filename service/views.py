@@ -21,8 +21,10 @@ def job_view(job: Job) -> dict[str, Any]:
         "metrics": f"{base}/metrics",
         "checkpoints": f"{base}/checkpoints",
     }
-    if job.result is not None or job.checkpoints:
+    if job.result is not None:
         links["weights"] = f"{base}/weights"
+    elif job.checkpoints:
+        links["weights"] = f"{base}/weights?checkpoint=latest"
     return {
         "id": job.id,
         "object": "job",
@@ -54,9 +56,11 @@ def _progress(job: Job) -> dict[str, Any]:
     """Counts, with the remaining seconds estimated from the progress since the start while the job runs."""
     epochs = job.spec.get("training", {}).get("epochs", 0)
     progress = {"epoch": 0, "epochs": epochs, "step": 0, "steps": 0} | (job.progress or {})
+    if job.status is not Status.RUNNING:
+        return progress | {"eta_s": None}
     progress.setdefault("eta_s", None)
     done = progress["step"] / progress["steps"] if progress["steps"] else 0.0
-    if progress["eta_s"] is None and job.status is Status.RUNNING and job.started_at_ms is not None and done > 0:
+    if progress["eta_s"] is None and job.started_at_ms is not None and done > 0:
         running_s = max(0.0, time.time() - job.started_at_ms / 1000)
         progress["eta_s"] = round(running_s * (1 - done) / done, 1)
     return progress

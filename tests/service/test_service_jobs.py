@@ -196,6 +196,8 @@ def test_progress_and_metrics_are_those_that_the_worker_wrote(api: httpx2.Client
         "steps": 40,
     }
     assert found["progress"]["eta_s"] >= 0
+    jobs.request(job["id"], "pause")
+    assert api.get(f"/v1/jobs/{job['id']}").json()["progress"]["eta_s"] is None
     assert found["metrics"] == {"train_loss": 0.5, "val_loss": None}
     assert (found["device"], found["backend"]) == ("cpu", "numpy")
 

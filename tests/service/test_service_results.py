@@ -143,6 +143,20 @@ def test_a_checkpoint_is_weights_too(api: httpx2.Client, jobs: JobStore, service
         Predictor.from_arrays(found).verify(found["golden_inputs"], found["golden_outputs"])
 
 
+def test_a_job_links_to_the_weights_that_it_has(api: httpx2.Client, jobs: JobStore, service_data: Path) -> None:
+    job = submitted(api, net={"hidden": []})
+    assert "weights" not in job["links"]
+    claim = claimed(jobs)
+    state = {"parameters": np.ones(4 * 3 + 3, np.float32)}
+    manifest = Checkpoints(LocalArtifacts(service_data)).put(job["id"], claim.fence, 7, 1, state)
+    jobs.write(claim, checkpoint=manifest)
+    link = api.get(f"/v1/jobs/{job['id']}").json()["links"]["weights"]
+    assert np.array_equal(load_npz(api.get(link).content)["W1"], np.ones((4, 3)))
+    done, arrays = published(api, jobs, service_data)
+    link = api.get(f"/v1/jobs/{done.id}").json()["links"]["weights"]
+    assert np.array_equal(load_npz(api.get(link).content)["W1"], arrays["W1"])
+
+
 def test_a_damaged_file_is_never_handed_out(api: httpx2.Client, jobs: JobStore, service_data: Path) -> None:
     job, _ = published(api, jobs, service_data, seed=99)  # a content that nobody has asked for yet
     assert job.result is not None
