@@ -182,7 +182,7 @@ class Processes:
                 process.popen.wait()
         for process in self.started:  # pytest shows this when the test has failed
             print(f"---- {process.log_path.name} ----\n{process.log[-8000:]}")
-        wait_until(lambda: not self.trainers(), 5, "training processes end with their workers")
+        wait_until(lambda: not self.trainers(), 30, "training processes end with their workers")
 
     def worker(self, *arguments: str, name: str | None = None, device: str = "cpu", **environment: str) -> Worker:
         """Start a worker; `environment` is added to ours (CRASH_AT="…" turns failpoints on)."""

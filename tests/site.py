@@ -31,7 +31,8 @@ STEADY: dict[str, Any] = {
     "optimizer": {"name": "sgd", "learning_rate": 0.005, "momentum": 0.9},
     "training": {"epochs": 8, "batch_size": 2, "seed": 3, "checkpoint_every_s": 0.15},
 }
-"""About a second on one BLAS thread, with several checkpoints, and more steps in an epoch (719) than in a chunk."""
+"""About a second on one BLAS thread; more steps in an epoch (719) than in a chunk. A test that must meddle with it
+before it ends holds it (`Site.hold`)."""
 
 ENDLESS: dict[str, Any] = STEADY | {"training": STEADY["training"] | {"epochs": 2_000}}
 """Minutes: ends only when told to. (Up to 2 000 epochs each has its metric point.)"""
@@ -48,6 +49,16 @@ class Site:
         self.store = JobStore(Redis.from_url(server.url))
         self.processes = Processes(folder, server.url, self.data_dir)
         self.accepted: list[str] = []
+        self._hold = folder / "hold"
+
+    def hold(self) -> str:
+        """No run of a worker started with HOLD_WHILE=site.hold() ends by itself until `release`: it waits mid-epoch."""
+        self._hold.touch()
+        return str(self._hold)
+
+    def release(self) -> None:
+        """Let held runs go on to their ends."""
+        self._hold.unlink()
 
     def submit(self, spec: dict[str, Any], dataset: str = "digits") -> str:
         """Accept a job; returns its id."""
@@ -113,7 +124,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory, builtin_sets: Path) -> I
     server.start()
     site = Site(server, folder, builtin_sets)
     with site.processes:
-        site.processes.worker().ready()
+        site.processes.worker(MLPQ_COMPILED="0").ready()  # as in every test that compares: layer by layer
         site.wait(site.submit(STEADY), timeout_s=90)
         (history,) = site.check()
     assert history.job.status is Status.SUCCEEDED

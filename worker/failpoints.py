@@ -1,11 +1,13 @@
-"""Named places where a test may kill this very process, or let the disk be full, to prove what survives.
+"""Named places where a test may kill, hold or starve this very process of disk, to prove what survives.
 
     CRASH_AT=before_publish        SIGKILL at that place, once (the next training process runs through)
     CRASH_AT=after_claim*3         three processes in a row
     DISK_FULL_AT=checkpoint        every write of a checkpoint (or `result`) fails with ENOSPC
+    HOLD_WHILE=/a/file             while the file exists no run ends by itself: it waits in the middle of an epoch,
+                                   with a point and a checkpoint made, and still does as it is told
 
-Both are honoured only with MLPQ_FAILPOINTS=1 in the environment. They act inside the operating system's calls (an
-audit hook sees each rename before it happens), so the code under test holds no branch for them.
+All are honoured only with MLPQ_FAILPOINTS=1 in the environment. Writes fail inside the operating system's calls (an
+audit hook sees each rename before it happens), so the code under test holds no branch for that.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import signal
 import sys
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from pathlib import Path
 
 PLACES = (
     "before_claim",
@@ -41,6 +44,11 @@ def reach(place: str) -> None:
     """End this process by SIGKILL if it was asked to die here."""
     if enabled() and os.environ.get("CRASH_AT", "").partition("*")[0] == place:
         _die()
+
+
+def held() -> bool:
+    """Whether a test wants runs to wait before they end, just now."""
+    return enabled() and Path(os.environ.get("HOLD_WHILE", os.devnull)).is_file()
 
 
 @contextmanager

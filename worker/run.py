@@ -93,15 +93,28 @@ class Watch:
         """What is wanted of this member now; a fenced or failed one leaves without another word."""
         run = self._runs[member]
         run.polls_since_point += 1
+        run.told = self._wanted(run)
         if run.points > 0 and run.polls_since_point > 1:  # the first poll after a point is at the end of its epoch
             failpoints.reach("mid_epoch")
-        if run.unwanted or run.outbox.directive is Directive.CANCEL:
-            run.told = Command.CANCEL
-        elif self._stopping.is_set() or run.outbox.directive is Directive.PAUSE:
-            run.told = Command.PAUSE
-        else:
-            run.told = Command.CONTINUE
+            self._hold(run)
         return run.told
+
+    def _wanted(self, run: Run) -> Command:
+        if run.unwanted or run.outbox.directive is Directive.CANCEL:
+            return Command.CANCEL
+        if self._stopping.is_set() or run.outbox.directive is Directive.PAUSE:
+            return Command.PAUSE
+        return Command.CONTINUE
+
+    def _hold(self, run: Run) -> None:
+        """Wait while a test holds runs; a job without a checkpoint goes on for a chunk when its first one is due."""
+        since = time.monotonic()
+        while run.told is Command.CONTINUE and failpoints.held():
+            due = time.monotonic() - since > run.member.spec.training.checkpoint_every_s
+            if due and not (run.outbox.checkpoints or run.outbox.unsaved_checkpoint):
+                return
+            time.sleep(0.01)
+            run.told = self._wanted(run)
 
     # ---- report ---------------------------------------------------------------------------------------
 

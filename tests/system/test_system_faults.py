@@ -13,6 +13,7 @@ import pytest
 from mlpq import Client
 from store.transitions import Status
 from tests.history import History, assert_same_run
+from tests.processes import wait_until
 from tests.site import STEADY, Site
 
 
@@ -50,7 +51,7 @@ def test_killing_everything_loses_and_doubles_nothing(
         assert site.wait(job_id, timeout_s=90).status is Status.SUCCEEDED
     for history in site.check():
         assert_same_run(history, site.data_dir, *reference)
-    assert len(site.processes.trainers()) == 1
+    wait_until(lambda: len(site.processes.trainers()) == 1, what="one trainer lives")
 
 
 def test_the_same_key_sent_again_after_the_api_died_is_the_same_job(own_site: Site) -> None:

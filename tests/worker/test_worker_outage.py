@@ -16,10 +16,11 @@ OUTAGE_S = 12.0
 
 
 def test_redis_killed_and_restarted_costs_nothing(own_site: Site, reference: tuple[History, Path]) -> None:
-    worker = own_site.processes.worker().ready()
+    worker = own_site.processes.worker(HOLD_WHILE=own_site.hold()).ready()
     job_id = own_site.submit(STEADY)
     own_site.wait_for_step(job_id)
     own_site.server.kill()
+    own_site.release()  # it trains on meanwhile
     time.sleep(1.0)
     own_site.server.start()
     job = own_site.wait(job_id)
@@ -32,27 +33,31 @@ def test_redis_killed_and_restarted_costs_nothing(own_site: Site, reference: tup
 def test_a_redis_that_hangs_gets_nothing_twice(own_site: Site) -> None:
     """What times out may have arrived all the same, and is sent again: it counts once."""
     own_site.processes.worker().ready()
-    spec = STEADY | {"training": STEADY["training"] | {"epochs": 30}}
-    job_id = own_site.submit(spec)
+    job_id = own_site.submit(ENDLESS)
     assert own_site.server.process is not None
     for _ in range(3):
         own_site.wait_for_step(job_id, own_site.store.get(job_id).last_metric_step + 1)
         own_site.server.process.send_signal(signal.SIGSTOP)
         time.sleep(1.2)
         own_site.server.process.send_signal(signal.SIGCONT)
+    own_site.wait_for_step(job_id, own_site.store.get(job_id).last_metric_step + 1)
+    own_site.store.request(job_id, "cancel")
     job = own_site.wait(job_id)
-    assert (job.status, job.attempt) == (Status.SUCCEEDED, 1)
+    assert (job.status, job.attempt) == (Status.CANCELLED, 1)
     (history,) = own_site.check()
     steps = [point["step"] for point in history.metrics]
-    assert steps == [719 * (epoch + 1) for epoch in range(30)]
+    assert len(steps) > 3
+    assert steps == [719 * (epoch + 1) for epoch in range(len(steps))]
 
 
 def test_an_outage_longer_than_the_lease_consumes_no_attempt(own_site: Site, reference: tuple[History, Path]) -> None:
-    worker = own_site.processes.worker().ready()
-    other = own_site.processes.worker().ready()
+    held = own_site.hold()
+    worker = own_site.processes.worker(HOLD_WHILE=held).ready()
+    other = own_site.processes.worker(HOLD_WHILE=held).ready()
     job_id = own_site.submit(STEADY)
     own_site.wait_for_step(job_id)
     own_site.server.kill()
+    own_site.release()
     time.sleep(OUTAGE_S)
     own_site.server.start()
     job = own_site.wait(job_id)
@@ -61,7 +66,7 @@ def test_an_outage_longer_than_the_lease_consumes_no_attempt(own_site: Site, ref
     assert_same_run(history, own_site.data_dir, *reference)
     assert [len(w.trainer_pids()) for w in (worker, other)] == [1, 1]
     second = own_site.submit(QUICK)
-    assert own_site.wait(second, timeout_s=10).status is Status.SUCCEEDED
+    assert own_site.wait(second).status is Status.SUCCEEDED
 
 
 def test_cancel_works_at_once_after_an_outage(own_site: Site) -> None:
@@ -90,7 +95,7 @@ def test_a_worker_waits_for_a_redis_that_is_not_there_yet(own_site: Site) -> Non
 def test_sigterm_without_redis_ends_within_seconds_and_the_job_goes_on_elsewhere(
     own_site: Site, reference: tuple[History, Path]
 ) -> None:
-    first = own_site.processes.worker().ready()
+    first = own_site.processes.worker(HOLD_WHILE=own_site.hold()).ready()
     job_id = own_site.submit(STEADY)
     own_site.wait_for_step(job_id)
     own_site.server.kill()
@@ -98,6 +103,7 @@ def test_sigterm_without_redis_ends_within_seconds_and_the_job_goes_on_elsewhere
     first.terminate()
     assert time.monotonic() - asked_at < 15
     assert not own_site.processes.trainers()
+    own_site.release()
     own_site.server.start()
     own_site.processes.worker()
     wait_until(lambda: own_site.store.get(job_id).fence == 2, 30, "the lease runs out and the job is taken again")

@@ -18,7 +18,7 @@ def test_the_training_process_is_recycled_after_n_runs(site: Site) -> None:
     worker = site.processes.worker("--recycle-after", "2").ready()
     for _ in range(5):
         assert site.wait(site.submit(QUICK, "iris")).status is Status.SUCCEEDED
-    wait_until(lambda: len(worker.trainer_pids()) == 3, 5, "two were replaced")
+    wait_until(lambda: len(worker.trainer_pids()) == 3, what="two were replaced")
     assert [is_alive(pid) for pid in worker.trainer_pids()] == [False, False, True]
     assert "trainer_died" not in worker.log
     site.check()
@@ -27,8 +27,8 @@ def test_the_training_process_is_recycled_after_n_runs(site: Site) -> None:
 def test_a_trainer_that_dies_while_idle_is_replaced_before_the_next_job(site: Site) -> None:
     worker = site.processes.worker().ready()
     os.kill(worker.trainer_pid(), signal.SIGKILL)
-    wait_until(lambda: worker.log.count("event=trainer_ready") == 2, 10, "a fresh one is warm")
-    job = site.wait(site.submit(QUICK, "iris"), timeout_s=10)
+    wait_until(lambda: worker.log.count("event=trainer_ready") == 2, 60, "a fresh one is warm")
+    job = site.wait(site.submit(QUICK, "iris"))
     assert (job.status, job.attempt) == (Status.SUCCEEDED, 1)
 
 
@@ -37,7 +37,7 @@ def test_a_trainer_told_to_stop_by_itself_gives_its_job_back(site: Site) -> None
     job_id = site.submit(ENDLESS)
     site.wait_for_step(job_id)
     os.kill(worker.trainer_pid(), signal.SIGTERM)
-    wait_until(lambda: site.store.get(job_id).fence == 2, 10, "taken again by the next trainer")
+    wait_until(lambda: site.store.get(job_id).fence == 2, 60, "taken again by the next trainer")
     assert site.store.get(job_id).attempt == 1
     site.store.request(job_id, "cancel")
     site.wait(job_id, Status.CANCELLED)
@@ -46,7 +46,7 @@ def test_a_trainer_told_to_stop_by_itself_gives_its_job_back(site: Site) -> None
 
 def test_a_device_that_is_not_there_is_refused_with_a_status(site: Site) -> None:
     worker = site.processes.worker(device="cuda:93")
-    assert worker.popen.wait(30) == 3
+    assert worker.popen.wait(60) == 3
     assert "event=unusable" in worker.log
     assert "cuda:93" in worker.log
 
@@ -59,8 +59,8 @@ def test_a_second_sigterm_ends_everything_at_once(site: Site) -> None:
     worker.wait_for("event=stopping")
     time.sleep(1.1)
     worker.signal(signal.SIGTERM)
-    assert worker.popen.wait(5) == 128 + signal.SIGTERM
-    wait_until(lambda: not is_alive(trainer), 5, "the trainer is gone too")
+    assert worker.popen.wait(10) == 128 + signal.SIGTERM
+    wait_until(lambda: not is_alive(trainer), what="the trainer is gone too")
 
 
 def test_workers_are_listed_while_they_live(site: Site, redis: Redis) -> None:
@@ -71,11 +71,12 @@ def test_workers_are_listed_while_they_live(site: Site, redis: Redis) -> None:
     def names() -> list[str]:
         return sorted(info.id.rpartition("-")[0] for info in registry.list() if info.backend == "numpy")
 
-    wait_until(lambda: names() == ["left", "right"], 5, "both are listed")
+    wait_until(lambda: names() == ["left", "right"], what="both are listed")
     assert {info.pid for info in registry.list()} == {worker.pid, other.pid}
     assert all(info.memory_free_bytes for info in registry.list())
     assert worker.terminate() == 0
-    wait_until(lambda: names() == ["right"], 2, "the one that left is gone")
+    assert "left" not in names(), "it takes its entry along"
+    wait_until(lambda: names() == ["right"], what="the other is still listed")
 
 
 def test_a_worker_is_small_without_its_training_process(site: Site) -> None:
