@@ -60,7 +60,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     CUPY_CACHE_DIR=/tmp/cupy \
     MLPQ_COMPILED_DIR=/var/lib/mlpq/compiled \
-    MLPQ_DATA_DIR=/var/lib/mlpq
+    MLPQ_DATA_DIR=/var/lib/mlpq \
+    MLPQ_COMPILED_DIR=/var/lib/mlpq/compiled
 WORKDIR /app
 USER 10001:10001
 EXPOSE 8000

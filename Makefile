@@ -17,11 +17,15 @@ $(BIN)/python:
 $(VENV)/server.stamp: $(BIN)/python requirements/server.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/server.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "compiling the CPU kernels (once on this machine)"
+	@$(BIN)/python -m nets.warm
 	@touch $@
 
 $(VENV)/dev.stamp: $(BIN)/python requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "compiling the CPU kernels (once on this machine)"
+	@$(BIN)/python -m nets.warm
 	@touch $@ $(VENV)/server.stamp
 
 demo: $(VENV)/server.stamp   ## train a real net on real data, from nothing, in one command
