@@ -60,8 +60,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     CUPY_CACHE_DIR=/tmp/cupy \
     MLPQ_COMPILED_DIR=/var/lib/mlpq/compiled \
-    MLPQ_DATA_DIR=/var/lib/mlpq \
-    MLPQ_COMPILED_DIR=/var/lib/mlpq/compiled
+    MLPQ_DATA_DIR=/var/lib/mlpq
 WORKDIR /app
 USER 10001:10001
 EXPOSE 8000
