@@ -27,6 +27,7 @@ from store.records import Claim
 from worker import failpoints, log
 from worker.channel import Channel, ChannelClosedError, Message
 from worker.data import DataCache
+from worker.memory import total_bytes
 from worker.publish import Files
 from worker.runner import Runner
 from worker.settings import DATA_CACHE_BYTES, EXIT_UNUSABLE, LEASE_S
@@ -76,7 +77,7 @@ class Child:
     """The loop of the training process: claim what is next, run it, say that we are idle."""
 
     def __init__(self, arguments: argparse.Namespace, channel: Channel, inbox: Inbox, backend: Backend) -> None:
-        connection = connect(arguments.redis_url, "fail_fast")
+        connection = connect(os.environ["REDIS_URL"], "fail_fast")
         data_dir = Path(arguments.data_dir)
         self._worker_id = arguments.worker_id
         self._channel = channel
@@ -116,7 +117,7 @@ class Child:
 
 def _memory(backend: Backend) -> dict[str, int | None]:
     """For the worker registry; how much a GPU has in total is not asked."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if backend.device == "cpu" else None
+    total = total_bytes() if backend.device == "cpu" else None
     return {"memory_free_bytes": backend.free_bytes(), "memory_total_bytes": total}
 
 
@@ -124,7 +125,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m worker.child", description=__doc__)
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
-    for option in ("--redis-url", "--data-dir", "--device", "--name", "--worker-id"):
+    for option in ("--data-dir", "--device", "--name", "--worker-id"):
         parser.add_argument(option, required=True)
     return parser.parse_args()
 

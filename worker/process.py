@@ -26,13 +26,13 @@ class TrainingProcess:
             command = [
                 *(sys.executable, "-m", "worker.child"),
                 *("--channel", str(theirs.fileno()), "--parent", str(os.getpid())),
-                *("--redis-url", settings.redis_url, "--data-dir", str(settings.data_dir)),
-                *("--device", settings.device, "--name", settings.name, "--worker-id", worker_id),
+                *("--data-dir", str(settings.data_dir), "--device", settings.device),
+                *("--name", settings.name, "--worker-id", worker_id),
             ]
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                env=dict(environment),
+                env={**environment, "REDIS_URL": settings.redis_url},  # it may hold a password, which `ps` would show
                 pass_fds=[theirs.fileno()],
                 process_group=0,  # Ctrl-C in a terminal reaches the worker alone, which stops us in order
             )

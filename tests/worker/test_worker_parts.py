@@ -19,10 +19,12 @@ from kernels.errors import Corrupted, DiskFull, InvalidInput, OutOfMemory
 from store.jobs import JobStore
 from store.records import Claim, NewJob
 from store.transitions import Status
+from tests.site import Site
 from worker import failpoints, log
 from worker.__main__ import parse
 from worker.channel import Channel, ChannelClosedError
 from worker.failures import classify
+from worker.memory import granted_bytes, total_bytes
 from worker.outbox import Closing, Outbox, finite
 from worker.process import describe_exit
 from worker.settings import BATCH_EVENTS
@@ -276,3 +278,34 @@ def test_a_worker_starts_without_numerics() -> None:
     code = "import worker.start, sys; print(*{'numpy', 'nets', 'cupy', 'sklearn'} & set(sys.modules))"
     ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert ended.stdout.strip() == ""
+
+
+# ---- what others on the machine may see, and what a container grants ---------------------------------------
+
+
+def test_no_command_line_holds_the_address_of_the_store(site: Site) -> None:
+    worker = site.processes.worker().ready()
+    shown = Path(f"/proc/{worker.trainer_pid()}/cmdline").read_bytes()
+    assert b"worker.child" in shown
+    assert site.processes.redis_url.encode() not in shown
+
+
+@pytest.mark.parametrize(
+    ("limits", "granted"),
+    [
+        ({"": "max", "a": "max", "a/b": "max"}, None),
+        ({"a": "max", "a/b": "2000"}, 2000),
+        ({"a": "1000", "a/b": "2000"}, 1000),
+        ({}, None),
+    ],
+)
+def test_the_smallest_limit_of_the_control_groups_counts(
+    limits: dict[str, str], granted: int | None, tmp_path: Path
+) -> None:
+    (tmp_path / "groups/a/b").mkdir(parents=True)
+    for place, limit in limits.items():
+        (tmp_path / "groups" / place / "memory.max").write_text(f"{limit}\n")
+    (tmp_path / "cgroup").write_text("12:memory:/elsewhere\n0::/a/b\n")
+    assert granted_bytes(tmp_path / "groups", tmp_path / "cgroup") == granted
+    assert granted_bytes(tmp_path / "groups", tmp_path / "absent") is None
+    assert 0 < total_bytes() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
