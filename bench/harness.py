@@ -14,6 +14,7 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = (
     "numpy",
+    "numba",
     "scipy",
     "scikit-learn",
     "redis",

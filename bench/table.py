@@ -37,6 +37,11 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ),
     ("listing", "a page of jobs at 100 000 jobs, worst filter", lambda f: f"{f['worst_ms']:.1f} ms"),
     (
+        "cpu",
+        "training on the CPU: times the best of torch and JAX, of all workloads measured",
+        lambda f: ", ".join(f"{name} {one['times_best_peer']:.2f}" for name, one in f.items()),
+    ),
+    (
         "resume",
         "killed mid-epoch: finished bit-identical",
         lambda f: f"{f['weights_bit_identical']} of {f['kills']}",

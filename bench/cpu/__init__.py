@@ -1,0 +1,1 @@
+"""The trainer against other libraries on one CPU: `python -m bench.cpu`."""
