@@ -31,6 +31,7 @@ class TrainSettings(TypedDict, total=False):
     init: str
     dropout: float
     bias: bool
+    batch_norm: bool
     optimizer: str | Part
     learning_rate: float
     momentum: float
@@ -54,7 +55,7 @@ class TrainSettings(TypedDict, total=False):
     training: Part
 
 
-_NET = ("hidden", "activation", "init", "dropout", "bias")
+_NET = ("hidden", "activation", "init", "dropout", "bias", "batch_norm")
 _OPTIMIZER = ("learning_rate", "momentum", "nesterov", "l2")
 _TRAINING = [
     "epochs",

@@ -28,7 +28,7 @@ def train(
     dataset: Annotated[str, typer.Argument(help="A data set's id (`digits`), or a CSV or NPZ file to upload first.")],
     hidden: Annotated[str | None, typer.Option(help="Widths of the hidden layers: `128 64` or 128,64 or none.")] = None,
     activation: Annotated[str | None, typer.Option(help="relu, tanh, gelu, …; see `mlpq capabilities`.")] = None,
-    loss: Annotated[str | None, typer.Option(help="softmax, svm or squared_error.")] = None,
+    loss: Annotated[str | None, typer.Option(help="softmax, svm, squared_error, …; see `mlpq capabilities`.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="The optimizer's name.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr")] = None,
     momentum: Annotated[float | None, typer.Option()] = None,
