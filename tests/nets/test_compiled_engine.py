@@ -1,0 +1,76 @@
+"""The compiled engine follows the layered one, in every loss, optimizer and precision that it knows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nets.compiled_engine import OPTIMIZER_NUMBERS, CompiledEngine
+from nets.compiled_evaluator import LOSS_NUMBERS
+from nets.engine import LayeredEngine
+from nets.engines import COMPILED_VARIABLE, engine_for
+from tests.nets.support import BACKEND, assert_same_arrays, blobs, line, member_for, run
+
+NET = {"hidden": [9, 7], "activation": ["tanh", "gelu"]}
+
+
+def both(monkeypatch, one):
+    """The run by compiled code, and layer by layer."""
+    compiled = run(one)
+    monkeypatch.setenv(COMPILED_VARIABLE, "0")
+    layered = run(one)
+    assert (compiled.info[0]["engine"], layered.info[0]["engine"]) == ("compiled", "layered")
+    return compiled, layered
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", OPTIMIZER_NUMBERS)
+@pytest.mark.parametrize("loss", LOSS_NUMBERS)
+def test_compiled_runs_follow_layered_runs(loss, optimizer, precision, monkeypatch):
+    training = {"epochs": 5, "batch_size": 32, "precision": precision, "clip_norm": 1.0}
+    one = member_for(blobs(), net=NET, loss=loss, optimizer={"name": optimizer, "l2": 0.01}, training=training)
+    compiled, layered = both(monkeypatch, one)
+    tolerance = {"rtol": 1e-4, "atol": 1e-5} if precision == "float32" else {"rtol": 1e-9, "atol": 1e-12}
+    for left, right in zip(compiled.curve(), layered.curve(), strict=True):
+        assert left.keys() == right.keys()
+        np.testing.assert_allclose(list(left.values()), list(right.values()), **tolerance)
+    for name, array in compiled.outcomes[0].parameters.items():
+        np.testing.assert_allclose(array, layered.outcomes[0].parameters[name], err_msg=name, **tolerance)
+
+
+def test_regression_without_biases_and_hidden_layers_follows_too(monkeypatch):
+    training = {"epochs": 5, "batch_size": 16, "precision": "float64"}
+    for net in ({"hidden": []}, {"hidden": [6], "bias": False}):
+        with monkeypatch.context() as patch:
+            compiled, layered = both(patch, member_for(line(), net=net, training=training))
+        for left, right in zip(compiled.curve(), layered.curve(), strict=True):
+            np.testing.assert_allclose(list(left.values()), list(right.values()), rtol=1e-9)
+
+
+def test_points_passed_inside_a_chunk_are_those_of_chunks_that_end_with_epochs():
+    one = member_for(blobs(), net=NET, training={"epochs": 40, "batch_size": 32})
+    whole = CompiledEngine([one], BACKEND)
+    assert whole.max_chunk() == one.total_steps
+    whole.advance(one.total_steps)
+    assert [crossing.done for crossing in whole.crossed(0)] == [s * one.steps_per_epoch for s in range(1, 40)]
+    piecewise = CompiledEngine([one], BACKEND)
+    while piecewise.steps()[0] < one.total_steps:
+        piecewise.advance(min(7, one.total_steps - piecewise.steps()[0]))
+    assert np.array_equal(whole.drain(), piecewise.drain())
+    assert_same_arrays(whole.state(0), piecewise.state(0))
+
+
+def test_threads_change_no_bit():
+    members = [member_for(blobs(seed=i), net=NET, training={"epochs": 3, "seed": i}) for i in range(5)]
+    one, two = CompiledEngine(members, BACKEND, threads=1), CompiledEngine(members, BACKEND, threads=3)
+    for engine in (one, two):
+        engine.advance(engine.max_chunk())
+    for position in range(len(members)):
+        assert_same_arrays(one.state(position), two.state(position))
+
+
+def test_what_compiled_code_does_not_know_runs_layer_by_layer():
+    for spec in ({"net": {**NET, "dropout": 0.5}}, {"net": {**NET, "batch_norm": True}}, {"optimizer": "rmsprop"}):
+        assert isinstance(engine_for([member_for(blobs(), **spec)], BACKEND), LayeredEngine)
+    smoothed = {"name": "softmax", "label_smoothing": 0.1}
+    assert isinstance(engine_for([member_for(blobs(), net=NET, loss=smoothed)], BACKEND), LayeredEngine)
