@@ -17,6 +17,7 @@ from mlpq.addresses import page_url, without_password
 from mlpq.embedded import EmbeddedServer, ServerNotFoundError
 from mlpq.errors import DeploymentError
 from mlpq.up import plan
+from mlpq.up.existing_store import require_store
 from mlpq.up.lock import DataDirectoryLock
 from mlpq.up.plan import Options
 from mlpq.up.program import ManagedProcess
@@ -68,7 +69,7 @@ def up(
     plan.require_server()
     plan.require_key(options.host, environment)
     if options.redis_url:
-        plan.require_store(options.redis_url)
+        require_store(options.redis_url)
     n_gpus = 0 if options.device == "cpu" else plan.count_gpus()
     devices = plan.choose_devices(options.device, options.workers, n_gpus)
     options = replace(options, data_dir=options.data_dir.expanduser().resolve())

@@ -12,9 +12,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from mlpq.addresses import is_loopback, without_password
+from mlpq.addresses import is_loopback
 from mlpq.errors import DeploymentError
 from mlpq.up.program import Program
 
@@ -23,7 +22,7 @@ WORKER_GRACE_S = 25.0
 VALKEY_GRACE_S = 10.0
 """Seconds between SIGTERM and SIGKILL; a worker writes a checkpoint and gives its job back meanwhile."""
 
-STORE_TIMEOUT_S = 3.0
+MIN_KEY_CHARACTERS = 16
 
 STAGE_WORKER, STAGE_API, STAGE_VALKEY = 0, 1, 2
 
@@ -69,35 +68,20 @@ def _is_installed(module: str) -> bool:
 
 
 def require_key(host: str, environment: Mapping[str, str]) -> None:
-    """Refuse to listen beyond this machine without an API key.
+    """Refuse to listen beyond this machine without an API key, or with one that can be guessed.
 
     Raises:
         DeploymentError: with the command that makes one.
     """
-    if is_loopback(host) or environment.get("MLPQ_API_KEY") or environment.get("MLPQ_ALLOW_NO_KEY") == "1":
+    if is_loopback(host) or environment.get("MLPQ_ALLOW_NO_KEY") == "1":
+        return
+    keys = [key.strip() for key in environment.get("MLPQ_API_KEY", "").split(",") if key.strip()]
+    if keys and min(map(len, keys)) < MIN_KEY_CHARACTERS:
+        what = f"--host {host} lets other machines in, and a key in MLPQ_API_KEY has"
+        raise DeploymentError(f"{what} fewer than {MIN_KEY_CHARACTERS} characters", f"make one: {_MAKE_A_KEY}")
+    if keys:
         return
     raise DeploymentError(f"--host {host} lets other machines in, and no API key is set", f"make one: {_MAKE_A_KEY}")
-
-
-def require_store(url: str) -> None:
-    """Refuse to go on when nothing listens at the address of an existing Redis or Valkey.
-
-    Raises:
-        DeploymentError: naming the address, without its password.
-    """
-    parts = urlsplit(url)
-    try:
-        if parts.scheme == "unix":
-            with socket.socket(socket.AF_UNIX) as probe:
-                probe.settimeout(STORE_TIMEOUT_S)
-                probe.connect(parts.path)
-        elif parts.scheme in ("redis", "rediss"):
-            socket.create_connection((parts.hostname or "localhost", parts.port or 6379), STORE_TIMEOUT_S).close()
-        else:
-            raise DeploymentError(f"--redis-url is {url!r}; must start with redis://, rediss:// or unix://")
-    except (OSError, ValueError) as error:
-        hint = "start it, or leave --redis-url and REDIS_URL out for an embedded server"
-        raise DeploymentError(f"no Redis or Valkey answers at {without_password(url)}: {error}", hint) from error
 
 
 def choose_port(host: str, port: int) -> int:

@@ -6,10 +6,13 @@ import socket
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from mlpq.addresses import page_url
+from mlpq.embedded import EmbeddedServer
 from mlpq.errors import DeploymentError
 from mlpq.up import plan
+from mlpq.up.existing_store import require_store
 
 
 @pytest.mark.parametrize(
@@ -67,6 +70,8 @@ def test_other_machines_are_let_in_with_a_key_only(host: str) -> None:
         plan.require_key(host, {})
     assert "export MLPQ_API_KEY=" in caught.value.hint
     plan.require_key(host, {"MLPQ_API_KEY": "x" * 43})
+    with pytest.raises(DeploymentError, match="fewer than 16 characters"):
+        plan.require_key(host, {"MLPQ_API_KEY": "x" * 43 + ",short"})
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost"])
@@ -102,9 +107,25 @@ def test_several_workers_share_the_processors(
 def test_a_store_that_is_away_is_named_without_its_password() -> None:
     for url in ("redis://user:secret@127.0.0.1:9/0", "unix:///nowhere/valkey.sock", "http://127.0.0.1"):
         with pytest.raises(DeploymentError) as caught:
-            plan.require_store(url)
+            require_store(url)
         assert "secret" not in str(caught.value)
         assert url.rpartition("@")[2] in str(caught.value)
+
+
+def test_a_store_that_lets_nobody_in_is_told_before_anything_starts(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path)
+    server.start()
+    try:
+        with Redis.from_url(server.url) as client:
+            client.config_set("requirepass", "s3c:ret/")
+        place = server.url.removeprefix("unix://")
+        for url, said in ((server.url, "NOAUTH"), (f"unix://:wrong@{place}", "WRONGPASS")):
+            with pytest.raises(DeploymentError, match=said) as caught:
+                require_store(url)
+            assert "wrong" not in str(caught.value)
+        require_store(f"unix://:s3c%3Aret%2F@{place}")
+    finally:
+        server.kill()
 
 
 @pytest.mark.parametrize(

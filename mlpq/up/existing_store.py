@@ -1,0 +1,60 @@
+"""Whether an existing Redis or Valkey can be used: asked in its own protocol, before anything is started."""
+
+from __future__ import annotations
+
+import socket
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from mlpq.addresses import without_password
+from mlpq.errors import DeploymentError
+
+TIMEOUT_S = 3.0
+
+
+def require_store(url: str) -> None:
+    """Refuse to go on when nothing answers at the address of an existing Redis or Valkey, or it lets nobody in.
+
+    Raises:
+        DeploymentError: naming the address, without its password.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        shown = without_password(url)
+        raise DeploymentError(f"--redis-url is {shown!r}; must start with redis://, rediss:// or unix://")
+    try:
+        with _connected(parts) as connection:
+            refusal = "" if parts.scheme == "rediss" else _refusal(connection, parts)  # TLS is left to the programs
+    except (OSError, ValueError) as error:
+        hint = "start it, or leave --redis-url and REDIS_URL out for an embedded server"
+        raise DeploymentError(f"no Redis or Valkey answers at {without_password(url)}: {error}", hint) from error
+    if refusal:
+        hint = "the address holds the password: redis://:PASSWORD@HOST:6379/0"
+        raise DeploymentError(f"what answers at {without_password(url)} refuses: {refusal}", hint)
+
+
+def _connected(parts: SplitResult) -> socket.socket:
+    if parts.scheme != "unix":
+        return socket.create_connection((parts.hostname or "localhost", parts.port or 6379), TIMEOUT_S)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(TIMEOUT_S)
+    try:
+        connection.connect(parts.path)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def _refusal(connection: socket.socket, parts: SplitResult) -> str:
+    """What the server says against us, or nothing. One that still loads its file says so, and lets us in later."""
+    account = [unquote(word) for word in (parts.username, parts.password) if word]
+    commands = [["AUTH", *account]] if parts.password else []
+    with connection.makefile("rwb") as wire:
+        for command in (*commands, ["PING"]):
+            words = [word.encode() for word in command]
+            wire.write(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words))
+            wire.flush()
+            answer = wire.readline(512).decode(errors="replace").strip()
+            if not answer.startswith(("+OK", "+PONG", "-LOADING")):
+                return answer.removeprefix("-") or "it closed the connection"
+    return ""
