@@ -85,6 +85,16 @@ def test_a_job_submitted_on_the_page_is_watched_and_its_weights_are_saved(page: 
         assert arrays["W1"].shape == (64, 32)
 
 
+def test_older_jobs_are_offered_only_where_there_are_some(
+    page: Page, running: Deployment, client: httpx2.Client
+) -> None:
+    client.post("/v1/jobs", json={"dataset": "iris", "training": {"epochs": 1}}).raise_for_status()
+    page.goto(f"{running.url}/")
+    expect(page.locator("tbody tr").first).to_be_visible(timeout=STARTS)
+    assert not client.get("/v1/jobs?limit=50").json()["has_more"]
+    expect(page.get_by_text("Older jobs")).to_be_hidden()
+
+
 def test_a_wrong_value_is_explained_beside_the_form(page: Page, running: Deployment) -> None:
     page.goto(f"{running.url}/#/new")
     page.locator("[name=hidden]").fill("32 0")
