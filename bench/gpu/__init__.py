@@ -1,0 +1,1 @@
+"""The trainer against other libraries on one GPU: `python -m bench.gpu`."""

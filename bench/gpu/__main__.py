@@ -1,0 +1,148 @@
+"""`python -m bench.gpu [W1 ...] [--peers PYTHON] [--device cuda:0]`: this project and its peers on one GPU.
+
+`--peers` is the interpreter of an environment with torch and JAX; this project does not install them. First the
+ceilings of the device; then all implementations train on the same batches from the same weights and must show the
+losses of NumPy in float64, and one that does not prints no time; then they are timed in turn, so that what disturbs the
+machine disturbs all. Everything goes to bench/results/gpu.json with hardware and versions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.gpu.ours import inputs_of, reference_curve
+from bench.gpu.peers import NEED_CUDA, PEERS
+from bench.gpu.workloads import WORKLOADS, Workload
+from bench.harness import write_result
+
+TOLERANCE = 1e-4
+"""Largest relative distance of a step's loss from float64, for float32 products."""
+REPEATS, SECONDS = 7, 0.2
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Process:
+    """One implementation in its own process; `failed` says why it is out."""
+
+    def __init__(self, python: str, name: str, errors: Any) -> None:
+        self.name, self.failed = name, ""
+        self._process = subprocess.Popen(
+            [python, "-m", "bench.gpu.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            cwd=ROOT,
+        )
+
+    def ask(self, *command: Any) -> dict[str, Any]:
+        """The answer to a command; empty once the implementation has failed."""
+        if self.failed or self._process.stdin is None or self._process.stdout is None:
+            return {}
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+        for line in self._process.stdout:
+            if line.startswith("="):
+                answer: dict[str, Any] = json.loads(line[1:])
+                self.failed = answer.get("error", "")
+                return {} if self.failed else answer
+        self.failed = f"its process ended with {self._process.wait()}"
+        return {}
+
+    def close(self) -> None:
+        """End the process by closing its input."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait(timeout=60)
+
+
+def compare(workload: Workload, names: list[str], peers: str, device: str) -> dict[str, Any]:
+    """All figures of one workload."""
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = Path(folder) / "inputs.npz"
+        np.savez(inputs, **inputs_of(workload))
+        reference = reference_curve(workload)
+        with (Path(folder) / "errors").open("w") as errors:
+            running = [Process(sys.executable if name == "ours" else peers, name, errors) for name in names]
+            try:
+                return _compare(workload, running, str(inputs), reference, device)
+            finally:
+                for one in running:
+                    one.close()
+
+
+def _compare(
+    workload: Workload, running: list[Process], inputs: str, reference: np.ndarray[Any, Any], device: str
+) -> dict[str, Any]:
+    figures: dict[str, Any] = {one.name: one.ask("load", one.name, workload.name, inputs, device) for one in running}
+    ceilings = running[0].ask("ceilings").get("ceilings", {})
+    for one in running:
+        losses = np.array(one.ask("curve", workload.gate_steps).get("losses", []))
+        if not one.failed:
+            distance = float(np.max(np.abs(losses - reference) / np.abs(reference)))
+            figures[one.name]["distance"] = distance
+            if not distance <= TOLERANCE:
+                one.failed = f"its losses are {distance:.1e} from float64; at most {TOLERANCE:g} is allowed"
+    times: dict[str, list[float]] = {one.name: [] for one in running}
+    for repeat in range(REPEATS + 1):
+        for one in running if repeat % 2 else reversed(running):
+            took = one.ask("time", SECONDS)
+            if took and repeat:  # the first round warms up and finds how many epochs are long enough
+                times[one.name].append(took["seconds"] / took["epochs"] / workload.steps_per_epoch)
+                figures[one.name]["peak_mb"] = took["peak_mb"]
+    best = max((value for name, value in ceilings.items() if name.endswith("tflop_s")), default=0.0)
+    for one in running:
+        figures[one.name] |= {"failed": one.failed} if one.failed else _summary(workload, times[one.name], best)
+    return {"ceilings": ceilings, **figures}
+
+
+def _summary(workload: Workload, seconds: list[float], ceiling: float) -> dict[str, float]:
+    """Of one step of all models: median and quartile distance in µs, rows a second, share of the best product."""
+    low, median, high = statistics.quantiles(seconds, n=4)
+    return {
+        "step_us": round(median * 1e6, 2),
+        "iqr_us": round((high - low) * 1e6, 2),
+        "samples_per_s": round(workload.models * workload.batch / median),
+        "share_of_gemm": round(workload.flops() / median / (ceiling * 1e12), 4) if ceiling else 0.0,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("workloads", nargs="*", default=["W1", "W3", "W4", "W5", "W7"])
+    parser.add_argument("--peers", default=sys.executable, help="interpreter that has torch and jax")
+    parser.add_argument("--device", default="cuda:0", help="cuda:N, or cpu to try the benchmark itself")
+    given = parser.parse_args()
+    unknown = set(given.workloads) - set(WORKLOADS)
+    if unknown:
+        parser.error(f"no workload named {', '.join(sorted(unknown))}; there are {', '.join(WORKLOADS)}")
+    found = subprocess.run(
+        [given.peers, "-c", "from bench.gpu.peers import installed; print(*installed())"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    ).stdout.split()
+    names = ["ours", *(name for name in PEERS if name in found and (given.device != "cpu" or name not in NEED_CUDA))]
+    figures = {}
+    for name in given.workloads:
+        print(f"== {name}: {', '.join(names)}", flush=True)
+        figures[name] = compare(WORKLOADS[name], names, given.peers, given.device)
+        print(json.dumps(figures[name], indent=2), flush=True)
+    if given.device != "cpu":
+        claim = "time of a training step on one GPU beside PyTorch and JAX, after equal losses"
+        write_result("gpu", claim, "python -m bench.gpu --peers PYTHON", figures)
+    return 1 if any(one["ours"].get("failed") for one in figures.values()) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
