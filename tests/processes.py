@@ -8,6 +8,7 @@ with Processes(tmp_path, valkey.url, data_dir) as processes:
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import signal
@@ -22,6 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
+
+from mlpq.embedded import die_with_parent
 
 T = TypeVar("T")
 
@@ -78,6 +81,7 @@ class Process:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=os.environ | environment,
+                preexec_fn=functools.partial(die_with_parent, os.getpid()),  # an interrupted run leaves nothing running
             )
 
     @property

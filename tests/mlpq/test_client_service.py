@@ -132,7 +132,7 @@ def test_pause_resume_cancel_and_what_is_not_allowed(client: Client) -> None:
     started = time.monotonic()
     job.cancel()
     _until(client, job.id, "cancelled")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
     assert job.refresh().record.name == "long one"
     job.delete()
     with pytest.raises(NotFoundError):
@@ -145,7 +145,7 @@ def test_a_watch_closed_early_gives_its_connection_back(client: Client) -> None:
         watching = job.watch()
         next(watching)
         watching.close()  # type: ignore[attr-defined]
-    assert job.wait(timeout_s=30).status == "succeeded"
+    assert job.wait(timeout_s=60).status == "succeeded"
 
 
 def test_one_client_serves_many_threads(client: Client) -> None:
@@ -163,7 +163,7 @@ def test_one_client_serves_many_threads(client: Client) -> None:
 def test_saved_weights_are_whole_files_in_the_asked_format(client: Client, tmp_path: Path) -> None:
     from safetensors.numpy import load_file
 
-    job = client.train("iris", hidden=[], epochs=3).wait(timeout_s=30)
+    job = client.train("iris", hidden=[], epochs=3).wait(timeout_s=60)
     npz, safetensors = job.save_weights(tmp_path / "a" / "w.npz"), job.save_weights(tmp_path / "w.safetensors")
     with np.load(npz, allow_pickle=False) as archive:
         assert json.loads(str(archive["meta"]))["spec"]["net"]["hidden"] == []
@@ -178,7 +178,7 @@ def test_capabilities_queue_and_workers_are_told(client: Client) -> None:
 
 
 def _until(client: Client, job_id: str, status: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while client.job(job_id).status != status:
         assert time.monotonic() < deadline, f"never {status}: {client.job(job_id).status}"
         time.sleep(0.02)

@@ -179,7 +179,7 @@ def test_a_terminal_sees_a_bar_and_a_curve_and_ctrl_c_leaves_the_job_running(mlp
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=environment)
     os.close(theirs)
     seen = b""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while "━".encode() not in seen or not any(chr(c).encode() in seen for c in range(0x2801, 0x2900)):
         assert time.monotonic() < deadline, seen[-2000:]
         if select.select([ours], [], [], 0.5)[0]:
@@ -191,7 +191,7 @@ def test_a_terminal_sees_a_bar_and_a_curve_and_ctrl_c_leaves_the_job_running(mlp
                 break
         except OSError:
             break
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=60)
     os.close(ours)
     assert process.returncode == 130
     assert f"mlpq watch {job}".encode() in said

@@ -62,7 +62,7 @@ def supervise(signals: Signals) -> Iterator[Callable[..., Supervisor]]:
         supervisor.stop()
 
 
-def turn_until(supervisor: Supervisor, reached: Callable[[], bool], within_s: float = 10.0) -> None:
+def turn_until(supervisor: Supervisor, reached: Callable[[], bool], within_s: float = 60.0) -> None:
     deadline = time.monotonic() + within_s
     while not reached():
         assert time.monotonic() < deadline, "not reached in time"
@@ -110,7 +110,7 @@ def test_what_does_not_end_is_killed_after_its_grace(tmp_path: Path, supervise: 
     turn_until(supervisor, said_up(process))
     started = time.monotonic()
     assert not supervisor.stop()
-    assert 0.4 < time.monotonic() - started < 3
+    assert 0.4 < time.monotonic() - started < 15
 
 
 def test_a_second_wish_to_stop_hurries(tmp_path: Path, supervise: Callable[..., Supervisor], signals: Signals) -> None:
@@ -123,7 +123,7 @@ def test_a_second_wish_to_stop_hurries(tmp_path: Path, supervise: Callable[..., 
     assert signals.stop_requests == 2
     started = time.monotonic()
     assert not supervisor.stop()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 15
 
 
 def test_nothing_of_a_session_outlives_its_process(tmp_path: Path, supervise: Callable[..., Supervisor]) -> None:
@@ -132,7 +132,7 @@ def test_nothing_of_a_session_outlives_its_process(tmp_path: Path, supervise: Ca
     turn_until(supervisor, said_up(process))
     grandchild = int(process.program.log.read_text().split()[1])
     assert supervisor.stop()
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 30
     while is_alive(grandchild) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not is_alive(grandchild)
@@ -172,7 +172,7 @@ def test_a_killed_supervisor_keeps_its_directory_until_its_processes_are_gone(da
     code = (
         "import subprocess, sys; from pathlib import Path; from mlpq.up.lock import DataDirectoryLock\n"
         f"lock = DataDirectoryLock(Path({str(data_dir)!r})); lock.acquire()\n"
-        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1.5)'], pass_fds=(lock.handle,))\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(3)'], pass_fds=(lock.handle,))\n"
         "print('held', flush=True); import time; time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:

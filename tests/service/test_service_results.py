@@ -157,6 +157,27 @@ def test_a_job_links_to_the_weights_that_it_has(api: httpx2.Client, jobs: JobSto
     assert np.array_equal(load_npz(api.get(link).content)["W1"], arrays["W1"])
 
 
+@pytest.mark.parametrize(
+    ("path", "name", "good", "bad"),
+    [
+        ("weights", "checkpoint", ("latest", "7"), ("", "newest", "-1", "7 ")),
+        ("events", "after", ("0", "12"), ("", "x", "-1", "1.0")),
+        ("events", "Last-Event-ID", ("0", "12"), ("", "x", "job_a:1")),
+    ],
+)
+def test_the_schema_says_what_a_position_may_be(
+    path: str, name: str, good: tuple[str, ...], bad: tuple[str, ...], api: httpx2.Client
+) -> None:
+    parameters = api.get("/openapi.json").json()["paths"][f"/v1/jobs/{{job_id}}/{path}"]["get"]["parameters"]
+    (pattern,) = [one["schema"]["pattern"] for one in parameters if one["name"] == name]
+    job = submitted(api)["id"]
+    for value in bad:
+        where = {"headers": {name: value}} if name == "Last-Event-ID" else {"params": {name: value}}
+        assert not re.search(pattern, value)
+        assert api.get(f"/v1/jobs/{job}/{path}", **where).status_code in (400, 422), value
+    assert all(re.search(pattern, value) for value in good)
+
+
 def test_a_damaged_file_is_never_handed_out(api: httpx2.Client, jobs: JobStore, service_data: Path) -> None:
     job, _ = published(api, jobs, service_data, seed=99)  # a content that nobody has asked for yet
     assert job.result is not None

@@ -155,7 +155,7 @@ def test_a_short_key_guards_no_network() -> None:
 def test_the_access_log_is_one_json_line_per_request_without_secrets(guarded: Service) -> None:
     with httpx2.Client(base_url=guarded.url, headers={"Authorization": f"Bearer {KEYS[0]}"}) as api:
         request_id = api.get("/v1/jobs?limit=3&tag=private").headers["x-request-id"]
-    wait_until(lambda: request_id in guarded.log, 5, "the line is written behind the answer")
+    wait_until(lambda: request_id in guarded.log, what="the line is written behind the answer")
     (line,) = [json.loads(line) for line in guarded.log.splitlines() if request_id in line]
     assert (line["method"], line["path"], line["status"]) == ("GET", "/v1/jobs", 200)
     assert line["ms"] > 0

@@ -297,7 +297,7 @@ def _readers_in(root: Path) -> list[str]:
     return found
 
 
-def _wait_for(condition: Any, timeout_s: float = 10.0) -> None:
+def _wait_for(condition: Any, timeout_s: float = 60.0) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, "waited too long"

@@ -119,7 +119,7 @@ def test_the_wall_clock_limit_kills_the_reader(tmp_path: Path) -> None:
     begin = time.monotonic()
     with pytest.raises(InvalidInput, match="took longer to read than allowed"):
         _ingest(tmp_path, b"a,y\n" + b"1,0\n" * 4_000_000, Limits(wall_s=0.5))
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 15
     assert not _processes_about(tmp_path)
 
 

@@ -93,7 +93,7 @@ def test_every_change_of_a_job_is_announced(store: JobStore, redis: Redis) -> No
         claim = job_with_metrics(store, 1)
         store.request(claim.job_id, "cancel")
         store.finish(claim, Status.CANCELLED)
-        heard = [listener.get_message(timeout=1) for _ in range(5)]
+        heard = [listener.get_message(timeout=20) for _ in range(5)]
     assert [message and message["data"].decode() for message in heard] == [claim.job_id] * 5
 
 

@@ -29,8 +29,9 @@ def test_a_worker_is_listed_as_it_last_described_itself(redis: Redis) -> None:
 
 def test_a_silent_worker_vanishes(redis: Redis) -> None:
     workers = Workers(redis)
-    workers.heartbeat(INFO, ttl_s=0.05)
+    workers.heartbeat(INFO)
     assert workers.list() == [INFO]
+    workers.heartbeat(INFO, ttl_s=0.05)
     time.sleep(0.1)
     assert workers.list() == []
     assert redis.keys("mlpq:worker*") == []
