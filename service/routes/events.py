@@ -27,11 +27,17 @@ _POSITION = re.compile(r"(job_[0-9a-zA-Z]{1,64}):([0-9]{1,15})", re.ASCII)
 _STREAM: dict[int, dict[str, Any]] = {
     200: {
         "description": "Server-sent events: status, metric, checkpoint, log, end, reset",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {}},
     },
     204: {"description": "Everything was sent before: the job has ended"},
 }
-LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", description="Resume after this event")]
+_NUMBER = {"pattern": "^[0-9]{1,15}$"}  # in the schema alone: a refusal is a 400 that says more
+After = Annotated[
+    str | None, Query(description="Resume after this event; 0 or nothing replays all", json_schema_extra=_NUMBER)
+]
+_LAST = {"alias": "Last-Event-ID", "description": "Resume after this event"}
+LastEventNumber = Annotated[str | None, Header(**_LAST, json_schema_extra=_NUMBER)]
+LastEventId = Annotated[str | None, Header(**_LAST)]
 
 
 class StreamResponse(Response):
@@ -50,8 +56,8 @@ class StreamResponse(Response):
 async def job_events(
     services: ServicesDep,
     job_id: JobId,
-    after: Annotated[str | None, Query(description="Resume after this event; 0 or nothing replays all")] = None,
-    last_event_id: LastEventId = None,
+    after: After = None,
+    last_event_id: LastEventNumber = None,
 ) -> Response:
     """Everything that happened to a job and will happen, until its `end`; ids count 1, 2, 3, …"""
     cursor = 0

@@ -19,8 +19,14 @@ from service.views import checkpoint_view
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"])
 
 Format = Literal["npz", "safetensors"]
+_STEP = {"pattern": "^(latest|[0-9]+)$"}
 Checkpoint = Annotated[
-    str | None, Query(max_length=30, description="A step of `…/checkpoints`, or `latest`; nothing: the result")
+    str | None,
+    Query(
+        max_length=30,
+        description="A step of `…/checkpoints`, or `latest`; nothing: the result",
+        json_schema_extra=_STEP,
+    ),
 ]
 _FILE = {"schema": {"type": "string", "format": "binary"}}
 _WEIGHTS: dict[int, dict[str, Any]] = {
