@@ -28,13 +28,14 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from kernels.custom import PARAMETER_LIMIT, custom_operation
-from kernels.errors import FieldError, InvalidInput
+from kernels.errors import InvalidInput
 from kernels.operations import Operation
 from nets.initializers import INITIALIZERS
 from nets.losses import LOSSES
 from nets.optimizers import OPTIMIZERS
 from nets.options import ACTIVATION_ROWS, CUSTOM, Option, Row, Value, number
 from nets.schedules import SCHEDULES
+from nets.spec_errors import field_errors, shown
 
 MAX_LAYERS = 64
 MAX_WIDTH = 65_536
@@ -57,7 +58,7 @@ class Range:
         if self.low <= value <= self.high and not (self.low_open and value == self.low):
             return value
         bounds = f"> {self.low:g} and <= {self.high:g}" if self.low_open else f"{self.low:.16g}..{self.high:.16g}"
-        raise _problem("", f"is {_shown(value)}; must be {bounds}")
+        raise _problem("", f"is {shown(value)}; must be {bounds}")
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, handler(source))
@@ -103,7 +104,7 @@ class Choice(BaseModel):
                 known = ", ".join(options) or "none"
                 raise _problem(name, f"is not a setting of {self.name}; its settings are: {known}")
             if not options[name].accepts(value):
-                raise _problem(name, f"is {_shown(value)}; must be {options[name].allowed}")
+                raise _problem(name, f"is {shown(value)}; must be {options[name].allowed}")
 
     @property
     def row(self) -> Row:
@@ -127,8 +128,8 @@ class Choice(BaseModel):
     def resolved(self) -> Self:
         """The same choice with every default written out."""
         later = {option.name for option in (*self.row.options, *self.common) if option.later}
-        shown = {name: value for name, value in self.options.items() if name not in later or name in self.given}
-        return self.model_validate({"name": self.name, **shown})
+        written = {name: value for name, value in self.options.items() if name not in later or name in self.given}
+        return self.model_validate({"name": self.name, **written})
 
     @model_serializer
     def _serialize(self) -> str | dict[str, Any]:
@@ -161,11 +162,6 @@ def _problem(at: str, detail: str) -> PydanticCustomError:
     return PydanticCustomError("setting", "{detail}", {"at": at, "detail": detail})
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 class ActivationSpec(Choice):
     """Activation of a hidden layer: a row of the table, or `{"name": "custom", "expression": ..., numbers}`."""
 
@@ -189,11 +185,11 @@ class ActivationSpec(Choice):
             super()._check_settings(row)
             return
         if not isinstance(self.given.get("expression"), str):
-            raise _problem("expression", f"is {_shown(self.given.get('expression'))}; must be a formula in x")
+            raise _problem("expression", f"is {shown(self.given.get('expression'))}; must be a formula in x")
         allowed = Option("", 0.0, "", -PARAMETER_LIMIT, PARAMETER_LIMIT)
         for name, value in self.given.items():
             if name != "expression" and not allowed.accepts(value):
-                raise _problem(name, f"is {_shown(value)}; must be {allowed.allowed}")
+                raise _problem(name, f"is {shown(value)}; must be {allowed.allowed}")
         try:
             _ = self.operation
         except InvalidInput as error:
@@ -255,7 +251,7 @@ class InitSpec(Choice):
         try:
             return {"name": name, "std": float(text)}
         except ValueError:
-            raise _problem("", f"is {_shown(data)}; must be a name, or normal:<std>") from None
+            raise _problem("", f"is {shown(data)}; must be a name, or normal:<std>") from None
 
 
 def _one_or_many(data: Any) -> str:
@@ -286,8 +282,8 @@ class NetSpec(Strict):
 
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        shown: dict[str, Any] = handler(self)
-        return shown if self.batch_norm else {name: value for name, value in shown.items() if name != "batch_norm"}
+        written: dict[str, Any] = handler(self)
+        return written if self.batch_norm else {name: value for name, value in written.items() if name != "batch_norm"}
 
 
 class EarlyStoppingSpec(Strict):
@@ -376,44 +372,3 @@ class ResolvedSpec(TrainingSpec):
     optimizer: OptimizerSpec
     schedule: ScheduleSpec
     training: ResolvedTraining
-
-
-_UNION_LABELS = frozenset({"<one>", "<many>"})
-
-
-def field_errors(error: ValidationError, prefix: str = "") -> tuple[FieldError, ...]:
-    """A validation error as pointers and sentences, for InvalidInput; union labels are left out."""
-    found = []
-    for item in error.errors(include_url=False):
-        context = item.get("ctx", {})
-        path = [str(part) for part in item["loc"] if part not in _UNION_LABELS]
-        if item["type"] == "setting":
-            path += filter(None, [context["at"]])
-            detail = context["detail"]
-        elif item["type"] in {"extra_forbidden", "missing"}:
-            detail = "is not a known field" if item["type"] == "extra_forbidden" else "is required"
-        else:
-            detail = f"is {_shown(item['input'])}; must be {_wanted(item['type'], item['msg'], context)}"
-        pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
-        found.append(FieldError(prefix + pointer, detail))
-    return tuple(found)
-
-
-_WANTED = {
-    "int_type": "an integer",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "string_type": "a string",
-    "list_type": "a list",
-    "dict_type": "an object",
-    "model_type": "an object",
-    "finite_number": "a finite number",
-}
-
-
-def _wanted(kind: str, message: str, context: Mapping[str, Any]) -> str:
-    if kind == "too_long":
-        return f"at most {context['max_length']} long"
-    if kind == "string_pattern_mismatch":
-        return f"text that matches {context['pattern']}"
-    return _WANTED.get(kind, message.removeprefix("Input should be "))

@@ -139,7 +139,16 @@ def test_what_cannot_be_trained_is_refused_with_the_place(text: str, words: str)
 
 @pytest.mark.parametrize(
     ("text", "column"),
-    [("x +", 4), ("x * foo(x)", 5), ("x; x", 2), ("__import__('os')", 12), ("os.x", 3), ("_x", 1), ("x * beta", 5), ("x(1)", 2)],
+    [
+        ("x +", 4),
+        ("x * foo(x)", 5),
+        ("x; x", 2),
+        ("__import__('os')", 12),
+        ("os.x", 3),
+        ("_x", 1),
+        ("x * beta", 5),
+        ("x(1)", 2),
+    ],
 )
 def test_what_cannot_be_read_is_refused_at_its_column(text: str, column: int) -> None:
     with pytest.raises(ExpressionError) as caught:
