@@ -129,6 +129,11 @@ def test_every_activation_trains_like_the_layers(precision, quartet):
     assert_trains_like_the_layers(case(precision, table, [8, 7, 6, 5][: len(quartet)], quartet, optimizer=NESTEROV))
 
 
+def test_a_formula_that_a_user_wrote_trains_like_the_layers():
+    swish = {"name": "custom", "expression": "x * sigmoid(beta*x)", "beta": 1.5}
+    assert_trains_like_the_layers(case("float64", blobs(), [8, 5], [swish, "tanh"]))
+
+
 def test_activations_keep_their_parameters_and_may_repeat():
     activation = [
         {"name": "leaky_relu", "alpha": 0.3},
@@ -344,6 +349,9 @@ def test_only_nets_and_settings_that_the_kernel_has_run_on_it():
     assert program_for(fitting, BACKEND) is None
     assert program_for(case("float32", blobs(), [8], training={"clip_norm": 1.0}), BlockBackend()) is None
     assert program_for(case("float32", blobs(), [400, 400]), BlockBackend()) is None
+    assert program_for(case("float32", blobs(), [8], net={"dropout": 0.2}), BlockBackend()) is None
+    assert program_for(case("float32", blobs(), [8], net={"batch_norm": True}), BlockBackend()) is None
+    assert program_for(member_for(blobs(), net={"hidden": [8]}, optimizer="random_search"), BlockBackend()) is None
     assert program_for(fitting, BlockBackend(HostCompiler(shared_bytes=1000))) is None
 
 
