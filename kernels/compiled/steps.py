@@ -60,7 +60,9 @@ def gather(x: Floats, rows: Table, out: Floats) -> Floats:
     if follow:
         return flat[rows[0] * width : (rows[0] + B) * width]
     for b in range(B):
-        out[b * width : (b + 1) * width] = flat[rows[b] * width : (rows[b] + 1) * width]
+        row, place = flat[rows[b] * width : (rows[b] + 1) * width], out[b * width : (b + 1) * width]
+        for i in range(width):
+            place[i] = row[i]
     return out[: B * width]
 
 
