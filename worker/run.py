@@ -121,6 +121,7 @@ class Watch:
     def started(self, member: int, info: dict[str, Any]) -> None:
         """Training begins or goes on."""
         run = self._runs[member]
+        run.outbox.add(environment=dict(run.backend.describe()) | {"engine": info["engine"]})
         size = {key: info[key] for key in ("steps", "parameters")}
         log.info("training", job=run.id, fence=run.claim.fence, device=run.backend.device, **size)
 

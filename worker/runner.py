@@ -80,7 +80,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's failure and not the worker's
             self._fail(run, error, "auto")
             return False
-        run.outbox.add(device=run.backend.device, backend=run.backend.name, environment=dict(run.backend.describe()))
+        run.outbox.add(device=run.backend.device, backend=run.backend.name)
         return True
 
     def _backend(self, device: str) -> Backend:

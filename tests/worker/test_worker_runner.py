@@ -85,7 +85,10 @@ def test_claims_run_together_end_as_they_would_alone(bench: Bench) -> None:
     alone = [bench.run(spec)[0] for spec in specs]
     assert {job.status for job in together + alone} == {Status.SUCCEEDED}
     assert {(job.device, job.backend) for job in together + alone} == {("cpu", "numpy")}
-    assert all(job.environment and job.progress == job.progress | {"step": job.last_metric_step} for job in together)
+    assert all(job.environment["engine"] == "layered" for job in together)
+    assert all(
+        job.environment["numpy"] and job.progress == job.progress | {"step": job.last_metric_step} for job in together
+    )
     bench.site.check()
     store, folder = bench.site.store, bench.site.data_dir
     for one, other in zip(together, alone, strict=True):
