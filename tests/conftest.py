@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,12 @@ import pytest
 from redis import Redis
 
 from mlpq.embedded import EmbeddedServer
+
+
+def pytest_configure() -> None:
+    """A run in the background (`.ci/run &`, nohup) begins with Ctrl-C ignored, and every process would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
