@@ -18,15 +18,32 @@ function authorization() {
   return key ? { Authorization: `Bearer ${key}` } : {};
 }
 
-export async function call(path, { method = "GET", body } = {}) {
+export async function call(path, { method = "GET", body, signal } = {}) {
   const headers = { Accept: "application/json", ...authorization() };
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  const answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  const answer = await fetch(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });
   const text = await answer.text();
   const data = text ? JSON.parse(text) : null;
   if (!answer.ok) throw new Problem(data || {}, answer.status);
   return data;
 }
+
+// Ask again and again until the service answers: a lost connection delays an answer, but does not lose it. What the
+// service refuses (4xx) is thrown; after `signal` aborts the promise stays pending, for nobody waits any more.
+export async function answered(path, signal) {
+  for (;;) {
+    try {
+      const answer = await call(path, { signal });
+      if (!signal.aborted) return answer;
+    } catch (error) {
+      if (error instanceof Problem && error.status < 500) throw error;
+    }
+    if (signal.aborted) return new Promise(() => {});
+    await pause(RETRY_MS);
+  }
+}
+
+const pause = (ms) => new Promise((resume) => setTimeout(resume, ms));
 
 // Save an answer as a file, under the name the service gives it.
 export async function download(path) {
@@ -81,7 +98,7 @@ export function follow(path, handlers, onState) {
         if (abort.signal.aborted) return;
         onState(false);
       }
-      await new Promise((resume) => setTimeout(resume, RETRY_MS));
+      await pause(RETRY_MS);
     }
   })();
   return () => abort.abort();

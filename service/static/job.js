@@ -1,5 +1,5 @@
 // One job: live curves, facts, downloads, and the moves that its state allows.
-import { call, download, follow } from "./api.js";
+import { answered, call, download, follow } from "./api.js";
 import { connection } from "./app.js";
 import { chart, number } from "./curve.js";
 import { alert, duration, h, status } from "./dom.js";
@@ -25,7 +25,21 @@ export async function jobView(main, id) {
     after.replaceChildren(...downloads(job), ...again(job));
   }
   const soon = () => { due ??= setTimeout(draw, FRAME_MS); };
-  const refresh = async () => { job = await call(`/v1/jobs/${id}`); soon(); };
+  const gone = new AbortController();
+  let asking = false, stale = false;
+  // One question at a time, however many events ask for it; the last event is always followed by an answer.
+  async function refresh() {
+    if (asking) { stale = true; return; }
+    asking = true;
+    try {
+      do {
+        stale = false;
+        job = await answered(`/v1/jobs/${id}`, gone.signal);
+        soon();
+      } while (stale);
+    } catch (error) { trouble.replaceChildren(alert(error)); }
+    asking = false;
+  }
   async function move(action) {
     trouble.replaceChildren();
     try { job = await call(`/v1/jobs/${id}/${action}`, { method: "POST" }); soon(); }
@@ -38,9 +52,9 @@ export async function jobView(main, id) {
     checkpoint: refresh,
     status: refresh,
     reset: () => { points.length = 0; },
-    end: async () => { stop(); connection(true); await refresh(); },
+    end: () => { stop(); connection(true); refresh(); },
   }, connection);
-  return () => { stop(); clearTimeout(due); };
+  return () => { stop(); gone.abort(); clearTimeout(due); };
 }
 
 function header(job, move) {

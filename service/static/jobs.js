@@ -1,5 +1,5 @@
 // All jobs: status, progress and a sparkline each, live for those that are not finished.
-import { call, follow } from "./api.js";
+import { answered, call, follow } from "./api.js";
 import { connection } from "./app.js";
 import { number, sparkline } from "./curve.js";
 import { ago, h, status } from "./dom.js";
@@ -18,9 +18,10 @@ export async function jobsView(main) {
   const rows = new Map(page.data.map((job) => [job.id, row(job)]));
   const body = h("tbody", {}, ...[...rows.values()].map((r) => r.element));
   const more = h("button", { hidden: !page.has_more }, "Older jobs");
+  const gone = new AbortController();
   let last = page.last_id;
   more.addEventListener("click", async () => {
-    const next = await call(`/v1/jobs?limit=${PAGE}&after=${last}`);
+    const next = await answered(`/v1/jobs?limit=${PAGE}&after=${last}`, gone.signal);
     body.append(...next.data.map((job) => row(job).element));
     last = next.last_id;
     more.hidden = !next.has_more;
@@ -32,13 +33,13 @@ export async function jobsView(main) {
     h("p", {}, more),
   );
   const live = page.data.filter((job) => !ENDED.has(job.status)).map((job) => job.id);
-  for (const job of page.data) if (ENDED.has(job.status) && job.status !== "cancelled") rows.get(job.id).history();
-  if (!live.length) return () => {};
+  for (const job of page.data) if (ENDED.has(job.status) && job.status !== "cancelled") rows.get(job.id).history(gone.signal);
   const of = (id) => rows.get(id.split(":")[0]);
-  return follow(`/v1/events?jobs=${live.join(",")}`, {
+  const stop = live.length ? follow(`/v1/events?jobs=${live.join(",")}`, {
     metric: (data, id) => of(id)?.metric(data),
     status: (data, id) => of(id)?.status(data),
-  }, connection);
+  }, connection) : () => {};
+  return () => { gone.abort(); stop(); };
 }
 
 function row(job) {
@@ -60,8 +61,8 @@ function row(job) {
       validation.textContent = score(data);
       draw();
     },
-    async history() {
-      const { columns } = await call(`/v1/jobs/${job.id}/metrics?max_points=120`);
+    async history(signal) {
+      const { columns } = await answered(`/v1/jobs/${job.id}/metrics?max_points=120`, signal).catch(() => ({ columns: {} })); // deleted meanwhile
       values.push(...(columns.train_loss || []).filter((v) => v !== null));
       draw();
     },

@@ -6,7 +6,9 @@ Run with `make test-page` (needs Debian's chromium, or any chromium on PATH).
 from __future__ import annotations
 
 import io
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 
 import httpx2
@@ -14,7 +16,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from bench.deployment import Deployment, deployment
+from bench.deployment import Deployment, command_line, deployment, descendants
+from tests.processes import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -115,21 +118,37 @@ def test_pause_and_resume_from_the_page(page: Page, running: Deployment, client:
     assert client.get(f"/v1/jobs/{job['id']}").json()["attempt"] == 1
 
 
-def test_the_curve_on_the_page_survives_a_lost_connection_without_gap_or_repeat(
+def test_a_page_that_was_offline_when_its_job_ended_shows_the_end(
     page: Page, running: Deployment, client: httpx2.Client
 ) -> None:
-    body = {"dataset": "digits", "name": "cut", "training": {"epochs": 400}}
-    job = client.post("/v1/jobs", json=body).raise_for_status().json()
+    job = client.post("/v1/jobs", json=LONG | {"name": "cut"}).raise_for_status().json()
     page.goto(f"{running.url}/#/jobs/{job['id']}")
     expect(page.locator("figure .line").first).to_be_visible(timeout=STARTS)
     page.context.set_offline(True)
-    page.wait_for_timeout(500)
+    client.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
+    wait_until(lambda: client.get(f"/v1/jobs/{job['id']}").json()["status"] == "cancelled", what="the end")
+    page.wait_for_timeout(500)  # what arrives of it on the open stream is handled while nothing can be asked
     page.context.set_offline(False)
-    expect(page.locator(".status.succeeded")).to_be_visible(timeout=60_000)
+    expect(page.locator(".status.cancelled")).to_be_visible(timeout=STARTS)
+
+
+def test_the_curve_on_the_page_survives_a_killed_service_without_gap_or_repeat(
+    page: Page, running: Deployment, client: httpx2.Client
+) -> None:
+    # wide, so that it runs for as long as is needed; fewer epochs than the points that a chart draws
+    body = {"dataset": "digits", "name": "cut", "net": {"hidden": [512, 512]}, "training": {"epochs": 900}}
+    job = client.post("/v1/jobs", json=body).raise_for_status().json()
+    page.goto(f"{running.url}/#/jobs/{job['id']}")
+    expect(page.locator("figure .line").first).to_be_visible(timeout=STARTS)
+    [service] = [pid for pid in descendants(running.pid) if b"\0service\0" in command_line(pid)]
+    os.kill(service, signal.SIGKILL)
+    expect(page.locator("#connection")).to_contain_text("connection lost")
+    expect(page.locator("#connection")).to_be_empty(timeout=60_000)
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".status.cancelled")).to_be_visible(timeout=STARTS)
     curve = client.get(f"/v1/jobs/{job['id']}/metrics").json()["columns"]["step"]
-    assert len(curve) == 400
     drawn = page.locator("figure").first.locator(".line").first.get_attribute("d") or ""
-    assert drawn.count("L") + drawn.count("M") == 400
+    assert drawn.count("L") + drawn.count("M") == len(curve)
 
 
 def test_the_list_shows_jobs_live_and_the_queue_shows_its_worker(
