@@ -28,8 +28,8 @@ Floats = NDArray[np.float64]
 class Pool:
     """Rows of several models' data in one array.
 
-    x (R, I+1) on the device, with its column of ones; y (R, T) on the host; every model's first row and
-    number of rows.
+    x (R, I+1) on the device, with its column of ones, or (R, I) without; y (R, T) on the host; every model's first
+    row and number of rows.
     """
 
     x: Array
@@ -38,13 +38,14 @@ class Pool:
     counts: tuple[int, ...]
 
     @classmethod
-    def of(cls, members: Sequence[Member], part: str, backend: Backend) -> Pool:
+    def of(cls, members: Sequence[Member], part: str, backend: Backend, *, ones: bool = True) -> Pool:
         """Pool the "train" or "val" part; models whose arrays are the same object share their rows.
 
+        Without the column of `ones`, x stays on the host, and rows that one array holds are not copied.
         Class codes stay codes (T = 1, int64) unless the loss compares values; values are (R, O).
         """
         first = members[0]
-        dtype, bias = first.dtype, first.spec.net.bias
+        dtype, bias = first.dtype, first.spec.net.bias and ones
         loss = LOSSES[first.spec.loss.name]
         offsets, counts, place, total = [], [], dict[int, int](), 0
         parts: list[tuple[NDArray[Any], NDArray[Any]]] = []
@@ -57,9 +58,12 @@ class Pool:
             offsets.append(place[id(x)])
             counts.append(len(x))
         width = first.data.n_inputs
-        pooled = np.ones((total, width + int(bias)), dtype)
-        np.concatenate([x for x, _ in parts], out=pooled[:, :width], casting="same_kind")
-        return cls(backend.to_device(pooled), np.concatenate([y for _, y in parts]), tuple(offsets), tuple(counts))
+        pooled = parts[0][0]
+        if ones or len(parts) > 1 or not (pooled.dtype == dtype and pooled.flags.carray):
+            pooled = np.ones((total, width + int(bias)), dtype)
+            np.concatenate([x for x, _ in parts], out=pooled[:, :width], casting="same_kind")
+        x = backend.to_device(pooled) if ones else pooled
+        return cls(x, np.concatenate([y for _, y in parts]), tuple(offsets), tuple(counts))
 
 
 def targets_of(loss: Loss, data: PreparedData, y: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

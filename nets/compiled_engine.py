@@ -6,16 +6,19 @@ on its neighbours: each is computed by itself, by the same machine code, whateve
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backend import Backend
-from kernels.compiled import steps, updates
+from kernels.compiled import measures, steps, updates
 from kernels.compiled.orders import orders
+from kernels.compiled.workspace import aligned_rows, samples_per_task
 from nets.batches import Pool, RowOrder
 from nets.compiled_evaluator import LOSS_NUMBERS, CompiledEvaluator, each, kind_of, pooled_rows, workspace_for
 from nets.engine import Crossing
@@ -24,6 +27,7 @@ from nets.member import Member, State
 from nets.optimizers import OPTIMIZERS, hyper_value
 from nets.progress import interval_of
 from nets.tape import Array
+from nets.threads import Pace
 
 OPTIMIZER_NUMBERS: Final = {"sgd": updates.SGD, "adam": updates.ADAM}
 HYPER: Final = {"sgd": ("momentum", "nesterov"), "adam": ("beta1", "beta2", "1-beta1", "1-beta2")}
@@ -33,6 +37,8 @@ SPAN: Final = 4096
 """Steps whose learning rates are computed at once; no chunk crosses a multiple of it."""
 MAX_CHUNK_ROWS: Final = 1 << 18
 """Most rows (steps · batch) of a chunk of several epochs."""
+LARGE_STEP: Final = 300_000
+"""Multiply-adds of a forward pass from which on several threads share a step."""
 MAX_CROSSING_ROWS: Final = 1 << 16
 """Largest training set whose row orders are drawn anew where a chunk begins inside an epoch."""
 
@@ -93,20 +99,22 @@ class CompiledEngine:
         states = [member.state or {"parameters": member.initial_parameters()} for member in members]
         blank = np.zeros(first.layout.count, self._dtype)
         self._state = {
-            name: np.stack([state.get(name, blank) for state in states])
+            name: aligned_rows([state.get(name, blank) for state in states])
             for name in ("parameters", *self._optimizer.slots)
         }  # (M, P) each
-        self._kept = {name: array.copy() for name, array in self._state.items()}
+        self._kept = {name: aligned_rows(array) for name, array in self._state.items()}
         self._steps = [int(state.get("step", np.zeros(()))) for state in states]
         self._kept_steps = list(self._steps)
-        pool = pool or Pool.of(members, "train", backend)
+        pool = pool or Pool.of(members, "train", backend, ones=False)
         self._is_mean = LOSSES[first.spec.loss.name].is_mean(first.spec.loss.options)
         self._models = [self._model(place, member, pool) for place, member in enumerate(members)]
         self._shared = (*kind_of(first), *pooled_rows(members, pool))
         self._optimizer_number = OPTIMIZER_NUMBERS[first.spec.optimizer.name]
-        batch, threads = max(first.spec.training.batch_size, val.block if val else 1), min(threads, len(members))
-        self._workspaces = [workspace_for(first, batch) for _ in range(threads)]
-        self._gradients = np.zeros((threads, first.layout.count), self._dtype)
+        beside, team = _shared_out(first, len(members), threads)
+        batch, block = first.spec.training.batch_size, val.block if val else 1
+        self._workspaces = [workspace_for(first, batch, team, block) for _ in range(beside)]
+        self._gradients = aligned_rows([blank] * beside)
+        self._pace = Pace(team)
         self._crosses = all(_can_cross(model) for model in self._models)
         self._pending: list[NDArray[np.float64]] = []
 
@@ -141,42 +149,36 @@ class CompiledEngine:
 
     def advance(self, n_steps: int) -> None:
         """See Engine."""
-        sums = np.zeros((len(self._models), n_steps))
-        each(len(self._workspaces), len(self._models), lambda model, thread: self._run(model, thread, sums[model]))
+        sums, team, before = np.zeros((len(self._models), n_steps)), self._pace.team(), time.perf_counter()
+        each(len(self._workspaces), len(self._models), lambda model, place: self._run(model, place, team, sums[model]))
+        self._pace.took(team, n_steps, time.perf_counter() - before)
         self._steps = [step + n_steps for step in self._steps]
         self._pending.append(sums.T)
 
-    def _run(self, position: int, thread: int, sums: NDArray[np.float64]) -> None:
-        """As many steps of one model as `sums` has places."""
-        model, step = self._models[position], self._steps[position]
+    def _run(self, position: int, place: int, team: int, sums: NDArray[np.float64]) -> None:
+        """As many steps of one model as `sums` has places, in a workspace, by a team of threads."""
+        model, step, space = self._models[position], self._steps[position], self._workspaces[place]
         epoch, start = divmod(step, model.order.steps_per_epoch)
-        rows = self._rows(model, epoch, start, len(sums))
-        figures = np.zeros((-(-(start + len(sums)) // model.order.steps_per_epoch), 3))
-        slots = [self._state[name][position] for name in self._optimizer.slots]
+        n_epochs = -(-(start + len(sums)) // model.order.steps_per_epoch)
+        validation = self._val.rows_of(model.place) if self._val else (*self._shared[-3:], _NO_ROWS)
+        block = self._val.block if self._val else 1
+        figures, finite = np.zeros((n_epochs, -(-len(validation[-1]) // block), 2)), np.zeros(n_epochs)
         interval = interval_of(model.member.spec.training.epochs)
-        steps.advance(
-            *self._workspaces[thread].head,
-            *self._shared,
-            *(self._val.rows_of(model.place) if self._val else (*self._shared[-3:], _NO_ROWS)),
-            self._val.block if self._val else 1,
-            self._optimizer_number,
-            model.hyper,
-            self._state["parameters"][position],
-            self._gradients[thread],
-            slots[0],
-            slots[-1],
-            rows,
-            model.valid,
-            model.scaled,
-            model.weight,
-            self._rates(model, step, len(sums)),
-            sums,
-            start,
-            epoch,
-            interval,
-            figures,
-        )
-        model.crossed = self._crossings(model, figures, epoch, start, len(sums), interval)
+        slots = [self._state[name][position] for name in self._optimizer.slots]
+        learnt = (self._state["parameters"][position], self._gradients[place], slots[0], slots[-1])
+        rows, rates = self._rows(model, epoch, start, len(sums)), self._rates(model, step, len(sums))
+        space.counters[:] = 0
+        chunk = (rows, model.valid, model.scaled, model.weight, rates, sums, start, epoch, interval, figures, finite)
+
+        size = samples_per_task(model.order.batch, team)
+        rest = (*self._shared, *validation, block, self._optimizer_number, model.hyper, *learnt, *chunk)
+
+        def join(thread: int, _thread: int) -> None:
+            arguments: tuple[Any, ...] = (*space.heads[thread], *space.plan, size, thread, *rest)
+            steps.advance(*arguments)
+
+        each(team, team, join)
+        model.crossed = self._crossings(model, figures, finite, epoch, start, len(sums), interval)
 
     def _rows(self, model: _Model, epoch: int, start: int, n_steps: int) -> NDArray[np.int64]:
         """(N, B) rows of the steps from step `start` of `epoch`."""
@@ -207,15 +209,22 @@ class CompiledEngine:
         return model.rates[step - first : step - first + n_steps]
 
     def _crossings(
-        self, model: _Model, figures: NDArray[np.float64], epoch: int, start: int, n_steps: int, interval: int
+        self,
+        model: _Model,
+        figures: NDArray[np.float64],
+        finite: NDArray[np.float64],
+        epoch: int,
+        start: int,
+        n_steps: int,
+        interval: int,
     ) -> list[Crossing]:
         """The points inside the chunk: epochs that ended before its last step, every `interval`-th of them."""
         per_epoch, found = model.order.steps_per_epoch, []
-        for ended, (loss, hits, finite) in enumerate(figures.tolist()):
+        for ended in range(len(figures)):
             done = (ended + 1) * per_epoch - start
             if done < n_steps and (epoch + ended + 1) % interval == 0:
-                measured = self._val.measured(model.place, loss, hits) if self._val else None
-                found.append(Crossing(done, measured, bool(finite)))
+                measured = self._val.measured(model.place, figures[ended]) if self._val else None
+                found.append(Crossing(done, measured, bool(finite[ended])))
         return found
 
     def crossed(self, position: int) -> Sequence[Crossing]:
@@ -235,7 +244,7 @@ class CompiledEngine:
 
     def finite(self) -> NDArray[np.bool_]:
         """See Engine."""
-        return np.array([steps.all_finite(row) for row in self._state["parameters"]])
+        return np.array([measures.all_finite(row) for row in self._state["parameters"]])
 
     def parameters(self) -> Array:
         """See Engine."""
@@ -261,11 +270,18 @@ class CompiledEngine:
         self._models = [self._models[p] for p in chosen]
         self._steps = [self._steps[p] for p in chosen]
         self._kept_steps = [self._kept_steps[p] for p in chosen]
-        self._state = {name: array[chosen] for name, array in self._state.items()}
-        self._kept = {name: array[chosen] for name, array in self._kept.items()}
+        self._state = {name: aligned_rows(array[chosen]) for name, array in self._state.items()}
+        self._kept = {name: aligned_rows(array[chosen]) for name, array in self._kept.items()}
 
 
 _NO_ROWS: Final = np.zeros(0, np.int64)
+
+
+def _shared_out(first: Member, models: int, threads: int) -> tuple[int, int]:
+    """Models that are trained side by side, and the threads that each of them gets: enough models come first."""
+    products = sum(i * o for i, o in pairwise(first.layout.widths)) * first.spec.training.batch_size
+    team = threads if models < threads and products >= LARGE_STEP else 1
+    return min(models, threads // team), team
 
 
 def _can_cross(model: _Model) -> bool:

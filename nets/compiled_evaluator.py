@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backend import Backend
-from kernels.compiled import losses, steps
+from kernels.compiled import losses, measures
 from kernels.compiled.workspace import Workspace
 from nets.batches import Pool
 from nets.evaluate import Evaluator, Measured
@@ -24,6 +24,9 @@ from nets.options import number
 from nets.tape import Array
 
 LOSS_NUMBERS: Final = {"softmax": losses.SOFTMAX, "svm": losses.SVM, "squared_error": losses.SQUARED_ERROR}
+
+MANY_TASKS: Final = 4
+"""Blocks from which on several threads measure."""
 
 PooledRows = tuple[NDArray[Any], NDArray[np.int64], NDArray[Any]]
 
@@ -37,10 +40,10 @@ def pooled_rows(members: Sequence[Member], pool: Pool) -> PooledRows:
     return pool.x, values.argmax(axis=1) if by_class else np.zeros(1, np.int64), values
 
 
-def workspace_for(member: Member, batch: int) -> Workspace:
-    """Buffers of one thread for the member's net."""
-    layout = member.layout
-    return Workspace(layout.widths, layout.bias, activations_of(member.spec.net.activation), batch, member.dtype)
+def workspace_for(member: Member, batch: int, threads: int = 1, block: int = 1) -> Workspace:
+    """Buffers of a team of threads for the member's net: for batches, and for blocks that are measured."""
+    layout, activations = member.layout, activations_of(member.spec.net.activation)
+    return Workspace(layout.widths, layout.bias, activations, batch, member.dtype, threads, block)
 
 
 def kind_of(member: Member) -> tuple[int, np.floating, bool]:
@@ -89,7 +92,7 @@ class CompiledEvaluator(Evaluator):
             np.ascontiguousarray(rows.reshape(-1)[:count]) for rows, count in zip(self._rows, self._counts, strict=True)
         ]
         self._kind = kind_of(members[0])
-        self._workspaces = [workspace_for(members[0], self._block) for _ in range(min(threads, len(members)))]
+        self._spaces = [workspace_for(members[0], self._block) for _ in range(threads)]
 
     @property
     def block(self) -> int:
@@ -100,18 +103,23 @@ class CompiledEvaluator(Evaluator):
         """The pool, and the model's rows in it."""
         return (*self._pooled, self._flat[model])
 
-    def measured(self, model: int, loss: float, hits: float) -> Measured:
-        """The figures behind a sum of losses and of hits."""
-        return self._summary(model, loss, hits)
+    def measured(self, model: int, figures: NDArray[np.float64]) -> Measured:
+        """The figures behind sums of losses and of hits (blocks, 2)."""
+        return self._summary(model, *figures.sum(axis=0).tolist())
 
     def measure(self, parameters: Array, models: Sequence[int]) -> list[Measured]:
         """See Evaluator."""
-        figures = np.zeros((len(models), 2))
+        blocks = [-(-len(self._flat[model]) // self._block) for model in models]
+        figures = [np.zeros((count, 2)) for count in blocks]
+        tasks = [(item, block) for item, count in enumerate(blocks) for block in range(count)]
 
-        def one(item: int, thread: int) -> None:
-            head = self._workspaces[thread].head
-            rows = self.rows_of(models[item])
-            steps.evaluate(*head, *self._kind, *rows, self._block, parameters[item], figures[item])
+        def one(task: int, thread: int) -> None:
+            item, block = tasks[task]
+            *pool, rows = self.rows_of(models[item])
+            chosen = rows[block * self._block : (block + 1) * self._block]
+            head, out = self._spaces[thread].heads[0], figures[item][block]
+            arguments: tuple[Any, ...] = (*head, *self._kind, *pool, chosen, parameters[item], out)
+            measures.evaluate(*arguments)
 
-        each(len(self._workspaces), len(models), one)
-        return [self._summary(model, *figures[item].tolist()) for item, model in enumerate(models)]
+        each(len(self._spaces) if len(tasks) >= MANY_TASKS else 1, len(tasks), one)
+        return [self.measured(model, figures[item]) for item, model in enumerate(models)]

@@ -42,6 +42,12 @@ def engine_for(
     return LayeredEngine(members, backend, pool)
 
 
+def pool_for(members: Sequence[Member], part: str, backend: Backend) -> Pool:
+    """The models' "train" or "val" rows as the engine and the evaluator of these members read them."""
+    only_compiled = program_for(members[0], backend) is None and _compiled_for(members[0], backend) is not None
+    return Pool.of(members, part, backend, ones=not only_compiled)
+
+
 def evaluator_for(members: Sequence[Member], backend: Backend, part: str, pool: Pool, threads: int = 1) -> Evaluator:
     """What measures models on their "train" or "val" rows; compiled wherever the training is."""
     compiled = _compiled_for(members[0], backend)

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from kernels.backend import Backend
 from kernels.errors import InvalidInput
-from nets.batches import Pool
 from nets.divergence import find_divergence
-from nets.engines import engine_for, evaluator_for
+from nets.engines import engine_for, evaluator_for, pool_for
 from nets.evaluate import Measured
 from nets.member import Member, State
 from nets.progress import Progress, finite_or_none
@@ -103,14 +102,15 @@ def fit(
 ) -> None:
     """Train a stack of models to their ends.
 
-    `threads` are BLAS threads, by default chosen from one model's shapes. The last bits of a large product
-    depend on them, so a resumed run keeps the number that its checkpoint names. Raises InvalidInput if the
+    `threads` are the most threads of any kind; those of BLAS are chosen from one model's shapes unless given here.
+    The last bits of a large BLAS product depend on them, so a resumed run keeps the number that its checkpoint names.
+    Raises InvalidInput if the
     models cannot share a stack; whatever `report` or `control` raise stops the run and comes through.
     """
     _check_stack(members)
     count = _recorded_threads(members) or threads
     count = count or threads_for(members[0].layout.widths, members[0].spec.training.batch_size)
-    side_by_side = available_threads() if count == 1 else 1
+    side_by_side = min(available_threads(), threads or available_threads())
     with blas_threads(count) if backend.device == "cpu" else nullcontext(), np.errstate(all="ignore"):
         run = _Run(members, backend, report, control, clock, count, side_by_side)
         run.start()
@@ -164,11 +164,11 @@ class _Run:
         self._members, self._backend, self._report, self._control = members, backend, report, control
         self._clock, self._clocks = clock, _Clocks()
         self._progress = [Progress(member) for member in members]
-        pool = Pool.of(members, "train", backend)
+        pool = pool_for(members, "train", backend)
         self._train = evaluator_for(members, backend, "train", pool, side_by_side)
         self._val = None
         if len(members[0].data.x_val) > 0:
-            self._val = evaluator_for(members, backend, "val", Pool.of(members, "val", backend), side_by_side)
+            self._val = evaluator_for(members, backend, "val", pool_for(members, "val", backend), side_by_side)
         self._engine = engine_for(members, backend, pool, self._val, side_by_side)
         self._score = "accuracy" if members[0].data.task == "classification" else "r2"
         self.active = list(range(len(members)))

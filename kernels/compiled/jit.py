@@ -13,11 +13,14 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
 import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
 from numba.extending import intrinsic, overload
 
 P = ParamSpec("P")
@@ -64,9 +67,43 @@ def loose(function: Callable[P, R]) -> Callable[P, R]:
     return _compiled(function, LOOSE)
 
 
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """A part of the functions that call it, compiled as they are, never by itself: for long functions called once."""
+    made: Callable[P, R] = numba.njit(inline="always")(function)
+    return made
+
+
 def _compiled(function: Callable[P, R], freedoms: frozenset[str]) -> Callable[P, R]:
     made: Callable[P, R] = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=set(freedoms))(function)
     return made
+
+
+def machine_function(arguments: Sequence[Any], function: Callable[..., None]) -> int:
+    """Compile as `exact` to a C function; its address, which code that numba compiles can call but not contain.
+
+    Arguments are numbers of numba's types, or for `pointer_to` arrays of any length.
+    """
+    compile_it: Callable[..., Any] = numba.cfunc
+    signature = types.void(*arguments)
+    made = compile_it(signature, nopython=True, cache=True, error_model="numpy", fastmath=set(EXACT))(function)
+    return int(made.address)
+
+
+def pointer_to(dtype: np.dtype[Any]) -> Any:
+    """The type of an argument of a machine function that is an array: its first number's address."""
+    made: Callable[[Any], Any] = types.CPointer
+    return made(numba.from_dtype(dtype))
+
+
+def call_address(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+    """The instructions that call the machine function at the first argument: arrays go by their first number."""
+    arguments = []
+    for kind, value in zip(signature.args[1:], given[1:], strict=True):
+        is_array = isinstance(kind, types.Array)
+        arguments.append(context.make_array(kind)(context, builder, value).data if is_array else value)
+    kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
+    builder.call(builder.inttoptr(given[0], kind.as_pointer()), arguments)
+    return context.get_dummy_value()
 
 
 def emitted(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
+from numba import carray, types  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from kernels.compiled.elementary import exp, expm1, log, log1p, tanh
-from kernels.compiled.jit import exact
+from kernels.compiled.jit import call_address, emitted, exact, machine_function, pointer_to
 from kernels.tape import PRIMITIVES, Expression
 
 BLOCK: Final = 512
@@ -95,10 +97,10 @@ def _operand(place: int, at: int, count: int, registers: Floats, x: Floats, y: F
 
 
 @exact
-def run(
+def _run(
     instructions: NDArray[np.int64], registers: Floats, x: Floats, y: Floats, upstream: Floats, out: Floats
 ) -> None:
-    """out = the program of x, y, upstream: all flat and of one size; `out` overlaps none of them."""
+    """See `run`."""
     for at in range(0, out.size, BLOCK):
         count = min(BLOCK, out.size - at)
         for k in range(instructions.shape[0]):
@@ -192,3 +194,31 @@ def _transform(primitive: int, a: Floats, r: Floats) -> None:
     elif primitive == _ERF:
         for i in range(r.size):
             r[i] = math.erf(a[i])
+
+
+@lru_cache(maxsize=2)
+def address_of(dtype: np.dtype[Any]) -> int:
+    """Where the machine for programs of this precision lies in this process; see `machine_function`."""
+
+    def runner(code: Any, rows: int, registers: Any, x: Any, y: Any, upstream: Any, out: Any, count: int) -> None:
+        size = (count,)
+        _run(
+            carray(code, (rows, 5)), carray(registers, (1 << 60,)),
+            carray(x, size), carray(y, size), carray(upstream, size), carray(out, size),
+        )  # fmt: skip
+
+    i, real = types.intp, pointer_to(dtype)
+    return machine_function([pointer_to(np.dtype(np.int64)), i, real, real, real, real, real, i], runner)
+
+
+@emitted
+def run(
+    _typing: Any, _address: Any, instructions: Any, _rows: Any, registers: Any,
+    x: Any, y: Any, upstream: Any, out: Any, _count: Any,
+) -> Any:  # fmt: skip
+    """out = the program of x, y, upstream, by the machine at `address`: `rows` instructions on `count` numbers.
+
+    All are flat and begin with the first number; `out` overlaps none of the others.
+    """
+    i = types.intp
+    return types.void(i, instructions, i, registers, x, y, upstream, out, i), call_address

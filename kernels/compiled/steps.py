@@ -1,7 +1,9 @@
-"""Whole chunks of training steps of one model, and whole evaluations, without Python in between.
+"""Whole chunks of training steps of one model without Python in between, by one thread or by a team.
 
-Axis legend: L layers with weights, B batch, I in, O out, R rows of the pool, N steps, P parameters. Activations are
-feature-major (H, B) as in `nets.network`. One flat `work` array holds all buffers of a thread; `layers` says where.
+Axis legend: B samples of a batch, R rows of the pool, N steps, S steps of an epoch, P parameters. A step is three
+phases: passes over blocks of samples, then gradients and updates of blocks of weights, then, where an epoch ends,
+measures of blocks of validation rows. Tasks of one phase touch nothing in common, and every number is summed in an
+order of its own, so the team's size changes no bit.
 """
 
 from __future__ import annotations
@@ -11,253 +13,235 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.compiled.blas import gemm
-from kernels.compiled.jit import exact, loose
-from kernels.compiled.losses import SOFTMAX, SVM, softmax, squared_error, svm
-from kernels.compiled.programs import run
+from kernels.compiled.jit import exact, inlined
+from kernels.compiled.layers import (
+    FAN_IN,
+    FAN_OUT,
+    WEIGHTS,
+    Floats,
+    Loss,
+    Net,
+    Rows,
+    Table,
+    backward,
+    forward,
+    gather,
+    gradient_of,
+    measure_loss,
+    samples_of,
+    scores_of,
+    transpose,
+)
+from kernels.compiled.measures import all_finite, measure, weighted
+from kernels.compiled.team import DONE, TAKEN, count, wait_for
 from kernels.compiled.updates import ADAM, adam, scale, sgd, squares
 
-Floats = NDArray[Any]
-Table = NDArray[np.int64]
-
-# columns of `layers`, one row for each layer with weights
-FAN_IN, FAN_OUT, WEIGHTS, INPUT, Z, UPSTREAM, DELTA = range(7)
-VALUE, VALUE_END, VALUE_REGISTERS, SLOPE, SLOPE_END, SLOPE_REGISTERS = range(7, 13)
-COLUMNS: Final = 13
-
-
-class Net(NamedTuple):
-    """Where a thread computes: tables, programs and buffers of nets of one shape."""
-
-    address: int
-    layers: Table
-    instructions: Table
-    registers: Floats
-    work: Floats
-    labels: NDArray[np.int32]
-    biased: int
-    scratch: int
+PREPARE: Final = 0
+PASS: Final = 1
+GRADIENT: Final = 2
+CLIP: Final = 3
+UPDATE: Final = 4
+MEASURE: Final = 5
+PHASES: Final = 6
 
 
-class Rows(NamedTuple):
-    """Rows of a pool: inputs (R, I), class codes (R,) or target values (R, O), and which rows are meant."""
+class Model(NamedTuple):
+    """What is learnt, and how: `hyper` begins with the limit of the gradient's norm and with 2·l2."""
 
-    by_class: bool
-    x: Floats
-    codes: Table
-    targets: Floats
+    optimizer: int
+    hyper: Floats
+    parameters: Floats
+    gradient: Floats
+    first: Floats
+    second: Floats
+
+
+class Plan(NamedTuple):
+    """Who may do what: parts (layer, first row, last row), tasks as ranges of parts, samples of a pass."""
+
+    parts: Table
+    tasks: Table
+    counters: Table
+    size: int
+    thread: int
+
+
+class Chunk(NamedTuple):
+    """The steps: rows (N, B), valid (S,) of them, their weights, rates (N, r); for sums, figures, finite."""
+
+    rows: Table
+    valid: Table
+    weights: Floats
+    counted: Floats
+    rates: Floats
+    sums: Floats
+    start: int
+    epoch: int
+    interval: int
+    figures: Floats
+    finite: Floats
+
+
+class Validation(NamedTuple):
+    """What is measured where an epoch ends: rows of a pool, `block` at a time."""
+
+    rows: Rows
     chosen: Table
+    block: int
 
 
 @exact
-def gather(x: Floats, rows: Table, out: Floats) -> Floats:
-    """Rows of x (R, I) as one flat array: a view where they follow each other, else copied into `out`."""
-    B, width = rows.size, x.shape[1]
-    follow = True
-    for b in range(1, B):
-        follow &= rows[b] == rows[0] + b
-    flat = x.reshape(-1)
-    if follow:
-        return flat[rows[0] * width : (rows[0] + B) * width]
-    for b in range(B):
-        row, place = flat[rows[b] * width : (rows[b] + 1) * width], out[b * width : (b + 1) * width]
-        for i in range(width):
-            place[i] = row[i]
-    return out[: B * width]
-
-
-@exact
-def forward(net: Net, parameters: Floats, inputs: Floats, B: int) -> Floats:
-    """Scores (O, B) of inputs (B, I): z = [W; b]ᵀ a, a = f(z), layer by layer."""
-    layers, work = net.layers, net.work
-    scores = work[:0]
-    for k in range(layers.shape[0]):
-        at = layers[k]
-        I, O = at[FAN_IN] + net.biased, at[FAN_OUT]  # noqa: E741
-        W = parameters[at[WEIGHTS] : at[WEIGHTS] + I * O]
-        z = work[at[Z] : at[Z] + O * B]
-        if k == 0:
-            gemm(net.address, 1, 1, B, O, I, inputs, I, W, O, z, B)
+def update(net: Net, model: Model, rates: Floats, k: int, start: int, stop: int) -> None:
+    """Update rows start..stop of layer k's [W; b]: weights decay, biases do not."""
+    at, O, I = net.layers[k, WEIGHTS], net.layers[k, FAN_OUT], net.layers[k, FAN_IN]  # noqa: E741
+    p, g, first, second, hyper = model.parameters, model.gradient, model.first, model.second, model.hyper
+    for part in range(2):
+        lo, hi = (at + start * O, at + min(stop, I) * O) if part == 0 else (at + I * O, at + stop * O)
+        decay = hyper[1] if part == 0 else hyper[1] * 0
+        if lo >= hi:
+            continue
+        if model.optimizer == ADAM:
+            adam(p[lo:hi], g[lo:hi], first[lo:hi], second[lo:hi],
+                 rates[0], rates[1], hyper[2], hyper[3], hyper[4], hyper[5], decay)  # fmt: skip
         else:
-            gemm(net.address, 0, 1, B, O, I, work[at[INPUT] : at[INPUT] + I * B], B, W, O, z, B)
-        scores = z
-        if k < layers.shape[0] - 1:
-            a = work[layers[k + 1, INPUT] : layers[k + 1, INPUT] + O * B]
-            code, registers = net.instructions[at[VALUE] : at[VALUE_END]], net.registers[at[VALUE_REGISTERS] :]
-            run(code, registers, z, z, z, a)
-            if net.biased:
-                work[layers[k + 1, INPUT] + O * B : layers[k + 1, INPUT] + (O + 1) * B] = 1
-    return scores
+            sgd(p[lo:hi], g[lo:hi], first[lo:hi], rates[0], hyper[2], decay, hyper[3] != 0)
+
+
+@inlined
+def _clip(model: Model) -> None:
+    """gradient *= min(1, limit / ‖gradient‖)."""
+    norm = np.sqrt(squares(model.gradient))
+    if not norm <= model.hyper[0]:
+        scale(model.gradient, model.gradient.dtype.type(model.hyper[0] / norm))
+
+
+@inlined
+def _pass(net: Net, loss: Loss, rows: Rows, model: Model, chunk: Chunk, s: int, start: int, stop: int) -> None:
+    """Forward, loss, backward of samples start..stop of step s."""
+    place = (chunk.start + s) % chunk.valid.size
+    chosen = chunk.rows[s, : chunk.valid[place]]
+    samples = samples_of(net, rows.x, chosen, np.int64(0))
+    if samples.gathered:
+        gather(net, rows.x, chosen[start:stop], start)
+    forward(net, model.parameters, samples, start, stop)
+    scores = scores_of(net, start, stop)
+    measure_loss(net, loss, scores, rows, chosen[start:stop], start, chunk.weights[place, start:stop])
+    backward(net, scores, start, stop)
+
+
+@inlined
+def _learn(net: Net, plan: Plan, rows: Rows, model: Model, chunk: Chunk, s: int, task: int, phase: int) -> None:
+    """One task of a phase on weights."""
+    B = chunk.valid[(chunk.start + s) % chunk.valid.size]
+    samples = samples_of(net, rows.x, chunk.rows[s, :B], np.int64(0))
+    clipped = model.hyper[0] < np.inf
+    for part in range(plan.tasks[task], plan.tasks[task + 1]):
+        k, start, stop = plan.parts[part]
+        if phase == GRADIENT:
+            gradient_of(net, samples, model.gradient, k, start, stop, B)
+        if phase == UPDATE or (phase == GRADIENT and not clipped):
+            update(net, model, chunk.rates[s], k, start, stop)
+        if phase != GRADIENT or not clipped:
+            transpose(net, model.parameters, k, start, stop)
 
 
 @exact
-def backward(net: Net, parameters: Floats, gradient: Floats, inputs: Floats, dz: Floats, B: int) -> None:
-    """From dz = dL/dscores: d[W; b] = a dzᵀ, then dz = f'(z) · W dz for the layer below."""
-    layers, work = net.layers, net.work
-    for k in range(layers.shape[0] - 1, -1, -1):
-        at = layers[k]
-        width, O = at[FAN_IN], at[FAN_OUT]  # noqa: E741
-        I = width + net.biased  # noqa: E741
-        dW = gradient[at[WEIGHTS] : at[WEIGHTS] + I * O]
-        if k == 0:
-            gemm(net.address, 1, 1, O, I, B, dz, B, inputs, I, dW, O)
-            return
-        a = work[at[INPUT] : at[INPUT] + I * B]
-        gemm(net.address, 1, 0, O, I, B, dz, B, a, B, dW, O)
-        upstream = work[at[UPSTREAM] : at[UPSTREAM] + width * B]
-        W = parameters[at[WEIGHTS] : at[WEIGHTS] + width * O]
-        gemm(net.address, 0, 0, B, width, O, dz, B, W, O, upstream, B)
-        below = layers[k - 1]
-        z, dz = work[below[Z] : below[Z] + width * B], work[at[DELTA] : at[DELTA] + width * B]
-        code, registers = net.instructions[below[SLOPE] : below[SLOPE_END]], net.registers[below[SLOPE_REGISTERS] :]
-        run(code, registers, z, a[: width * B], upstream, dz)
+def _ended(chunk: Chunk, s: int) -> int:
+    """Epochs that ended in this chunk before the one whose last step is s, if that is a point on the way; else -1."""
+    at = chunk.start + s
+    passed = at // chunk.valid.size
+    on_the_way = (at + 1) % chunk.valid.size == 0 and s < chunk.rows.shape[0] - 1
+    return passed if on_the_way and (chunk.epoch + passed + 1) % chunk.interval == 0 else -1
 
 
 @exact
-def measure_loss(
-    net: Net, loss: int, margin: Any, scores: Floats, codes: Table, targets: Floats, rows: Table, weights: Floats
-) -> Floats:
-    """The loss of every sample (B,); scores become weights · dL/dscores."""
-    B = rows.size
-    values = net.work[net.scratch : net.scratch + B]
-    scratch = net.work[net.scratch + B : net.scratch + 4 * B]
-    labels = net.labels[:B]
-    if loss in (SOFTMAX, SVM):
-        for b in range(B):
-            labels[b] = codes[rows[b]]
-    if loss == SOFTMAX:
-        softmax(scores, labels, weights, values, scratch)
-    elif loss == SVM:
-        svm(scores, labels, weights, values, scratch, margin)
-    else:
-        squared_error(scores, targets, rows, weights, values)
-    return values
+def _tasks_of(plan: Plan, model: Model, chunk: Chunk, validation: Validation, s: int, phase: int) -> int:
+    """How many tasks a phase of step s has."""
+    weights = plan.tasks.size - 1
+    if phase == PASS:
+        return int(-(-chunk.valid[(chunk.start + s) % chunk.valid.size] // plan.size))
+    if phase == GRADIENT:
+        return weights
+    if phase == PREPARE:
+        return weights if s == 0 else 0
+    if phase == MEASURE:
+        return max(1, -(-validation.chosen.size // validation.block)) if _ended(chunk, s) >= 0 else 0
+    if model.hyper[0] < np.inf:
+        return 1 if phase == CLIP else weights
+    return 0
 
 
-@exact
-def update(
-    net: Net, optimizer: int, hyper: Floats, rates: Floats, p: Floats, g: Floats, first: Floats, second: Floats
+@inlined
+def _measure(
+    net: Net, plan: Plan, loss: Loss, model: Model, chunk: Chunk, validation: Validation, s: int, task: int
 ) -> None:
-    """One update of all layers; `hyper` begins with the limit of the gradient's norm and with 2·l2."""
-    if hyper[0] < np.inf:
-        norm = np.sqrt(squares(g))
-        if not norm <= hyper[0]:
-            scale(g, g.dtype.type(hyper[0] / norm))
-    for k in range(net.layers.shape[0]):
-        at = net.layers[k]
-        start, middle = at[WEIGHTS], at[WEIGHTS] + at[FAN_IN] * at[FAN_OUT]
-        for part in range(1 + net.biased):
-            lo, hi = (start, middle) if part == 0 else (middle, middle + at[FAN_OUT])
-            decay = hyper[1] if part == 0 else hyper[1] * 0
-            if optimizer == ADAM:
-                adam(p[lo:hi], g[lo:hi], first[lo:hi], second[lo:hi],
-                     rates[0], rates[1], hyper[2], hyper[3], hyper[4], hyper[5], decay)  # fmt: skip
-            else:
-                sgd(p[lo:hi], g[lo:hi], first[lo:hi], rates[0], hyper[2], decay, hyper[3] != 0)
+    """One block of the validation rows; the first task also looks whether all parameters are finite."""
+    ended = _ended(chunk, s)
+    if task == 0:
+        chunk.finite[ended] = all_finite(model.parameters)
+    block = validation.block
+    chosen = validation.chosen[task * block : (task + 1) * block]
+    if chosen.size:
+        measure(net, loss, model.parameters, validation.rows, chosen, plan.thread * block, chunk.figures[ended, task])
 
 
-@loose
-def weighted(values: Floats, weight: NDArray[np.float64]) -> float:
-    """Σ weight · value in float64 over the samples that count."""
-    total = 0.0
-    for b in range(values.size):
-        total += np.float64(values[b]) * weight[b] if weight[b] > 0 else 0.0
-    return total
-
-
-@exact
-def hits_of(scores: Floats, codes: Table, targets: Floats, rows: Table, by_class: bool, scratch: Floats) -> float:
-    """Samples whose largest score is their class's, or Σ (score - target)²."""
-    B = rows.size
-    total = 0.0
-    if not by_class:
-        for c in range(scores.size // B):
-            for b in range(B):
-                total += (np.float64(scores[c * B + b]) - targets[rows[b], c]) ** 2
-        return total
-    best, place = scratch[:B], scratch[B : 2 * B]
-    best[:] = scores[:B]
-    place[:] = 0
-    for c in range(1, scores.size // B):
-        s = scores[c * B : (c + 1) * B]
-        for b in range(B):
-            place[b] = c if s[b] > best[b] else place[b]
-        for b in range(B):
-            best[b] = s[b] if s[b] > best[b] else best[b]
-    for b in range(B):
-        total += place[b] == codes[rows[b]]
-    return total
-
-
-@exact
-def measure(net: Net, loss: int, margin: Any, parameters: Floats, rows: Rows, block: int, out: Floats) -> None:
-    """Σ loss and hits into out (2,) over the chosen rows, `block` at a time; `hits_of` says what a hit is."""
-    out[:] = 0
-    for start in range(0, rows.chosen.size, block):
-        chosen = rows.chosen[start : start + block]
-        B = chosen.size
-        scores = forward(net, parameters, gather(rows.x, chosen, net.work), B)
-        spare = net.work[net.scratch : net.scratch + 2 * B]
-        out[1] += hits_of(scores, rows.codes, rows.targets, chosen, rows.by_class, spare)
-        weights = net.work[net.scratch + 4 * B : net.scratch + 5 * B]  # of the gradient, which nobody looks at
-        values = measure_loss(net, loss, margin, scores, rows.codes, rows.targets, chosen, weights)
-        for b in range(B):
-            out[0] += values[b]
-
-
-@exact
-def all_finite(values: Floats) -> bool:
-    """True where neither NaN nor infinity occurs; looks at blocks, so that the loop vectorises."""
-    for start in range(0, values.size, 4096):
-        part = values[start : start + 4096]
-        bad = 0
-        for i in range(part.size):
-            bad += part[i] - part[i] != 0
-        if bad:
-            return False
-    return True
-
-
-@exact
-def evaluate(
-    address: int, layers: Table, instructions: Table, registers: Floats, work: Floats, labels: NDArray[np.int32],
-    biased: int, scratch: int, loss: int, margin: Any, by_class: bool, x: Floats, codes: Table, targets: Floats,
-    chosen: Table, block: int, parameters: Floats, out: Floats,
-) -> None:  # fmt: skip
-    """See `measure`."""
-    net = Net(address, layers, instructions, registers, work, labels, biased, scratch)
-    measure(net, loss, margin, parameters, Rows(by_class, x, codes, targets, chosen), block, out)
+@inlined
+def _run(net: Net, plan: Plan, loss: Loss, rows: Rows, validation: Validation, model: Model, chunk: Chunk) -> None:
+    """Take tasks until there are none: their numbers run through the phases of all steps."""
+    s, phase, first = 0, PREPARE, 0
+    tasks = _tasks_of(plan, model, chunk, validation, s, phase)
+    while True:
+        number = count(plan.counters, TAKEN)
+        while number >= first + tasks:
+            first += tasks
+            phase += 1
+            if phase == PHASES:
+                phase, s = PREPARE, s + 1
+            if s == chunk.rows.shape[0]:
+                return
+            tasks = _tasks_of(plan, model, chunk, validation, s, phase)
+        wait_for(plan.counters, first)
+        task = number - first
+        if phase == PASS:
+            valid = chunk.valid[(chunk.start + s) % chunk.valid.size]
+            _pass(net, loss, rows, model, chunk, s, task * plan.size, min((task + 1) * plan.size, valid))
+        elif phase == CLIP:
+            _clip(model)
+        elif phase == MEASURE:
+            _measure(net, plan, loss, model, chunk, validation, s, task)
+        else:
+            if phase == GRADIENT and task == 0:
+                place = (chunk.start + s) % chunk.valid.size
+                values = net.work[net.losses : net.losses + chunk.valid[place]]
+                chunk.sums[s] = weighted(values, chunk.counted[place, : values.size])
+            _learn(net, plan, rows, model, chunk, s, task, phase)
+        count(plan.counters, DONE)
 
 
 @exact
 def advance(
-    address: int, layers: Table, instructions: Table, registers: Floats, work: Floats, labels: NDArray[np.int32],
-    biased: int, scratch: int, loss: int, margin: Any, by_class: bool, x: Floats, codes: Table, targets: Floats,
+    product: int, runner: int, layers: Table, instructions: Table, registers: Floats, work: Floats,
+    labels: NDArray[np.int32], spare: Floats, spare_at: int, losses: int, biased: int,
+    parts: Table, tasks: Table, counters: Table, size: int, thread: int,
+    loss: int, margin: Any, by_class: bool, x: Floats, codes: Table, targets: Floats,
     val_x: Floats, val_codes: Table, val_targets: Floats, val_rows: Table, block: int,
     optimizer: int, hyper: Floats, parameters: Floats, gradient: Floats, first: Floats, second: Floats,
     rows: Table, valid: Table, weights: Floats, counted: Floats, rates: Floats, sums: Floats,
-    start: int, epoch: int, interval: int, figures: Floats,
+    start: int, epoch: int, interval: int, figures: Floats, finite: Floats,
 ) -> None:  # fmt: skip
-    """N steps of one model from step `start` of `epoch`: batches rows (N, B), weighted loss sums into sums (N,).
+    """Take part in N steps of one model from step `start` of `epoch`: batches rows (N, B), loss sums into sums (N,).
 
+    Every thread of a team calls this once, with `registers` and `spare` of its own and zero `counters` of the team.
     Of the S steps of every epoch, valid (S,) rows count, with weights (S, B) in the gradient and counted (S, B) in
     the loss. Where an epoch ends before the last step, and its number from 1 is a multiple of `interval`, figures
-    (K, 3) get the validation loss, hits, and whether all parameters are finite; row 0 belongs to `epoch`.
+    (K, blocks, 2) get validation losses and hits, and finite (K,) whether all parameters are; 0 belongs to `epoch`.
     """
-    net = Net(address, layers, instructions, registers, work, labels, biased, scratch)
-    val = Rows(by_class, val_x, val_codes, val_targets, val_rows)
-    S = valid.size
-    for s in range(rows.shape[0]):
-        place = (start + s) % S
-        B = valid[place]
-        chosen = rows[s, :B]
-        inputs = gather(x, chosen, work)
-        scores = forward(net, parameters, inputs, B)
-        values = measure_loss(net, loss, margin, scores, codes, targets, chosen, weights[place, :B])
-        sums[s] = weighted(values, counted[place, :B])
-        backward(net, parameters, gradient, inputs, scores, B)
-        update(net, optimizer, hyper, rates[s], parameters, gradient, first, second)
-        ended = (start + s) // S
-        if place == S - 1 and s < rows.shape[0] - 1 and (epoch + ended + 1) % interval == 0:
-            measure(net, loss, margin, parameters, val, block, figures[ended, :2])
-            figures[ended, 2] = all_finite(parameters)
+    _run(
+        Net(product, runner, layers, instructions, registers, work, labels, spare, spare_at, losses, biased),
+        Plan(parts, tasks, counters, size, thread),
+        Loss(loss, margin, by_class),
+        Rows(x, codes, targets),
+        Validation(Rows(val_x, val_codes, val_targets), val_rows, block),
+        Model(optimizer, hyper, parameters, gradient, first, second),
+        Chunk(rows, valid, weights, counted, rates, sums, start, epoch, interval, figures, finite),
+    )

@@ -1,4 +1,4 @@
-"""What one thread needs to compute nets of one shape: programs, registers, and one flat array of all buffers."""
+"""What a team of threads needs to compute nets of one shape: programs, buffers, and who may do what."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.compiled import steps
-from kernels.compiled.blas import ADDRESSES
-from kernels.compiled.programs import Program, program
+from kernels.compiled import layers as columns
+from kernels.compiled import products
+from kernels.compiled.products import PANEL_BYTES
+from kernels.compiled.programs import Program, address_of, program
+from kernels.compiled.team import COUNTERS
+from kernels.compiled.tiles import ROWS, width_of
 from kernels.operations import Operation
 
 _LINE: Final = 64
 """Bytes of a cache line; every buffer begins at one."""
+_FEW_LINES: Final = 4
+"""Lines of a row from which on their number is made odd: rows then do not displace each other in the caches."""
+PART: Final = 12_288
+"""Numbers of a part of the weights: with gradient and optimizer state it fits the second-level cache."""
 
 
 class Workspace:
-    """Buffers of one thread for batches of up to `batch` samples. `head` are the first arguments of `steps`."""
+    """Buffers for batches of up to `batch` samples, and for `block` samples that each thread measures."""
 
     def __init__(
         self,
@@ -28,44 +35,84 @@ class Workspace:
         activations: Sequence[tuple[Operation, Mapping[str, float]]],
         batch: int,
         dtype: np.dtype[Any],
+        threads: int = 1,
+        block: int = 1,
     ) -> None:
-        self._dtype, self._batch, self._bias = dtype, batch, int(bias)
-        self.layers = np.zeros((len(widths) - 1, steps.COLUMNS), np.int64)
+        self._dtype, self._batch, self._bias = dtype, max(batch, threads * block), int(bias)
+        self.layers = np.zeros((len(widths) - 1, columns.COLUMNS), np.int64)
         self._size = 0
-        inputs = self._take(widths[0] + self._bias)
-        offset = 0
-        for k, (fan_in, fan_out) in enumerate(pairwise(widths)):
-            row = self.layers[k]
-            row[steps.FAN_IN], row[steps.FAN_OUT], row[steps.WEIGHTS] = fan_in, fan_out, offset
-            row[steps.INPUT] = self._take(fan_in + self._bias) if k else inputs
-            row[steps.Z] = self._take(fan_out)
-            if k:
-                row[steps.UPSTREAM], row[steps.DELTA] = self._take(fan_in), self._take(fan_in)
-            offset += (fan_in + self._bias) * fan_out
-        self.scratch = self._take(5)
+        self._take(width_of(dtype))  # zeros that products begin with
+        self._place_layers(widths)
+        losses = self._take(self._batch)
         instructions, registers = self._programs(activations)
         work = _aligned(self._size, dtype)
-        labels = np.zeros(batch, np.int32)
-        self.head = (ADDRESSES[dtype], self.layers, instructions, registers, work, labels, self._bias, self.scratch)
+        labels = np.zeros(self._batch, np.int32)
+        functions, panel = (products.address_of(dtype), address_of(dtype)), PANEL_BYTES // dtype.itemsize
+        spares = [_aligned(panel + (widths[-1] + 5) * max(batch, block), dtype) for _ in range(threads)]
+        self.heads = [
+            (*functions, self.layers, instructions, registers.copy(), work, labels, spare, panel, losses, self._bias)
+            for spare in spares
+        ]
+        """The first arguments of `steps.advance` and `measures.evaluate`, for each thread."""
+        self.counters = np.zeros(COUNTERS, np.int64)
+        self.plan = (*self._parts(), self.counters)
+        """Parts of the weights, tasks, counters of the team: the next arguments of `steps.advance`."""
 
-    def _take(self, rows: int) -> int:
-        """Where a buffer of rows · batch numbers begins."""
-        start, line = self._size, _LINE // self._dtype.itemsize
-        self._size += -(-rows * self._batch // line) * line
+    def _pitch(self, width: int) -> int:
+        """Numbers from one row to the next."""
+        per_line = _LINE // self._dtype.itemsize
+        lines = -(-width // per_line)
+        return (lines + (lines > _FEW_LINES and lines % 2 == 0)) * per_line
+
+    def _take(self, count: int) -> int:
+        """Where a buffer of so many numbers begins."""
+        start, per_line = self._size, _LINE // self._dtype.itemsize
+        self._size += -(-count // per_line) * per_line
         return start
+
+    def _place_layers(self, widths: Sequence[int]) -> None:
+        offset, inputs = 0, self._take(self._pitch(widths[0]) * self._batch)
+        for k, (fan_in, fan_out) in enumerate(pairwise(widths)):
+            row, below, above = self.layers[k], self._pitch(fan_in), self._pitch(fan_out)
+            row[columns.FAN_IN], row[columns.FAN_OUT], row[columns.WEIGHTS] = fan_in, fan_out, offset
+            row[columns.INPUT], row[columns.INPUT_PITCH], row[columns.PITCH] = inputs, below, above
+            row[columns.Z] = row[columns.DELTA] = self._take(above * self._batch)  # slopes replace the scores
+            if k:
+                row[columns.UPSTREAM] = self._take(below * self._batch)
+                row[columns.TRANSPOSED] = self._take(below * fan_out)
+            if k < len(widths) - 2:
+                row[columns.DELTA] = self._take(above * self._batch)
+                inputs = self._take(above * self._batch)
+            offset += (fan_in + self._bias) * fan_out
+
+    def _parts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Parts (layer, first row, last row) of all [W; b]; tasks as ranges of parts, about PART numbers each."""
+        parts: list[tuple[int, int, int]] = []
+        tasks, filled = [0], 0
+        for k, row in enumerate(self.layers):
+            rows, width = int(row[columns.FAN_IN]) + self._bias, int(row[columns.FAN_OUT])
+            height = max(6, PART // width // 6 * 6)
+            for start in range(0, rows, height):
+                stop = min(start + height, rows)
+                if filled and filled + (stop - start) * width > PART:
+                    tasks.append(len(parts))
+                    filled = 0
+                parts.append((k, start, stop))
+                filled += (stop - start) * width
+        return np.array(parts, np.int64), np.array([*tasks, len(parts)], np.int64)
 
     def _programs(
         self, activations: Sequence[tuple[Operation, Mapping[str, float]]]
     ) -> tuple[NDArray[np.int64], NDArray[Any]]:
         programs: list[Program] = []
         row = register = 0
-        columns = (
-            (steps.VALUE, steps.VALUE_END, steps.VALUE_REGISTERS),
-            (steps.SLOPE, steps.SLOPE_END, steps.SLOPE_REGISTERS),
+        places = (
+            (columns.VALUE, columns.VALUE_END, columns.VALUE_REGISTERS),
+            (columns.SLOPE, columns.SLOPE_END, columns.SLOPE_REGISTERS),
         )
         for k, (operation, parameters) in enumerate(activations):
             expressions = (operation.value_expression, operation.pullback_expression)
-            for expression, (first, last, registers) in zip(expressions, columns, strict=True):
+            for expression, (first, last, registers) in zip(expressions, places, strict=True):
                 one = program(expression, parameters, self._dtype)
                 programs.append(one)
                 self.layers[k, [first, last, registers]] = row, row + len(one.instructions), register
@@ -73,6 +120,22 @@ class Workspace:
         if not programs:
             return np.zeros((0, 5), np.int64), np.zeros(0, self._dtype)
         return np.concatenate([p.instructions for p in programs]), np.concatenate([p.registers for p in programs])
+
+
+def aligned_rows(rows: Sequence[NDArray[Any]] | NDArray[Any]) -> NDArray[Any]:
+    """A copy (M, P) of rows of P numbers, each of which begins at a cache line."""
+    dtype, width = rows[0].dtype, len(rows[0])
+    per_line = _LINE // dtype.itemsize
+    pitch = -(-width // per_line) * per_line
+    copy = _aligned(len(rows) * pitch, dtype).reshape(len(rows), pitch)[:, :width]
+    for row, given in zip(copy, rows, strict=True):
+        row[:] = given
+    return copy
+
+
+def samples_per_task(batch: int, threads: int) -> int:
+    """Samples of one task of a pass: a share for each thread, in whole tiles."""
+    return batch if threads == 1 else -(-batch // (threads * ROWS[0])) * ROWS[0]
 
 
 def _aligned(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:

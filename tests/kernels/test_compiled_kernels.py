@@ -5,14 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kernels.compiled.jit import exact
+from kernels.compiled.measures import all_finite
 from kernels.compiled.orders import orders
-from kernels.compiled.programs import BLOCK, program, run
-from kernels.compiled.steps import all_finite
+from kernels.compiled.programs import BLOCK, address_of, program, run
 from kernels.operations import ACTIVATIONS
 from kernels.programs import Evaluator
 from kernels.random import permutation
 
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 60.0, -60.0, 1e-30, -1e-30, 9.0, -9.0, 0.5, -0.5]
+
+
+@exact
+def play(address, instructions, registers, x, y, upstream, out):
+    run(address, instructions, instructions.shape[0], registers, x, y, upstream, out, out.size)
 
 
 def inputs(dtype: str, seed: int) -> np.ndarray:
@@ -35,8 +41,8 @@ def test_programs_compute_what_ufuncs_compute(name, dtype):
         evaluator.evaluate(operation.value_expression, ("x",), (x,), bound, expected)
         arrays = (x, expected, upstream)
         evaluator.evaluate(operation.pullback_expression, ("x", "y", "upstream"), arrays, bound, expected_slope)
-    run(value.instructions, value.registers, x, x, x, y)
-    run(pullback.instructions, pullback.registers, x, expected, upstream, slope)
+    play(address_of(x.dtype), value.instructions, value.registers, x, x, x, y)
+    play(address_of(x.dtype), pullback.instructions, pullback.registers, x, expected, upstream, slope)
     # tails of gelu are what 1 + tanh leaves over: a unit in the last place of 1, times x³
     tolerance = {"rtol": 2e-6, "atol": 5e-6} if dtype == "float32" else {"rtol": 1e-12, "atol": 1e-13}
     np.testing.assert_allclose(y, expected, err_msg=f"{name} {dtype}", **tolerance)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 
+from nets import compiled_engine
 from nets.compiled_engine import OPTIMIZER_NUMBERS, CompiledEngine
-from nets.compiled_evaluator import LOSS_NUMBERS
+from nets.compiled_evaluator import LOSS_NUMBERS, CompiledEvaluator
 from nets.engine import LayeredEngine
-from nets.engines import COMPILED_VARIABLE, engine_for
+from nets.engines import COMPILED_VARIABLE, engine_for, pool_for
+from nets.threads import PROBE, Pace
 from tests.nets.support import BACKEND, assert_same_arrays, blobs, line, member_for, run
 
 NET = {"hidden": [9, 7], "activation": ["tanh", "gelu"]}
@@ -67,6 +73,48 @@ def test_threads_change_no_bit():
         engine.advance(engine.max_chunk())
     for position in range(len(members)):
         assert_same_arrays(one.state(position), two.state(position))
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+def test_a_team_changes_no_bit(clip_norm, monkeypatch):
+    """One model's steps by one thread, by a team, and by turns: weights, losses and points on the way."""
+    monkeypatch.setattr(compiled_engine, "LARGE_STEP", 0)
+    training = {"epochs": 6, "batch_size": 50, "clip_norm": clip_norm}
+    one = member_for(blobs(), net={"hidden": [130, 70], "activation": ["tanh", "gelu"]}, training=training)
+    found = []
+    for sizes in ([1], [3], [3, 1]):
+        monkeypatch.setattr(Pace, "team", partial(next, itertools.cycle(sizes)))
+        val = CompiledEvaluator([one], BACKEND, "val", pool_for([one], "val", BACKEND), 3)
+        engine = CompiledEngine([one], BACKEND, None, val, threads=3)
+        assert len(engine._workspaces[0].heads) == 3
+        crossed = []
+        while engine.steps()[0] < one.total_steps:
+            engine.advance(min(7, engine.max_chunk()))
+            crossed += [crossing.measured for crossing in engine.crossed(0)]
+        found.append((engine.drain(), crossed, engine.state(0)))
+    for sums, crossed, state in found[1:]:
+        assert np.array_equal(sums, found[0][0])
+        assert crossed == found[0][1]
+        assert_same_arrays(state, found[0][2])
+
+
+def test_rows_of_one_data_set_are_not_copied():
+    members = [member_for(blobs(), net=NET, training={"seed": seed}) for seed in range(3)]
+    members = [replace(member, data=members[0].data) for member in members]
+    assert np.shares_memory(pool_for(members, "train", BACKEND).x, members[0].data.x_train)
+
+
+def test_the_faster_team_is_found_and_the_other_is_looked_at_again():
+    pace = Pace(2)
+    for took in ({2: 5.0, 1: 3.0}, {2: 1.0, 1: 3.0}):
+        turns = []
+        for _ in range(2 * PROBE + 2):
+            turns.append(pace.team())
+            pace.took(turns[-1], 10, took[turns[-1]])
+        best = min(took, key=lambda size: took[size])
+        assert turns[-PROBE // 2 :].count(best) >= PROBE // 2 - 1
+        assert set(turns) == {1, 2}
+    assert Pace(1).team() == 1
 
 
 def test_what_compiled_code_does_not_know_runs_layer_by_layer():

@@ -1,0 +1,211 @@
+"""Forward and backward passes over a block of a batch's samples, and gradients of a block of a layer's rows.
+
+Axis legend: B samples of the batch, I in, O out, R rows of the pool. Everything is sample-major: activations (B, H)
+lie row by row, each row `pitch` numbers after the one before. Passes read and write their own samples alone, and
+gradients their own rows, so that several threads may work on one batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.compiled.jit import exact
+from kernels.compiled.losses import SOFTMAX, SVM, softmax, squared_error, svm
+from kernels.compiled.products import multiply
+from kernels.compiled.programs import run
+
+Floats = NDArray[Any]
+Table = NDArray[np.int64]
+
+# columns of `layers`, one row for each layer with weights
+FAN_IN, FAN_OUT, WEIGHTS, INPUT, INPUT_PITCH, Z, PITCH, UPSTREAM, DELTA, TRANSPOSED = range(10)
+VALUE, VALUE_END, VALUE_REGISTERS, SLOPE, SLOPE_END, SLOPE_REGISTERS = range(10, 16)
+COLUMNS: Final = 16
+
+
+class Net(NamedTuple):
+    """Where a thread computes: functions, tables, programs and buffers of nets of one shape.
+
+    `product` and `runner` are the addresses of the functions of products and programs. `work` and `labels` are shared
+    by the threads of a team; `registers` and `spare` are the thread's own. `spare` begins with scratch of products;
+    buffers of the loss come from `spare_at` on. `losses` is where in `work` every sample's loss lies. Work begins
+    with zeros, a tile's width of them.
+    """
+
+    product: int
+    runner: int
+    layers: Table
+    instructions: Table
+    registers: Floats
+    work: Floats
+    labels: NDArray[np.int32]
+    spare: Floats
+    spare_at: int
+    losses: int
+    biased: int
+
+
+class Loss(NamedTuple):
+    """Which loss, its option, and whether a score is about classes."""
+
+    number: int
+    margin: Any
+    by_class: bool
+
+
+class Rows(NamedTuple):
+    """A pool: inputs (R, ≥ I), class codes (R,) or target values (R, O)."""
+
+    x: Floats
+    codes: Table
+    targets: Floats
+
+
+class Samples(NamedTuple):
+    """Where the inputs of a batch lie: sample b at inputs[at + b * pitch]."""
+
+    inputs: Floats
+    at: int
+    pitch: int
+    gathered: bool
+
+
+@exact
+def samples_of(net: Net, x: Floats, rows: Table, shift: Any) -> Samples:
+    """Samples shift, shift + 1, ... are these rows of x: in place where they follow each other, else as gathered."""
+    follow = True
+    for b in range(1, rows.size):
+        follow &= rows[b] == rows[0] + b
+    if follow:
+        return Samples(x.reshape(-1), (rows[0] - shift) * x.shape[1], x.shape[1], False)
+    return Samples(net.work, net.layers[0, INPUT], net.layers[0, INPUT_PITCH], True)
+
+
+@exact
+def gather(net: Net, x: Floats, rows: Table, start: int) -> None:
+    """Copy rows of x to where samples start, start + 1, ... of the first layer's inputs lie."""
+    width, pitch, step = net.layers[0, FAN_IN], net.layers[0, INPUT_PITCH], x.shape[1]
+    flat, at = x.reshape(-1), net.layers[0, INPUT] + start * pitch
+    for b in range(rows.size):
+        row, place = flat[rows[b] * step : rows[b] * step + width], net.work[at + b * pitch : at + b * pitch + width]
+        for i in range(width):
+            place[i] = row[i]
+
+
+@exact
+def forward(net: Net, parameters: Floats, samples: Samples, start: int, stop: int) -> None:
+    """z = a W + b, a = f(z), layer by layer; the last z are the scores."""
+    layers, work = net.layers, net.work
+    inputs, at, pitch = samples.inputs, samples.at, samples.pitch
+    for k in range(layers.shape[0]):
+        I, O, weights = layers[k, FAN_IN], layers[k, FAN_OUT], layers[k, WEIGHTS]  # noqa: E741
+        z, z_pitch = layers[k, Z], layers[k, PITCH]
+        bias, first = net.biased, work
+        if bias:
+            first = parameters[weights + I * O :]
+        W = parameters[weights : weights + I * O]
+        before = work[z + start * z_pitch : z + stop * z_pitch]
+        multiply(net.product, inputs[at + start * pitch :], pitch, 1, W, O, first, 0, bias,
+                 before, z_pitch, stop - start, O, I, net.spare)  # fmt: skip
+        if k < layers.shape[0] - 1:
+            inputs, at, pitch = work, layers[k + 1, INPUT], z_pitch
+            code, registers = net.instructions[layers[k, VALUE] :], net.registers[layers[k, VALUE_REGISTERS] :]
+            run(net.runner, code, layers[k, VALUE_END] - layers[k, VALUE], registers, before, before, before,
+                work[at + start * pitch :], before.size)  # fmt: skip
+
+
+@exact
+def scores_of(net: Net, start: int, stop: int) -> Floats:
+    """Scores of samples start..stop as (C, B), flat, for the loss: it works on all samples of a class at once."""
+    last = net.layers[net.layers.shape[0] - 1]
+    C, B, at, pitch = last[FAN_OUT], stop - start, last[Z], last[PITCH]
+    scores = net.spare[net.spare_at : net.spare_at + C * B]
+    for b in range(B):
+        row = net.work[at + (start + b) * pitch : at + (start + b) * pitch + C]
+        for c in range(C):
+            scores[c * B + b] = row[c]
+    return scores
+
+
+@exact
+def measure_loss(
+    net: Net, loss: Loss, scores: Floats, rows: Rows, chosen: Table, start: int, weights: Floats
+) -> Floats:
+    """The loss of the samples from `start` on, `chosen` of the pool; scores (C, B) become weights · dL/dscores."""
+    B = chosen.size
+    values = net.work[net.losses + start : net.losses + start + B]
+    scratch = net.spare[net.spare_at + scores.size : net.spare_at + scores.size + 3 * B]
+    labels = net.labels[start : start + B]
+    if loss.number in (SOFTMAX, SVM):
+        for b in range(B):
+            labels[b] = rows.codes[chosen[b]]
+    if loss.number == SOFTMAX:
+        softmax(scores, labels, weights, values, scratch)
+    elif loss.number == SVM:
+        svm(scores, labels, weights, values, scratch, loss.margin)
+    else:
+        squared_error(scores, rows.targets, chosen, weights, values)
+    return values
+
+
+@exact
+def backward(net: Net, slopes: Floats, start: int, stop: int) -> None:
+    """From slopes (C, B) = dL/dscores of samples start..stop: dz of every layer, dz = f'(z) · (dz above) Wᵀ."""
+    layers, work, B = net.layers, net.work, stop - start
+    top = layers.shape[0] - 1
+    C, dz, pitch = layers[top, FAN_OUT], layers[top, DELTA], layers[top, PITCH]
+    for b in range(B):
+        row = work[dz + (start + b) * pitch : dz + (start + b) * pitch + C]
+        for c in range(C):
+            row[c] = slopes[c * B + b]
+    for k in range(top, 0, -1):
+        width, below = layers[k, FAN_IN], layers[k, INPUT_PITCH]
+        upstream, delta = layers[k, UPSTREAM], layers[k - 1, DELTA]
+        multiply(net.product, work[dz + start * pitch :], pitch, 1, work[layers[k, TRANSPOSED] :], below, work, 0, 0,
+                 work[upstream + start * below :], below, B, width, layers[k, FAN_OUT], net.spare)  # fmt: skip
+        code, registers = net.instructions[layers[k - 1, SLOPE] :], net.registers[layers[k - 1, SLOPE_REGISTERS] :]
+        z, a = layers[k - 1, Z] + start * below, layers[k, INPUT] + start * below
+        run(net.runner, code, layers[k - 1, SLOPE_END] - layers[k - 1, SLOPE], registers, work[z:], work[a:],
+            work[upstream + start * below :], work[delta + start * below :], B * below)  # fmt: skip
+        dz, pitch = delta, below
+
+
+@exact
+def gradient_of(net: Net, samples: Samples, gradient: Floats, k: int, start: int, stop: int, B: int) -> None:
+    """Rows start..stop of dW = aᵀ dz; the row after the last of W is db, the sum of dz."""
+    layers, work = net.layers, net.work
+    I, O, weights = layers[k, FAN_IN], layers[k, FAN_OUT], layers[k, WEIGHTS]  # noqa: E741
+    dz, pitch = layers[k, DELTA], layers[k, PITCH]
+    inputs, at, step = samples.inputs, samples.at, samples.pitch
+    if k:
+        inputs, at, step = work, layers[k, INPUT], layers[k, INPUT_PITCH]
+    last = min(stop, I)
+    if start < last:
+        multiply(net.product, inputs[at + start :], 1, step, work[dz:], pitch, work, 0, 0,
+                 gradient[weights + start * O :], O, last - start, O, B, net.spare)  # fmt: skip
+    if stop > I:
+        total = gradient[weights + I * O : weights + (I + 1) * O]
+        total[:] = 0
+        for b in range(B):
+            row = work[dz + b * pitch : dz + b * pitch + O]
+            for o in range(O):
+                total[o] += row[o]
+
+
+@exact
+def transpose(net: Net, parameters: Floats, k: int, start: int, stop: int) -> None:
+    """Columns start..stop of Wᵀ (O, I), which `backward` reads, from rows of W; not of the first layer."""
+    layers, work = net.layers, net.work
+    O, at, pitch, weights = layers[k, FAN_OUT], layers[k, TRANSPOSED], layers[k, INPUT_PITCH], layers[k, WEIGHTS]  # noqa: E741
+    stop = min(stop, layers[k, FAN_IN])
+    if k == 0:
+        return
+    for i in range(start, stop, 8):
+        height = min(8, stop - i)
+        for o in range(O):
+            place = work[at + o * pitch + i : at + o * pitch + i + height]
+            for r in range(height):
+                place[r] = parameters[weights + (i + r) * O + o]

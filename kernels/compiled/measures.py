@@ -1,0 +1,88 @@
+"""Sums over samples: losses, hits, and whether numbers are finite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.compiled.jit import exact, loose
+from kernels.compiled.layers import Floats, Loss, Net, Rows, Table, forward, gather, measure_loss, samples_of, scores_of
+
+
+@loose
+def weighted(values: Floats, weight: NDArray[np.float64]) -> float:
+    """Σ weight · value in float64 over the samples that count."""
+    total = 0.0
+    for b in range(values.size):
+        total += np.float64(values[b]) * weight[b] if weight[b] > 0 else 0.0
+    return total
+
+
+@exact
+def hits_of(scores: Floats, rows: Rows, chosen: Table, by_class: bool, scratch: Floats) -> float:
+    """Samples whose largest score is their class's, or Σ (score - target)²; scores (C, B)."""
+    B = chosen.size
+    total = 0.0
+    if not by_class:
+        for c in range(scores.size // B):
+            for b in range(B):
+                total += (np.float64(scores[c * B + b]) - rows.targets[chosen[b], c]) ** 2
+        return total
+    best, place = scratch[:B], scratch[B : 2 * B]
+    best[:] = scores[:B]
+    place[:] = 0
+    for c in range(1, scores.size // B):
+        s = scores[c * B : (c + 1) * B]
+        for b in range(B):
+            place[b] = c if s[b] > best[b] else place[b]
+        for b in range(B):
+            best[b] = s[b] if s[b] > best[b] else best[b]
+    for b in range(B):
+        total += place[b] == rows.codes[chosen[b]]
+    return total
+
+
+@exact
+def measure(net: Net, loss: Loss, parameters: Floats, rows: Rows, chosen: Table, shift: Any, out: Floats) -> None:
+    """Σ loss and hits into out (2,) over the chosen rows, in the place of samples shift, shift + 1, ..."""
+    B = chosen.size
+    samples = samples_of(net, rows.x, chosen, shift)
+    if samples.gathered:
+        gather(net, rows.x, chosen, shift)
+    forward(net, parameters, samples, shift, shift + B)
+    scores = scores_of(net, shift, shift + B)
+    spare = net.spare_at + scores.size + 3 * B
+    out[1] = hits_of(scores, rows, chosen, loss.by_class, net.spare[spare : spare + 2 * B])
+    weights = net.spare[spare : spare + B]  # of the gradient, which nobody looks at
+    values = measure_loss(net, loss, scores, rows, chosen, shift, weights)
+    total = 0.0
+    for b in range(B):
+        total += values[b]
+    out[0] = total
+
+
+@exact
+def all_finite(values: Floats) -> bool:
+    """True where neither NaN nor infinity occurs; looks at blocks, so that the loop vectorises."""
+    for start in range(0, values.size, 4096):
+        part = values[start : start + 4096]
+        bad = 0
+        for i in range(part.size):
+            bad += part[i] - part[i] != 0
+        if bad:
+            return False
+    return True
+
+
+@exact
+def evaluate(
+    product: int, runner: int, layers: Table, instructions: Table, registers: Floats, work: Floats,
+    labels: NDArray[np.int32], spare: Floats, spare_at: int, losses: int, biased: int,
+    loss: int, margin: Any, by_class: bool, x: Floats, codes: Table, targets: Floats, chosen: Table,
+    parameters: Floats, out: Floats,
+) -> None:  # fmt: skip
+    """See `measure`."""
+    net = Net(product, runner, layers, instructions, registers, work, labels, spare, spare_at, losses, biased)
+    measure(net, Loss(loss, margin, by_class), parameters, Rows(x, codes, targets), chosen, np.int64(0), out)
