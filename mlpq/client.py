@@ -11,7 +11,7 @@ from typing import Any, Self, Unpack
 from numpy.typing import ArrayLike
 
 import mlpq
-from mlpq.api import Api, ProgressCallback
+from mlpq.api import Api, ProgressCallback, dataset_path
 from mlpq.arrays import table_to_npz
 from mlpq.errors import InvalidArgumentError
 from mlpq.job import Job
@@ -110,7 +110,7 @@ class Client:
 
     def delete_dataset(self, dataset_id: str) -> None:
         """Forget a data set. Raises ConflictError while an unfinished job needs it."""
-        run(self._api.delete(f"/v1/datasets/{dataset_id}"))
+        run(self._api.delete(dataset_path(dataset_id)))
 
     def upload(
         self,
