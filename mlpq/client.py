@@ -11,6 +11,7 @@ from typing import Any, Self, Unpack
 from numpy.typing import ArrayLike
 
 import mlpq
+from mlpq.addresses import DEFAULT_URL
 from mlpq.api import Api, ProgressCallback, dataset_path
 from mlpq.arrays import table_to_npz
 from mlpq.errors import InvalidArgumentError
@@ -18,8 +19,6 @@ from mlpq.job import Job
 from mlpq.records import DatasetRecord, Json, dataset_from, job_from
 from mlpq.settings import TrainSettings, job_specification
 from mlpq.transport import BlockingTransport, iterate, run
-
-DEFAULT_URL = "http://127.0.0.1:8000"
 
 Dataset = str | os.PathLike[str] | tuple[ArrayLike, ArrayLike] | DatasetRecord
 """An id of the service (`digits`, `ds_…`), a path of a CSV or NPZ file, `(X, y)` arrays, or a data set's record."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import mlpq
+from mlpq.addresses import DEFAULT_URL
 from mlpq.cli.arguments import AsJson
 from mlpq.cli.exits import FAILED
 from mlpq.cli.output import facts, print_json, say
@@ -104,7 +105,7 @@ def _screen(running: Running) -> None:
             ("store", running.redis),
             ("data", running.data_dir),
             ("logs", running.logs),
-            ("try", "mlpq train digits --watch"),
+            ("try", "mlpq train digits --watch" + ("" if running.url == DEFAULT_URL else f" --url {running.url}")),
             ("stop", "Ctrl-C; once more to hurry"),
         ]
     )
