@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from kernels.errors import InvalidInput, NotFound
@@ -12,6 +13,7 @@ from service.gradients import check_of
 from service.models import CHECK_ROWS, JobRequest
 from service.text import echo
 from store.records import Job, NewJob
+from store.transitions import Action
 
 
 def submit(services: Services, request: JobRequest, idempotency: tuple[str, str] | None) -> Job:
@@ -30,6 +32,21 @@ def submit(services: Services, request: JobRequest, idempotency: tuple[str, str]
     except NotFound:  # deleted since its description was read
         services.tables.forget(request.dataset)
         raise _no_dataset(request.dataset) from None
+    return job
+
+
+def ask(services: Services, job_id: str, action: Action, key: str | None) -> Job:
+    """Ask to cancel, pause or resume; a key that asked for the same before finds the job as it is now.
+
+    Raises:
+        NotFound: no such job. IllegalTransition: its status does not allow this. InvalidInput: the key did other work.
+    """
+    asked = hashlib.sha256(f"{action} {job_id}".encode()).hexdigest()
+    if key is not None and services.idempotency.seen(key, asked):
+        return services.jobs.get(job_id)
+    job = services.jobs.request(job_id, action)
+    if key is not None:
+        services.idempotency.remember(key, asked, job_id)
     return job
 
 
