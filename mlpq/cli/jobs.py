@@ -9,7 +9,7 @@ import typer
 
 from mlpq.cli.arguments import AsJson, JobId, Url, assign, connect, find_job, merge, read_json, widths
 from mlpq.cli.exits import FAILED
-from mlpq.cli.output import console, duration, facts, number, print_json, say, table
+from mlpq.cli.output import console, duration, facts, number, print_json, printable, say, table
 from mlpq.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def predict(
         print_json({"predictions": listed, "probabilities": chances, "classes": list(prediction.classes)})
     else:
         for value in listed:
-            typer.echo(value)
+            typer.echo(printable(value))
 
 
 def cancel(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:

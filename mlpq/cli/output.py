@@ -38,14 +38,21 @@ def console() -> Console:
     return Console(width=120 if piped else None, highlight=False, soft_wrap=piped)
 
 
+def printable(value: Any) -> str:
+    """A value as text that cannot steer a terminal: what is not printable is written as an escape."""
+    text = str(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table: ruled in a terminal, aligned columns elsewhere."""
+    """A table: ruled in a terminal, aligned columns elsewhere. Cells are plain text, whatever brackets they hold."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     drawn = Table(*headings, box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, header_style="bold")
     for row in rows:
-        drawn.add_row(*("" if cell is None else str(cell) for cell in row))
+        drawn.add_row(*(Text("" if cell is None else printable(cell)) for cell in row))
     console().print(drawn)
 
 
@@ -55,7 +62,7 @@ def facts(pairs: Iterable[tuple[str, Any]]) -> None:
     margin = max((len(name) for name, _ in known), default=0) + 2
     out = console()
     for name, value in known:
-        out.print(f"{name:<{margin}}", value, sep="", markup=False)
+        out.print(f"{name:<{margin}}", printable(value), sep="", markup=False)
 
 
 def plot_style() -> str:

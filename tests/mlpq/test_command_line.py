@@ -73,6 +73,21 @@ def test_training_from_a_file_to_predictions_in_three_commands(mlpq: Mlpq, tmp_p
     assert (tmp_path / "net.npz").exists()
 
 
+def test_names_and_labels_are_shown_as_they_are_and_steer_no_terminal(mlpq: Mlpq, tmp_path: Path) -> None:
+    name = "[/b] [red]half"
+    mlpq("train", "iris", "--epochs", "1", "--hidden", "4", "--name", name, "--watch")
+    assert name in mlpq("jobs", "--limit", "1")
+    assert name in mlpq("show", "last")
+    rows = "\n".join(f"{x},{'a' if x % 2 else 'b'}\x1b[2J" for x in range(30))
+    (tmp_path / "rude.csv").write_text(f"x,[/y]\n{rows}\n")
+    shown = mlpq("upload", "rude.csv", "--name", name)
+    shown += mlpq("train", "rude.csv", "--epochs", "1", "--hidden", "4", "--watch") + mlpq("datasets")
+    shown += mlpq("predict", "last", "-", stdin="x\n3\n")
+    assert r"a\x1b[2J" in shown
+    assert name in shown
+    assert "\x1b" not in shown
+
+
 def test_json_is_all_there_is_on_standard_output(mlpq: Mlpq, trained: str) -> None:
     assert mlpq.json("show", trained)["id"] == trained
     assert trained in [job["id"] for job in mlpq.json("jobs", "--limit", "100")["data"]]
