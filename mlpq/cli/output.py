@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +30,12 @@ def say(line: str) -> None:
     """A line for the person, on standard error: standard output stays for results."""
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
+
+
+def command_name() -> str:
+    """What to type for this very command: its name where the shell finds it, else its path."""
+    started = sys.argv[0]
+    return started if Path(started).name == "mlpq" and shutil.which("mlpq") is None else "mlpq"
 
 
 def console() -> Console:
