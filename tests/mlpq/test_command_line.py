@@ -69,6 +69,8 @@ def test_training_from_a_file_to_predictions_in_three_commands(mlpq: Mlpq, tmp_p
     assert "train loss" in shown
     assert "\x1b" not in shown
     assert mlpq("predict", "last", "-", stdin="x\n3\n47\n").split() == ["small", "big"]
+    learned = mlpq("predict", "last", "sizes.csv").split()  # as it is, with the column that is predicted
+    assert (len(learned), set(learned)) == (50, {"small", "big"})
     assert "SHA-256 verified" in mlpq("weights", "last", "-o", "net.npz")
     assert (tmp_path / "net.npz").exists()
 
