@@ -5,6 +5,9 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import urlsplit
 
+DEFAULT_URL = "http://127.0.0.1:8000"
+"""Where a service is, if nobody says otherwise."""
+
 
 def is_loopback(host: str) -> bool:
     """Whether `host` can be reached from this machine alone."""

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -138,7 +139,7 @@ class Api:
 
     async def dataset(self, dataset_id: str) -> DatasetRecord:
         """One data set."""
-        return dataset_from(await self.get_json(f"/v1/datasets/{dataset_id}"))
+        return dataset_from(await self.get_json(dataset_path(dataset_id)))
 
     async def upload_file(
         self, path: Path, options: Mapping[str, Any], progress: ProgressCallback | None
@@ -193,8 +194,20 @@ def json_request(method: str, path: str, body: Mapping[str, Any], query: Mapping
 
 
 def job_path(job_id: str) -> str:
-    """Where a job lives."""
-    return f"/v1/jobs/{job_id}"
+    """Where a job lives. Raises InvalidArgumentError for an empty id."""
+    return f"/v1/jobs/{_step(job_id, 'a job')}"
+
+
+def dataset_path(dataset_id: str) -> str:
+    """Where a data set lives. Raises InvalidArgumentError for an empty id."""
+    return f"/v1/datasets/{_step(dataset_id, 'a data set')}"
+
+
+def _step(name: str, of: str) -> str:
+    """An id as one step of a path: whatever it holds, it leads nowhere else."""
+    if not name.strip("."):
+        raise InvalidArgumentError(f"the id of {of} is {name!r}; must be one that the service made")
+    return quote(name, safe="")
 
 
 def pause_s(attempt: int, wanted_s: float | None = None) -> float:

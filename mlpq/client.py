@@ -11,15 +11,14 @@ from typing import Any, Self, Unpack
 from numpy.typing import ArrayLike
 
 import mlpq
-from mlpq.api import Api, ProgressCallback
+from mlpq.addresses import DEFAULT_URL
+from mlpq.api import Api, ProgressCallback, dataset_path
 from mlpq.arrays import table_to_npz
 from mlpq.errors import InvalidArgumentError
 from mlpq.job import Job
 from mlpq.records import DatasetRecord, Json, dataset_from, job_from
 from mlpq.settings import TrainSettings, job_specification
 from mlpq.transport import BlockingTransport, iterate, run
-
-DEFAULT_URL = "http://127.0.0.1:8000"
 
 Dataset = str | os.PathLike[str] | tuple[ArrayLike, ArrayLike] | DatasetRecord
 """An id of the service (`digits`, `ds_…`), a path of a CSV or NPZ file, `(X, y)` arrays, or a data set's record."""
@@ -110,7 +109,7 @@ class Client:
 
     def delete_dataset(self, dataset_id: str) -> None:
         """Forget a data set. Raises ConflictError while an unfinished job needs it."""
-        run(self._api.delete(f"/v1/datasets/{dataset_id}"))
+        run(self._api.delete(dataset_path(dataset_id)))
 
     def upload(
         self,

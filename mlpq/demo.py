@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from mlpq.addresses import DEFAULT_URL
 from mlpq.arrays import Array
 from mlpq.cli.live import follow
-from mlpq.cli.output import console, duration, facts, print_json, say
+from mlpq.cli.output import command_name, console, duration, facts, print_json, say
 from mlpq.client import Client
 from mlpq.errors import DeploymentError
 from mlpq.job import Job
 from mlpq.up.launch import deployment
-from mlpq.up.plan import choose_port
+from mlpq.up.plan import DEFAULT_DATA_DIR, choose_port
 
 TOLERANCE = 1e-5
 """Largest difference between the service's probabilities and those of plain NumPy."""
@@ -65,7 +66,7 @@ def run_demo(data_dir: Path, dataset: str, port: int | None, *, as_json: bool) -
     if as_json:
         print_json(asdict(outcome))
     else:
-        _tell(outcome, ours)
+        _tell(outcome, data_dir, ours)
     return outcome.ok
 
 
@@ -123,10 +124,16 @@ def _rows_around(weights: Mapping[str, Array]) -> Array:
     return np.concatenate([weights["golden_inputs"], made_up])
 
 
-def _tell(outcome: Outcome, ours: bool) -> None:
+def _tell(outcome: Outcome, data_dir: Path, ours: bool) -> None:
     agree = "agrees" if outcome.largest_difference <= TOLERANCE else "DIFFERS"
     shown = Path(outcome.weights)
-    page = f"{outcome.url}/" if not ours else f"`mlpq up`, then open {outcome.url}/"
+    mlpq = command_name()
+    up = mlpq + " up"
+    if outcome.url != DEFAULT_URL:
+        up += f" --port {outcome.url.rpartition(':')[2]}"
+    if data_dir != DEFAULT_DATA_DIR:
+        up += f" --data-dir {data_dir}"
+    page = f"{outcome.url}/" if not ours else f"`{up}`, then open {outcome.url}/"
     facts(
         [
             ("", ""),
@@ -136,9 +143,9 @@ def _tell(outcome: Outcome, ours: bool) -> None:
             ("NumPy", f"{agree}: largest difference {outcome.largest_difference:.1e} over {outcome.rows_checked} rows"),
             ("took", duration(outcome.seconds)),
             ("page", page),
-            ("next", "mlpq up"),
-            ("", "mlpq train digits --hidden 128 64 --epochs 30 --watch"),
-            ("", "mlpq train your.csv --target column --watch --weights net.npz"),
+            ("next", up),
+            ("", f"{mlpq} train digits --hidden 128 64 --epochs 30 --watch"),
+            ("", f"{mlpq} train your.csv --target column --watch --weights net.npz"),
         ]
     )
     if not outcome.ok:

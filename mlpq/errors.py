@@ -97,6 +97,12 @@ class FieldProblem:
         return f"{self.pointer or '/'}: {self.detail}"
 
 
+_HINTS: Mapping[str, str] = {
+    "no_weights": "`mlpq show` tells how the job is; `--checkpoint latest` takes the weights of its last checkpoint",
+}
+"""By the problem's code, where the class of its status knows less."""
+
+
 class ApiError(MlpqError):
     """The service answered, and said no.
 
@@ -123,6 +129,7 @@ class ApiError(MlpqError):
             for entry in listed
             if isinstance(entry, Mapping)
         )
+        self.hint = _HINTS.get(self.code, self.hint)
         super().__init__(self._sentence())
 
     def _sentence(self) -> str:

@@ -70,7 +70,8 @@ class EndEvent(Event):
 
 @dataclass(frozen=True)
 class ResetEvent(Event):
-    """Older history was trimmed: what lies between the previous event and the next one is in no stream any more."""
+    """The history does not go on behind the previous event: what came next was trimmed, or (`id` is lower) the store
+    lost its last moments and tells anew from `id` on."""
 
     type: ClassVar[str] = "reset"
 

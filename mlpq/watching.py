@@ -76,7 +76,7 @@ class Watch:
             for raw in parser.feed(chunk):
                 event = event_from(raw, self.last_id)
                 if isinstance(event, ResetEvent) or event.id > self.last_id:
-                    self.last_id = max(self.last_id, event.id)
+                    self.last_id = event.id
                     yield event
 
     async def _pause(self, reason: str) -> None:

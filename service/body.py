@@ -66,7 +66,7 @@ def model_of(model: type[Model], raw: bytes) -> Model:
     """
     value = parse(raw)
     if not isinstance(value, dict):
-        raise InvalidInput.at("", f"is {echo(value)}; the body must be a JSON object")
+        raise InvalidInput.at("", f"is {echo(value)}; must be a JSON object")
     return validated(model, value)
 
 

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import AsyncIterator
+from pathlib import Path
 
+from anyio import open_file
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from service.problems import Refused
+
+CHUNK_BYTES = 256 * 1024
+"""Longer answers are sent in pieces, each when the connection has taken the one before."""
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
-def download(request: Request, content: bytes, sha256: str, filename: str, media_type: str) -> Response:
+def download(request: Request, content: bytes | Path, sha256: str, filename: str, media_type: str) -> Response:
     """`content` whole (200), in part (206), or not at all because the client has it (304).
 
     Args:
         request: its `Range`, `If-Range` and `If-None-Match` decide.
-        content: the file.
+        content: the file, or where it lies; then no more than a piece of it is in memory.
         sha256: of the file, in hex; also its entity tag.
         filename: made by the service: it is not quoted any further.
         media_type: of the file.
@@ -37,12 +43,31 @@ def download(request: Request, content: bytes, sha256: str, filename: str, media
     }
     if _holds(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
-    part = _part(request, etag, len(content))
-    if part is None:
-        return Response(content, 200, headers, media_type)
-    start, stop = part
-    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(content)}"
-    return Response(content[start:stop], 206, headers, media_type)
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    part = _part(request, etag, size)
+    start, stop = part or (0, size)
+    status = 200 if part is None else 206
+    if part is not None:
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    if isinstance(content, bytes) and stop - start <= CHUNK_BYTES:
+        return Response(content[start:stop], status, headers, media_type)
+    headers["Content-Length"] = str(stop - start)
+    return StreamingResponse(_pieces(content, start, stop), status, headers, media_type)
+
+
+async def _pieces(content: bytes | Path, start: int, stop: int) -> AsyncIterator[bytes]:
+    if isinstance(content, bytes):
+        for at in range(start, stop, CHUNK_BYTES):
+            yield content[at : min(at + CHUNK_BYTES, stop)]
+        return
+    async with await open_file(content, "rb") as file:
+        await file.seek(start)
+        while start < stop:
+            piece = await file.read(min(CHUNK_BYTES, stop - start))
+            if not piece:
+                raise EOFError(f"{content} became shorter while it was sent")
+            start += len(piece)
+            yield piece
 
 
 def _holds(condition: str, etag: str) -> bool:

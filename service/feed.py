@@ -31,6 +31,12 @@ IDLE_S = 30.0
 RING_BYTES = 4 * 1024 * 1024
 """Encoded events held per job; older ones are read from the stream when somebody needs them."""
 
+CHUNK_BYTES = 256 * 1024
+"""At most this much (and one event) goes to a connection at once, so that its buffer stays small."""
+
+MEMOS = 16
+"""Joined chunks held per job: clients that follow stand at the same few places."""
+
 TAIL_EVENTS = 4000
 """Read at once when the first client of a job arrives."""
 
@@ -76,7 +82,7 @@ class Channel:
         self.idle_since = time.monotonic()
         self._blocks: list[bytes] = []
         self._bytes = 0
-        self._memo: dict[int, bytes] = {}
+        self._memo: dict[int, tuple[bytes, int]] = {}
 
     @property
     def last(self) -> int:
@@ -100,11 +106,22 @@ class Channel:
             self._shorten()
         return added
 
-    def after(self, cursor: int) -> bytes:
-        """All held events after `cursor`, joined; made once for all clients that stand at the same place."""
+    def after(self, cursor: int) -> tuple[bytes, int]:
+        """The next chunk of held events after `cursor`, and the number of its last one.
+
+        It is joined once for all clients that stand at the same place.
+        """
         found = self._memo.get(cursor)
         if found is None:
-            found = self._memo[cursor] = b"".join(self._blocks[max(0, cursor + 1 - self.first) :])
+            start = stop = max(0, cursor + 1 - self.first)
+            size = 0
+            while stop < len(self._blocks) and size < CHUNK_BYTES:
+                size += len(self._blocks[stop])
+                stop += 1
+            found = b"".join(self._blocks[start:stop]), self.first + stop - 1
+            if len(self._memo) >= MEMOS:
+                del self._memo[next(iter(self._memo))]
+            self._memo[cursor] = found
         return found
 
     def block(self, number: int) -> bytes:
@@ -204,13 +221,13 @@ class Feed:
             channel.listeners.discard(listener)
             channel.idle_since = time.monotonic()
 
-    async def page(self, job_id: str, after: int) -> list[tuple[int, str, bytes]]:
-        """Up to `PAGE_EVENTS` events after `after` from the stream itself; empty while the store is away."""
+    async def page(self, job_id: str, after: int) -> list[tuple[int, str, bytes]] | None:
+        """Up to `PAGE_EVENTS` events after `after` from the stream itself; None (after a pause): the store is away."""
         try:
             found = await self._redis.xrange(keys.events(job_id), f"(0-{after}", "+", PAGE_EVENTS)
         except (RedisError, OSError):
             await asyncio.sleep(POLL_S)
-            return []
+            return None
         return [_encoded(entry) for entry in cast("list[Entry]", found)]
 
     def _mark(self, job_id: str) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from kernels.errors import Corrupted, InvalidInput, NotFound
@@ -20,13 +21,16 @@ from service.problems import Refused
 from service.tables import Tables
 from service.text import echo
 from store.checkpoints import Checkpoints
-from store.files import LocalArtifacts
+from store.files import LocalArtifacts, StoredFile
 from store.records import Job, Json
 
 Held = TypeVar("Held")
 
 CACHED_BYTES = 256 * 1024 * 1024
 """Of converted files, and again of predictors."""
+
+HELD_BYTES = 16 * 1024 * 1024
+"""Larger results are sent from the disk, after each of them was read once to verify it."""
 
 LATEST = "latest"
 """The value of `checkpoint` that stands for the newest one."""
@@ -59,9 +63,9 @@ class ByteCache(Generic[Held]):
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """One file of weights: its bytes, their sha256 in hex, and the name that the service gives it."""
+    """One file of weights: its bytes, or where they lie if they are many; their sha256 in hex; the service's name."""
 
-    content: bytes
+    content: bytes | Path
     sha256: str
     filename: str
 
@@ -105,6 +109,9 @@ class Predictors:
         """
         source = _source(job, checkpoint)
         name = job.id if checkpoint is None else f"{job.id}-step-{source['step']}"
+        if file_format == "npz" and "step" not in source and source["bytes"] > HELD_BYTES:
+            self._artifacts.verify(StoredFile(source["key"], source["sha256"], source["bytes"]))
+            return WeightsFile(self._artifacts.path(source["key"]), source["sha256"], f"{name}.npz")
         key = f"{source['sha256']} {name}.{file_format}"  # equal weights of two jobs differ in the file's name
         return self._files.get(key, lambda: self._make(job, source, file_format, f"{name}.{file_format}"))
 
@@ -113,8 +120,8 @@ class Predictors:
         source = _source(job, checkpoint)
 
         def make() -> tuple[Ready, int]:
-            content = self.file(job, "npz", checkpoint).content
-            return Ready(Predictor.from_arrays(load_npz(content))), len(content)
+            arrays = load_npz(self.file(job, "npz", checkpoint).content)
+            return Ready(Predictor.from_arrays(arrays)), sum(array.nbytes for array in arrays.values())
 
         return self._ready.get(source["sha256"], make)
 

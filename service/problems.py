@@ -104,15 +104,19 @@ def _of_tree(error: errors.MlpqError) -> Problem:
             fields = error.errors if isinstance(error, errors.InvalidInput) else ()
             retry = {"Retry-After": str(error.retry_after_s)} if isinstance(error, errors.StoreUnavailable) else {}
             # One sentence for all that is not there, whether it never was, is gone, or could not be an id.
-            detail = title if status == 404 else str(error) or title
+            detail = title if status == 404 else _sentences(fields) or str(error) or title
             return Problem(status, error.code, title, detail, fields, retry)
     return Problem(500, "internal", "Something went wrong here", "the error was logged under this request's id")
 
 
 def _invalid(found: Sequence[FieldError]) -> Problem:
     status, title = ERRORS[errors.InvalidInput]
-    detail = "; ".join(f"{e.pointer}: {e.detail}" for e in found[:3])
-    return Problem(status, errors.InvalidInput.code, title, detail or title, found)
+    return Problem(status, errors.InvalidInput.code, title, _sentences(found[:3]) or title, found)
+
+
+def _sentences(found: Sequence[FieldError]) -> str:
+    """The refusals of fields in one line; what concerns the body as a whole has no pointer to begin with."""
+    return "; ".join(f"{e.pointer or 'the body'}{':' if e.pointer else ''} {e.detail}" for e in found)
 
 
 def invalid_input(error: ValidationError, body: object) -> errors.InvalidInput:

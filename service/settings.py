@@ -92,15 +92,17 @@ def check_exposure(host: str, environment: Mapping[str, str]) -> None:
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings that the environment gives; the command line overrides them in `service.__main__`.
 
+    A variable that is there but empty counts as absent: that is how containers hand on what nobody has set.
+
     Raises:
         RefusedToStart: a number is not one.
     """
     hosts = environment.get("MLPQ_ALLOWED_HOSTS", "").lower().split(",")
     return Settings(
-        host=environment.get("MLPQ_HOST", DEFAULT_HOST),
+        host=environment.get("MLPQ_HOST") or DEFAULT_HOST,
         port=_integer(environment, "MLPQ_PORT", DEFAULT_PORT),
-        redis_url=environment.get("REDIS_URL", DEFAULT_REDIS_URL),
-        data_dir=Path(environment.get("MLPQ_DATA_DIR", DEFAULT_DATA_DIR)),
+        redis_url=environment.get("REDIS_URL") or DEFAULT_REDIS_URL,
+        data_dir=Path(environment.get("MLPQ_DATA_DIR") or DEFAULT_DATA_DIR),
         api_keys=digest_keys(environment.get("MLPQ_API_KEY", "")),
         allowed_hosts=frozenset(host.strip() for host in hosts if host.strip()),
         max_body_bytes=_integer(environment, "MLPQ_MAX_BODY_BYTES", Settings.max_body_bytes),
@@ -111,7 +113,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
 
 
 def _integer(environment: Mapping[str, str], name: str, default: int) -> int:
-    text = environment.get(name, str(default))
+    text = environment.get(name) or str(default)
     if not text.isascii() or not text.isdigit():
         raise RefusedToStart(f"{name} is {text!r}; must be a whole number")
     return int(text)

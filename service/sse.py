@@ -9,19 +9,17 @@ from typing import Any
 
 import orjson
 
-from service.feed import PING_S, STALL_S, Channel, Feed
-
-CHUNK_BYTES = 256 * 1024
-"""At most this much (and one event) goes to the connection at once, so that its buffer stays small."""
+from service.feed import CHUNK_BYTES, PING_S, STALL_S, Channel, Feed
 
 RETRY_MS = 1000
 """Browsers wait this long before they reconnect."""
 
-_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),
-]
+STREAM_HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",
+}
+_HEADERS = [(name.encode(), value.encode()) for name, value in STREAM_HEADERS.items()]
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -119,7 +117,7 @@ class EventStream:
         """What the client does not have yet, for one of its jobs; empty if it has everything."""
         for channel, cursor in self._cursors.items():
             if cursor > channel.last:
-                return self._reset(channel, 0, "the cursor was ahead of the job's events")
+                return await self._ahead(channel, cursor)
             if cursor + 1 < channel.first:
                 return await self._behind(channel, cursor)
             if cursor < channel.last:
@@ -128,10 +126,8 @@ class EventStream:
 
     def _held(self, channel: Channel, cursor: int) -> bytes:
         if not self._prefixed:
-            chunk = channel.after(cursor)
-            if len(chunk) <= CHUNK_BYTES:
-                self._cursors[channel] = channel.last
-                return chunk
+            chunk, self._cursors[channel] = channel.after(cursor)
+            return chunk
         blocks: list[bytes] = []
         size = 0
         while cursor < channel.last and size < CHUNK_BYTES:
@@ -143,11 +139,26 @@ class EventStream:
     async def _behind(self, channel: Channel, cursor: int) -> bytes:
         """The feed no longer holds what this client needs next: read the stream itself."""
         events = await self._feed.page(channel.job_id, cursor)
-        if not events:
-            return b""
-        if events[0][0] != cursor + 1:
-            return self._reset(channel, events[0][0] - 1, "older events were trimmed")
+        if events is None:
+            return self._later()
+        oldest = events[0][0] if events else channel.first
+        if oldest != cursor + 1:
+            return self._reset(channel, oldest - 1, "older events were trimmed")
         return b"".join(self._labelled(channel, number, block) for number, _, block in events)
+
+    async def _ahead(self, channel: Channel, cursor: int) -> bytes:
+        """The client has more than the feed: another process was quicker, or the store has lost its last moments."""
+        events = await self._feed.page(channel.job_id, cursor - 1)
+        if events is None:
+            return self._later()
+        if not events or events[0][0] != cursor:
+            return self._reset(channel, 0, "the cursor was ahead of the job's events")
+        return b"".join(self._labelled(channel, number, block) for number, _, block in events[1:])
+
+    def _later(self) -> bytes:
+        """Nothing now; look again instead of waiting for news."""
+        self.wake()
+        return b""
 
     def _labelled(self, channel: Channel, number: int, block: bytes) -> bytes:
         """`block` with the id line that this stream uses; moves the cursor."""

@@ -17,25 +17,25 @@ from service.text import echo
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def parse(raw: bytes) -> object:
-    """The value that `raw` (UTF-8) holds.
+def parse(raw: bytes, what: str = "the body") -> object:
+    """The value that `raw` (UTF-8) holds; `what` names it in refusals.
 
     Raises:
         MalformedInput: not JSON, not UTF-8, a key twice, nested too deeply, or a number too long.
         InvalidInput: a string holds half of a surrogate pair; the pointer names it.
     """
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=lambda pairs: _unique(pairs, what))
     except UnicodeDecodeError as error:
-        raise MalformedInput(f"the body is not UTF-8: byte {error.start}") from None
+        raise MalformedInput(f"{what} is not UTF-8: byte {error.start}") from None
     except json.JSONDecodeError as error:
-        raise MalformedInput(f"the body is not JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
+        raise MalformedInput(f"{what} is not JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
     except RecursionError:
-        raise MalformedInput("the body is nested too deeply") from None
+        raise MalformedInput(f"{what} is nested too deeply") from None
     except MalformedInput:
         raise
     except ValueError:
-        raise MalformedInput("the body holds a number of more than 4300 digits") from None
+        raise MalformedInput(f"{what} holds a number of more than 4300 digits") from None
     if _SURROGATE_ESCAPE.search(raw):
         _refuse_surrogates(value)
     return value
@@ -46,12 +46,12 @@ def escape_pointer(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1")
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _unique(pairs: list[tuple[str, object]], what: str) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise MalformedInput(f"the body is not valid: the key {echo(twice)} appears twice in one object")
+        raise MalformedInput(f"{what} is not valid: the key {echo(twice)} appears twice in one object")
     return found
 
 

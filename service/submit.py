@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from kernels.errors import InvalidInput, NotFound
-from nets.resolve import memory_estimate_bytes, parameter_count, resolve
+from nets.resolve import memory_estimate_bytes, parameter_count, resolve, split_sizes
+from nets.spec import ResolvedSpec
 from nets.table import TableInfo
 from service.context import Services
 from service.gradients import check_of
 from service.models import CHECK_ROWS, JobRequest
 from service.text import echo
 from store.records import Job, NewJob
+from store.transitions import Action
 
 
 def submit(services: Services, request: JobRequest, idempotency: tuple[str, str] | None) -> Job:
     """Record and queue `request`: every default filled in, every impossible combination refused."""
-    spec = resolve(request, _info(services, request.dataset))
+    spec = _resolved(request, _info(services, request.dataset))
     new = NewJob(
         spec=spec.to_json(),
         dataset=request.dataset,
@@ -33,10 +36,25 @@ def submit(services: Services, request: JobRequest, idempotency: tuple[str, str]
     return job
 
 
+def ask(services: Services, job_id: str, action: Action, key: str | None) -> Job:
+    """Ask to cancel, pause or resume; a key that asked for the same before finds the job as it is now.
+
+    Raises:
+        NotFound: no such job. IllegalTransition: its status does not allow this. InvalidInput: the key did other work.
+    """
+    asked = hashlib.sha256(f"{action} {job_id}".encode()).hexdigest()
+    if key is not None and services.idempotency.seen(key, asked):
+        return services.jobs.get(job_id)
+    job = services.jobs.request(job_id, action)
+    if key is not None:
+        services.idempotency.remember(key, asked, job_id)
+    return job
+
+
 def dry_run_of(services: Services, request: JobRequest) -> dict[str, Any]:
     """The resolved spec with its size, its memory, its initial loss and a gradient check; nothing is recorded."""
     info = _info(services, request.dataset)
-    spec = resolve(request, info)
+    spec = _resolved(request, info)
     count = parameter_count(spec, info.n_inputs, info.n_outputs)
     found = check_of(services, request.dataset, spec, CHECK_ROWS)
     check = None if found is None else found.to_json()
@@ -49,6 +67,17 @@ def dry_run_of(services: Services, request: JobRequest) -> dict[str, Any]:
         "initial_loss": None if check is None else check["initial_loss"],
         "gradient_check": check,
     }
+
+
+def _resolved(request: JobRequest, info: TableInfo) -> ResolvedSpec:
+    """The spec with every default. Raises InvalidInput, also where the split must leave a class without a row."""
+    spec = resolve(request, info)
+    fraction = spec.training.validation_fraction
+    n_train, _ = split_sizes(info.n_rows, fraction)
+    if info.task == "classification" and n_train < len(info.classes):
+        detail = f"is {fraction:g}; leaves {n_train} of {info.n_rows} rows to train {len(info.classes)} classes"
+        raise InvalidInput.at("/training/validation_fraction", detail)
+    return spec
 
 
 def _info(services: Services, dataset_id: str) -> TableInfo:

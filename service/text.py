@@ -29,6 +29,8 @@ def name_error(text: str, limit: int = MAX_NAME_CHARACTERS) -> str | None:
     """Why `text` cannot be a name that people will read, or None."""
     if len(text) > limit:
         return f"has {len(text)} characters; at most {limit} are allowed"
+    if "../" in text or "..\\" in text:
+        return f"is {echo(text)}; must not contain ../"
     character = forbidden_character(text)
     if character is not None:
         return f"holds the control character {character}; names are one line of printable text"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from store.records import Job, iso
@@ -61,7 +60,7 @@ def _progress(job: Job) -> dict[str, Any]:
     progress.setdefault("eta_s", None)
     done = progress["step"] / progress["steps"] if progress["steps"] else 0.0
     if progress["eta_s"] is None and job.started_at_ms is not None and done > 0:
-        running_s = max(0.0, time.time() - job.started_at_ms / 1000)
+        running_s = (job.updated_at_ms - job.started_at_ms) / 1000  # by the store's clock, as the progress itself
         progress["eta_s"] = round(running_s * (1 - done) / done, 1)
     return progress
 

@@ -17,6 +17,7 @@ from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import (
     BusyLoadingError,
     MasterDownError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
@@ -92,8 +93,11 @@ def examine(redis: Redis) -> tuple[str, ...]:
     Raises:
         StoreUnavailable: it cannot be asked.
     """
-    with redis_errors():
-        told = redis.info()
+    try:
+        with redis_errors():
+            told = redis.info()
+    except NoPermissionError:
+        return ("INFO is not permitted: whether it keeps what it accepts is unknown",)
     version = tuple(int(part) for part in str(told["redis_version"]).split(".")[:2])
     found = []
     if version < OLDEST_VERSION:

@@ -1,4 +1,4 @@
-"""What an `Idempotency-Key` stood for, where the answer is not written in one script with it (see `create.lua`)."""
+"""What an `Idempotency-Key` stood for, where it is not written in one script with what it did (see `create.lua`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from store.jobs import IDEMPOTENCY_S
 
 
 class Idempotency:
-    """Keys of requests whose repetition does no harm by itself, because their result is named by its content.
+    """Keys of requests whose repetition does no harm by itself: an upload is named by its content, and a job that was
+    cancelled, paused or resumed is told so.
 
     Raises from every method: StoreUnavailable.
     """
@@ -21,12 +22,13 @@ class Idempotency:
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
 
-    def check(self, key: str, body_sha256: str) -> None:
-        """Raises: InvalidInput if the key came before with another body."""
+    def seen(self, key: str, body_sha256: str) -> bool:
+        """Whether the key came before with this body. Raises: InvalidInput if it came with another one."""
         with redis_errors():
             seen = cast("bytes | None", self.redis.get(keys.idempotency(key)))
         if seen is not None and seen.decode().partition(" ")[0] != body_sha256:
             raise InvalidInput.at("/headers/Idempotency-Key", "was used before with another body")
+        return seen is not None
 
     def remember(self, key: str, body_sha256: str, resource_id: str) -> None:
         """From now on the key stands for this body."""

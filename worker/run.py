@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kernels.backend import Backend
@@ -39,6 +39,7 @@ class Run:
         self.ended = False
         self.polls_since_point = 0
         self.points = 0
+        self.samples_per_s: float | None = None
 
     @property
     def id(self) -> str:
@@ -130,11 +131,12 @@ class Watch:
         run = self._runs[member]
         run.polls_since_point = 0
         run.points += 1
+        run.samples_per_s = point["samples_per_s"]
         if point["step"] <= run.claim.job.last_metric_step:
             return
         data = finite(point) | {"attempt": run.claim.job.attempt}
         latest = {key: value for key, value in data.items() if key.startswith(("train_", "val_"))}
-        if run.outbox.add(("metric", data), progress=_progress(run.member, point), metrics=latest):
+        if run.outbox.add(("metric", data), progress=_progress(run, point["step"], point["epoch"]), metrics=latest):
             self._reporter.wake()
         if time.monotonic() - self._told_progress_at > PROGRESS_S:
             self._told_progress_at = time.monotonic()
@@ -155,7 +157,7 @@ class Watch:
             run.failure = self._failure(run, error)
             return
         event = {key: manifest[key] for key in ("step", "epoch", "bytes", "sha256")}
-        run.outbox.add(("checkpoint", event), checkpoint=manifest)
+        run.outbox.add(("checkpoint", event), checkpoint=manifest, progress=_progress(run, step, epoch))
         self._reporter.wake()
 
     def finished(self, member: int, outcome: Outcome) -> None:
@@ -192,15 +194,14 @@ class Watch:
         return failure
 
 
-def _progress(member: Member, point: Mapping[str, Any]) -> dict[str, Any]:
-    """How far a run is, and how long the rest takes at the present rate."""
-    epochs = member.spec.training.epochs
-    samples_left = len(member.data.x_train) * (epochs - point["epoch"])
-    rate = point["samples_per_s"]
+def _progress(run: Run, step: int, epoch: int) -> dict[str, Any]:
+    """How far a run is, and how long the rest takes at the rate of its last metric point, if there was one."""
+    member, rate = run.member, run.samples_per_s
+    epochs_left = (member.total_steps - step) / member.steps_per_epoch
     return {
-        "epoch": point["epoch"],
-        "epochs": epochs,
-        "step": point["step"],
+        "epoch": epoch,
+        "epochs": member.spec.training.epochs,
+        "step": step,
         "steps": member.total_steps,
-        "eta_s": round(samples_left / rate, 1) if rate else None,
+        "eta_s": round(len(member.data.x_train) * epochs_left / rate, 1) if rate else None,
     }

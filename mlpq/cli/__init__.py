@@ -52,6 +52,7 @@ def _complain(message: str, hint: str = "") -> None:
 def _exit_with_usage(error: typer.TyperException) -> None:
     """What is wrong with the words that were typed, and where to read about them."""
     context = getattr(error, "ctx", None)
-    if error.message:
-        _complain(error.format_message(), f"see `{context.command_path if context else 'mlpq'} --help`")
+    message = error.format_message()
+    if message:  # none where the help was shown instead
+        _complain(message, f"see `{context.command_path if context else 'mlpq'} --help`")
     sys.exit(error.exit_code)

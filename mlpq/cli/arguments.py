@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlpq.addresses import DEFAULT_URL
 from mlpq.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 Url = Annotated[
     str | None,
-    typer.Option("--url", envvar="MLPQ_URL", help="Where the service is.", show_default="http://127.0.0.1:8000"),
+    typer.Option("--url", envvar="MLPQ_URL", help="Where the service is.", show_default=DEFAULT_URL),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, nothing else there.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, or `last` for the newest job.")]

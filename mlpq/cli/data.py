@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlpq.cli.arguments import AsJson, Url, connect
-from mlpq.cli.output import console, facts, print_json, say, table
+from mlpq.cli.output import console, facts, print_json, printable, say, table
 from mlpq.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -83,12 +83,12 @@ def upload_with_bar(client: Client, path: Path, options: Mapping[str, Any], *, q
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-        columns = (TextColumn(path.name), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        columns = (TextColumn(printable(path.name), markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("", total=path.stat().st_size)
             record = client.upload(path, progress=lambda sent, _: bar.update(task, completed=sent), **given)
     for warning in record.warnings:
-        say(f"warning: {warning}")
+        say(f"warning: {printable(warning)}")
     return record
 
 

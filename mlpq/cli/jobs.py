@@ -9,10 +9,11 @@ import typer
 
 from mlpq.cli.arguments import AsJson, JobId, Url, assign, connect, find_job, merge, read_json, widths
 from mlpq.cli.exits import FAILED
-from mlpq.cli.output import console, duration, facts, number, print_json, say, table
-from mlpq.errors import InvalidArgumentError
+from mlpq.cli.output import console, duration, facts, number, print_json, printable, say, table
+from mlpq.errors import InvalidArgumentError, NotFoundError
 
 if TYPE_CHECKING:
+    from mlpq.client import Client
     from mlpq.job import Job
 
 Watch = Annotated[bool, typer.Option("--watch/--no-watch", "-w", help="Follow the job until it ends.")]
@@ -152,14 +153,26 @@ def predict(
 
     wanted = read_rows(rows)
     with connect(url) as client:
-        prediction = find_job(client, job_id).predict(wanted)
+        job = find_job(client, job_id)
+        prediction = job.predict(_without_target(client, job, wanted))
     listed = prediction.predictions.tolist()
     if as_json:
         chances = None if prediction.probabilities is None else prediction.probabilities.tolist()
         print_json({"predictions": listed, "probabilities": chances, "classes": list(prediction.classes)})
     else:
         for value in listed:
-            typer.echo(value)
+            typer.echo(printable(value))
+
+
+def _without_target(client: Client, job: Job, rows: list[Any]) -> list[Any]:
+    """Rows by name without the column that is predicted, so that the training file can be given as it is."""
+    if not isinstance(rows[0], dict):
+        return rows
+    try:
+        target = client.dataset(job.record.dataset).raw.get("target")
+    except NotFoundError:  # deleted since
+        return rows
+    return [{name: cell for name, cell in row.items() if name != target} for row in rows]
 
 
 def cancel(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import mlpq
+from mlpq.addresses import DEFAULT_URL
 from mlpq.cli.arguments import AsJson
 from mlpq.cli.exits import FAILED
-from mlpq.cli.output import facts, print_json, say
+from mlpq.cli.output import command_name, facts, print_json, say
 
 if TYPE_CHECKING:
     from mlpq.up.deployment import Running
@@ -96,6 +97,7 @@ def version(as_json: AsJson = False) -> None:
 
 
 def _screen(running: Running) -> None:
+    address = "" if running.url == DEFAULT_URL else f" --url {running.url}"
     facts(
         [
             ("page", f"{running.url}/"),
@@ -104,7 +106,7 @@ def _screen(running: Running) -> None:
             ("store", running.redis),
             ("data", running.data_dir),
             ("logs", running.logs),
-            ("try", "mlpq train digits --watch"),
+            ("try", f"{command_name()} train digits --watch{address}"),
             ("stop", "Ctrl-C; once more to hurry"),
         ]
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +32,12 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
+def command_name() -> str:
+    """What to type for this very command: its name where the shell finds it, else its path."""
+    started = sys.argv[0]
+    return started if Path(started).name == "mlpq" and shutil.which("mlpq") is None else "mlpq"
+
+
 def console() -> Console:
     """Standard output; piped output is as wide as it needs to be."""
     from rich.console import Console
@@ -38,14 +46,21 @@ def console() -> Console:
     return Console(width=120 if piped else None, highlight=False, soft_wrap=piped)
 
 
+def printable(value: Any) -> str:
+    """A value as text that cannot steer a terminal: what is not printable is written as an escape."""
+    text = str(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table: ruled in a terminal, aligned columns elsewhere."""
+    """A table: ruled in a terminal, aligned columns elsewhere. Cells are plain text, whatever brackets they hold."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     drawn = Table(*headings, box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, header_style="bold")
     for row in rows:
-        drawn.add_row(*("" if cell is None else str(cell) for cell in row))
+        drawn.add_row(*(Text("" if cell is None else printable(cell)) for cell in row))
     console().print(drawn)
 
 
@@ -55,7 +70,7 @@ def facts(pairs: Iterable[tuple[str, Any]]) -> None:
     margin = max((len(name) for name, _ in known), default=0) + 2
     out = console()
     for name, value in known:
-        out.print(f"{name:<{margin}}", value, sep="", markup=False)
+        out.print(f"{name:<{margin}}", printable(value), sep="", markup=False)
 
 
 def plot_style() -> str:

@@ -37,6 +37,7 @@ class Running:
     logs: Path
     redis: str
     devices: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The facts for a machine."""
@@ -49,6 +50,7 @@ class Running:
             "logs": str(self.logs),
             "redis": self.redis,
             "devices": list(self.devices),
+            "warnings": list(self.warnings),
         }
 
 
@@ -110,7 +112,10 @@ class _Deployment:
             self._start_rooms(self.options.redis_url or (self.embedded.url if self.embedded else ""))
             if self._wait_until_ready():
                 self.lock.describe({"url": self.url})
-                ready(self._running())
+                running = self._running()
+                for warning in running.warnings:
+                    supervisor.say(f"warning: the store at {running.redis}: {warning}")
+                ready(running)
             supervisor.run()
         finally:
             graceful = supervisor.stop()
@@ -163,12 +168,20 @@ class _Deployment:
     def _running(self) -> Running:
         redis = "embedded" if self.embedded is not None else without_password(self.options.redis_url or "")
         logs = plan.log_folder(self.options.data_dir)
-        return Running(self.url, self.options.data_dir, logs, redis, tuple(self.devices))
+        return Running(self.url, self.options.data_dir, logs, redis, tuple(self.devices), store_warnings(self.url))
 
 
 def is_ready(url: str) -> bool:
     """Whether the service says that it can do its work."""
     return _get(url, "/readyz", {})[0] == 200
+
+
+def store_warnings(url: str) -> tuple[str, ...]:
+    """What the service has to say against the way its store is set up."""
+    _, body = _get(url, "/readyz", {})
+    with suppress(ValueError, KeyError, TypeError):
+        return tuple(str(warning) for warning in json.loads(body)["warnings"])
+    return ()
 
 
 def n_workers(url: str, environment: Mapping[str, str]) -> int:

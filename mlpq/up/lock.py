@@ -98,6 +98,9 @@ def _is_locked(path: Path) -> bool:
 
 
 def _is_alive(pid: int) -> bool:
+    """Whether a process runs; one that was killed and that nobody has taken note of yet (a zombie) does not."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -17,6 +17,8 @@ from mlpq.addresses import is_loopback
 from mlpq.errors import DeploymentError
 from mlpq.up.program import Program
 
+DEFAULT_DATA_DIR = Path("mlpq-data")
+
 API_GRACE_S = 8.0
 WORKER_GRACE_S = 25.0
 VALKEY_GRACE_S = 10.0
@@ -39,7 +41,7 @@ class Options:
 
     host: str = "127.0.0.1"
     port: int = 8000
-    data_dir: Path = Path("mlpq-data")
+    data_dir: Path = DEFAULT_DATA_DIR
     redis_url: str | None = None
     workers: int | None = None
     device: str = "auto"

@@ -118,14 +118,14 @@ def _create(services: Services, intake: Intake, receiver: Receiver, key: str | N
     if key is None:
         return services.datasets.create_from_upload(uploads, chosen)
     body_sha256 = _body_sha256(uploads, receiver.options)
-    services.idempotency.check(key, body_sha256)
+    services.idempotency.seen(key, body_sha256)
     dataset = services.datasets.create_from_upload(uploads, chosen)
     services.idempotency.remember(key, body_sha256, dataset.id)
     return dataset
 
 
 def _options(text: bytes | None) -> dict[str, Any]:
-    value = parse(text) if text is not None and text.strip() else {}
+    value = parse(text, "the field options") if text is not None and text.strip() else {}
     if not isinstance(value, dict):
         raise InvalidInput.at("/options", f"is {echo(value)}; must be a JSON object")
     return value

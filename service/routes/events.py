@@ -14,7 +14,7 @@ from kernels.errors import InvalidInput, MalformedInput
 from service.context import Services
 from service.params import JobId, ServicesDep, answers, checked_job_id, event_number
 from service.problems import Refused
-from service.sse import EventStream
+from service.sse import STREAM_HEADERS, EventStream
 from service.text import echo
 
 router = APIRouter(tags=["events"])
@@ -48,7 +48,10 @@ class StreamResponse(Response):
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the stream."""
+        """Serve the stream, or only say that there is one."""
+        if scope["state"].get("head"):
+            await Response(headers=STREAM_HEADERS)(scope, receive, send)
+            return
         await self._stream.serve(receive, send, scope["state"]["send_body"])
 
 

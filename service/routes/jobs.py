@@ -11,7 +11,7 @@ from service.body import accepts, json_body
 from service.models import DryRunOut, JobList, JobOut, JobPatch, JobRequest
 from service.params import After, IdempotencyKey, JobId, Limit, ServicesDep, answer, answers, page_of
 from service.problems import Refused
-from service.submit import dry_run_of, submit
+from service.submit import ask, dry_run_of, submit
 from service.views import job_view
 from store.transitions import Action, Status
 
@@ -92,19 +92,19 @@ def delete_job(services: ServicesDep, job_id: JobId) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/{job_id}/cancel", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409))
-def cancel_job(services: ServicesDep, job_id: JobId) -> Response:
+@router.post("/{job_id}/cancel", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409, 422))
+def cancel_job(services: ServicesDep, job_id: JobId, key: IdempotencyKey) -> Response:
     """Stop for good: at once while it waits, within two seconds while it trains."""
-    return answer(job_view(services.jobs.request(job_id, Action.CANCEL)), 202)
+    return answer(job_view(ask(services, job_id, Action.CANCEL, key)), 202)
 
 
-@router.post("/{job_id}/pause", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409))
-def pause_job(services: ServicesDep, job_id: JobId) -> Response:
+@router.post("/{job_id}/pause", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409, 422))
+def pause_job(services: ServicesDep, job_id: JobId, key: IdempotencyKey) -> Response:
     """Write a checkpoint, release the device and wait for `resume`."""
-    return answer(job_view(services.jobs.request(job_id, Action.PAUSE)), 202)
+    return answer(job_view(ask(services, job_id, Action.PAUSE, key)), 202)
 
 
-@router.post("/{job_id}/resume", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409))
-def resume_job(services: ServicesDep, job_id: JobId) -> Response:
+@router.post("/{job_id}/resume", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409, 422))
+def resume_job(services: ServicesDep, job_id: JobId, key: IdempotencyKey) -> Response:
     """Go on from where the job was paused."""
-    return answer(job_view(services.jobs.request(job_id, Action.RESUME)), 202)
+    return answer(job_view(ask(services, job_id, Action.RESUME, key)), 202)

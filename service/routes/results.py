@@ -70,7 +70,6 @@ def get_checkpoints(services: ServicesDep, job_id: JobId) -> Response:
 
 
 @router.get("/weights", responses=answers(_WEIGHTS, 404, 416, 422))
-@router.head("/weights", include_in_schema=False)
 def get_weights(
     request: Request,
     services: ServicesDep,

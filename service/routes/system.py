@@ -17,6 +17,7 @@ from service import docs
 from service.metrics import CONTENT_TYPE
 from service.models import QueueOut, WorkersOut
 from service.params import AnyServices, ServicesDep, answer, answers, page_of
+from store.connection import examine
 from store.records import iso
 from store.workers import queue_statistics
 
@@ -77,9 +78,12 @@ async def healthz() -> Response:
 
 @router.get("/readyz", include_in_schema=False)
 def readyz(services: ServicesDep) -> Response:
-    """200 when requests can be served: the store answers, and not only with its clock while it loads. Else 503."""
+    """200 when requests can be served: the store answers, and not only with its clock while it loads. Else 503.
+
+    `warnings` names each setting of the store that would break a promise, such as a log that is switched off.
+    """
     services.jobs.counts()
-    return answer({"status": "ready"})
+    return answer({"status": "ready", "warnings": examine(services.jobs.redis)})
 
 
 @router.get("/metrics", include_in_schema=False)

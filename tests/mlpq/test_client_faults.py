@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from mlpq import (
     ConflictError,
     CorruptDownloadError,
     EndEvent,
+    InvalidArgumentError,
     InvalidInputError,
     JobFailedError,
     MetricEvent,
@@ -218,6 +220,31 @@ def test_a_trimmed_history_is_told_and_the_stream_goes_on(script: Script, client
     found = list(client.job("job_1").watch())
     assert [type(event) for event in found] == [ResetEvent, MetricEvent, MetricEvent, EndEvent]
     assert [event.id for event in found[1:]] == [4, 5, 6]
+
+
+def test_a_store_that_lost_its_last_moments_is_told_and_the_job_is_seen_to_its_end(
+    script: Script, client: Client
+) -> None:
+    again = b'id: 2\nevent: reset\ndata: {"after": 2}\n\n' + b"".join(events(4)[2:])
+    script.answers = [say(200, JOB), stream(again), say(200, {**JOB, "status": "succeeded"})]
+    found = list(client.job("job_1").watch(after=9))
+    assert [(event.type, event.id) for event in found] == [("reset", 2), ("metric", 3), ("end", 4)]
+
+
+@pytest.mark.parametrize("name", ["../datasets/ds_1", "job_1/events", "job_1?x=1", "job_1#x", "..%2fx"])
+def test_an_id_leads_nowhere_else(script: Script, client: Client, name: str) -> None:
+    script.answers = [say(404, {"detail": "no such job"})]
+    for call, folder in ((client.job, "jobs"), (client.dataset, "datasets"), (client.delete_dataset, "datasets")):
+        with pytest.raises(NotFoundError):
+            call(name)
+        assert script.seen[-1].path == f"/v1/{folder}/{quote(name, safe='')}"
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_what_is_no_id_is_not_asked_for(script: Script, client: Client, name: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="id of a job"):
+        client.job(name)
+    assert script.seen == []
 
 
 def test_a_stream_behind_the_end_is_empty(script: Script, client: Client) -> None:

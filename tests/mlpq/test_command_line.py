@@ -69,8 +69,25 @@ def test_training_from_a_file_to_predictions_in_three_commands(mlpq: Mlpq, tmp_p
     assert "train loss" in shown
     assert "\x1b" not in shown
     assert mlpq("predict", "last", "-", stdin="x\n3\n47\n").split() == ["small", "big"]
+    learned = mlpq("predict", "last", "sizes.csv").split()  # as it is, with the column that is predicted
+    assert (len(learned), set(learned)) == (50, {"small", "big"})
     assert "SHA-256 verified" in mlpq("weights", "last", "-o", "net.npz")
     assert (tmp_path / "net.npz").exists()
+
+
+def test_names_and_labels_are_shown_as_they_are_and_steer_no_terminal(mlpq: Mlpq, tmp_path: Path) -> None:
+    name = "[/b] [red]half"
+    mlpq("train", "iris", "--epochs", "1", "--hidden", "4", "--name", name, "--watch")
+    assert name in mlpq("jobs", "--limit", "1")
+    assert name in mlpq("show", "last")
+    rows = "\n".join(f"{x},{'a' if x % 2 else 'b'}\x1b[2J" for x in range(30))
+    (tmp_path / "rude.csv").write_text(f"x,[/y]\n{rows}\n")
+    shown = mlpq("upload", "rude.csv", "--name", name)
+    shown += mlpq("train", "rude.csv", "--epochs", "1", "--hidden", "4", "--watch") + mlpq("datasets")
+    shown += mlpq("predict", "last", "-", stdin="x\n3\n")
+    assert r"a\x1b[2J" in shown
+    assert name in shown
+    assert "\x1b" not in shown
 
 
 def test_json_is_all_there_is_on_standard_output(mlpq: Mlpq, trained: str) -> None:
@@ -118,6 +135,9 @@ def test_a_specification_comes_from_a_file_and_options_go_over_it(mlpq: Mlpq, tm
         (["train", "iris", "--hidden", "0"], 2, "/net/hidden/0"),
         (["train", "iris", "--epochs", "many"], 2, "see `mlpq train --help`"),
         (["tarin", "iris"], 2, "No such command 'tarin'"),
+        (["train"], 2, "Missing argument 'dataset'"),
+        (["watch"], 2, "Missing argument"),
+        (["show", ""], 2, "the id of a job is ''"),
         (["train", "iris", "--hidden", "a,b"], 2, "must be widths"),
         (["jobs", "--url", "http://127.0.0.1:9"], 4, "mlpq up"),
         (["jobs", "--url", "nowhere"], 2, "must start with http://"),

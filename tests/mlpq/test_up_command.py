@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from mlpq import Client, MetricEvent
-from mlpq.embedded import die_with_parent
+from mlpq.embedded import EmbeddedServer, die_with_parent
 from mlpq.up.lock import running_deployment
 from mlpq.up.plan import count_gpus
 from tests.processes import is_alive, wait_until
@@ -171,7 +172,7 @@ def test_nothing_survives_a_killed_supervisor_and_the_directory_is_free_again(up
         next(event for event in job.watch() if isinstance(event, MetricEvent))
     orphans = running.children().values()
     running.process.kill()
-    running.ends()
+    wait_until(lambda: not is_alive(running.process.pid), 10, "the supervisor's end")  # a zombie: nobody awaited it
     assert running_deployment(running.data_dir) is None
     again = Up(running.data_dir, "--port", "0", "--device", "cpu")
     try:
@@ -181,6 +182,7 @@ def test_nothing_survives_a_killed_supervisor_and_the_directory_is_free_again(up
     finally:
         again.process.terminate()
         assert again.ends() == 0
+    running.ends()
 
 
 def test_a_second_ctrl_c_hurries(up: Callable[..., Up]) -> None:
@@ -243,6 +245,7 @@ def test_the_environment_says_the_same_as_the_options(tmp_path: Path) -> None:
 def test_an_existing_server_serves_as_well(up: Callable[..., Up], valkey: Any, redis: Any) -> None:
     running = up("--workers", "2", REDIS_URL=valkey.url)
     assert running.about["redis"] == valkey.url
+    assert running.about["warnings"] == []
     assert "valkey" not in running.children()
     with Client(running.url) as client:
         assert len(client.workers()["data"]) == 2
@@ -250,6 +253,22 @@ def test_an_existing_server_serves_as_well(up: Callable[..., Up], valkey: Any, r
     running.process.terminate()
     assert running.ends() == 0
     assert valkey.ping()
+
+
+def test_an_existing_server_that_may_forget_jobs_is_named(up: Callable[..., Up], tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path / "valkey")
+    server.start()
+    try:
+        with Redis.from_url(server.url) as redis:
+            redis.config_set("appendonly", "no")
+        running = up("--workers", "0", "--redis-url", server.url)
+        (warning,) = running.about["warnings"]
+        assert "appendonly is off" in warning
+        assert f"warning: the store at {server.url}: {warning}" in running.errors.read_text()
+        running.process.terminate()
+        assert running.ends() == 0
+    finally:
+        server.stop()
 
 
 @pytest.mark.gpu

@@ -15,6 +15,15 @@ from tests.processes import Processes, Service
 
 
 @pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """A server of this folder's own: the shared process reaps on it until the session ends, in nobody else's store."""
+    server = EmbeddedServer(tmp_path_factory.mktemp("service-valkey"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
 def service_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data directory of the shared process."""
     return tmp_path_factory.mktemp("service-data")

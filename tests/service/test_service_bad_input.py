@@ -83,6 +83,8 @@ WRONG = {
     '{"dataset": "iris", "metadata": []}': "/metadata",
     '{"dataset": "iris", "name": "a\\u0000b"}': "/name",
     '{"dataset": "iris", "name": "a\\r\\nb"}': "/name",
+    '{"dataset": "iris", "name": "../../etc/passwd"}': "/name",
+    '{"dataset": "iris", "tags": ["..\\\\x"]}': "/tags/0",
     '{"dataset": "iris", "name": "\\u202eevil"}': "/name",
     '{"dataset": "iris", "name": "\\u2066x"}': "/name",
     '{"dataset": "iris", "name": "%s"}' % ("n" * 201): "/name",

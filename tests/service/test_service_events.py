@@ -15,7 +15,7 @@ import pytest
 from redis import Redis
 
 from mlpq.embedded import EmbeddedServer
-from service.feed import PING_S, RING_BYTES, STALL_S, Feed
+from service.feed import CHUNK_BYTES, MEMOS, PING_S, RING_BYTES, STALL_S, Channel, Feed
 from service.metrics import Metrics
 from service.sse import EventStream
 from store import keys
@@ -294,6 +294,40 @@ def test_silence_is_broken_by_a_ping_and_a_stalled_client_is_let_go(valkey: Embe
         await feed.stop()
 
     asyncio.run(scenario())
+
+
+def test_who_was_told_more_by_a_quicker_process_is_not_sent_back(
+    valkey: EmbeddedServer, redis: Redis, queued_job: str
+) -> None:
+    def written_unannounced(number: int) -> None:
+        redis.xadd(keys.events(queued_job), {"type": "metric", "data": "{}", "at": 0}, id=f"0-{number}")
+
+    async def scenario() -> bytes:
+        feed = Feed(connect_async(valkey.url), Metrics())
+        feed.start()
+        channel = await feed.open(queued_job)
+        written_unannounced(2)
+        assert channel.last == 1
+        connection = Connection()
+        served = EventStream(feed, {channel: 2}, prefixed=False)
+        task = asyncio.create_task(served.serve(connection.receive, connection.send, connection.send_body))
+        await until(lambda: channel.last == 2)
+        written_unannounced(3)
+        await until(lambda: b"id: 3" in connection.sent)
+        connection.closed.set()
+        await asyncio.wait_for(task, 30)
+        await feed.stop()
+        return connection.sent
+
+    assert asyncio.run(scenario()).count(b"id: ") == 1
+
+
+def test_clients_at_every_position_cost_no_more_than_those_at_one() -> None:
+    channel = Channel("job_1")
+    channel.extend((number, "metric", b"x" * 1000) for number in range(1, 4001))
+    read = [channel.after(cursor) for cursor in range(4000)]
+    assert all(last == min(cursor + 263, 4000) for cursor, (_, last) in enumerate(read))
+    assert sum(len(chunk) for chunk, _ in channel._memo.values()) <= MEMOS * (CHUNK_BYTES + 1000)
 
 
 def test_event_data_is_the_stored_json(api: httpx2.Client, jobs: JobStore, redis: Redis) -> None:

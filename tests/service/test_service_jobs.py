@@ -176,6 +176,17 @@ def test_the_same_key_with_another_body_is_refused(api: httpx2.Client) -> None:
     assert_problem(api.post("/v1/jobs", json=SPEC, headers={"Idempotency-Key": "a b"}), 422)
 
 
+def test_the_same_key_asks_for_a_move_once(api: httpx2.Client) -> None:
+    path = f"/v1/jobs/{submitted(api)['id']}"
+    for action, status in (("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled")):
+        for _ in range(2):
+            answer = api.post(f"{path}/{action}", headers={"Idempotency-Key": f"to-{action}"})
+            assert (answer.status_code, answer.json()["status"]) == (202, status)
+    assert api.post(f"{path}/cancel", headers={"Idempotency-Key": "another"}).status_code == 409
+    refused = api.post(f"{path}/pause", headers={"Idempotency-Key": "to-cancel"})
+    assert_problem(refused, 422, "invalid_input")
+
+
 def test_progress_and_metrics_are_those_that_the_worker_wrote(api: httpx2.Client, jobs: JobStore) -> None:
     job = submitted(api)
     claim = claimed(jobs)
@@ -243,3 +254,16 @@ def test_capabilities_come_with_an_entity_tag(api: httpx2.Client) -> None:
     again = api.get("/v1/capabilities", headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert api.get("/v1/capabilities", headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/healthz", "/readyz", "/docs", "/v1/jobs", "/v1/capabilities", "{job}", "{job}/events"]
+)
+def test_head_is_get_without_its_body(api: httpx2.Client, path: str) -> None:
+    path = path.format(job=f"/v1/jobs/{submitted(api)['id']}")
+    answer = api.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+    with api.stream("GET", path) as whole:
+        assert answer.headers["content-type"] == whole.headers["content-type"]
+        assert "events" in path or answer.headers["content-length"] == whole.headers["content-length"]
+    assert api.head("/v1/jobs/job_1").status_code == 404

@@ -103,24 +103,27 @@ def test_a_crowd_is_told_within_a_second_too(own: Service, own_valkey: EmbeddedS
     for client in clients:
         assert client.get("/healthz").status_code == 200
 
-    def ask(client: httpx2.Client) -> float:
-        started = time.monotonic()
-        answer = client.get("/v1/jobs")
-        assert answer.status_code == 503
-        return time.monotonic() - started
+    def slowest_of_crowd(path: str, status: int) -> float:
+        def ask(client: httpx2.Client) -> float:
+            started = time.monotonic()
+            assert client.get(path).status_code == status
+            return time.monotonic() - started
+
+        with ThreadPoolExecutor(64) as pool:
+            return max(pool.map(ask, clients))
 
     slowest: list[float] = []  # of each crowd; another one is asked where a busy machine delayed the first
     while not slowest or (slowest[-1] >= 1.3 and len(slowest) < 3):
+        lateness = slowest_of_crowd("/healthz", 200)  # of our own 64 threads: this path needs no store
         own_valkey.process.send_signal(signal.SIGSTOP)
         try:
-            with ThreadPoolExecutor(64) as pool:
-                slowest.append(max(pool.map(ask, clients)))
+            slowest.append(slowest_of_crowd("/v1/jobs", 503) - lateness)
         finally:
             own_valkey.process.send_signal(signal.SIGCONT)
         wait_until(lambda: clients[0].get("/readyz").status_code == 200, what="the store is found again")
     for client in clients:
         client.close()
-    assert min(slowest) < 1.3  # 64 threads of this process are late themselves
+    assert min(slowest) < 1.3, slowest
 
 
 def test_an_open_stream_survives_an_outage_without_gap_or_duplicate(own: Service, own_valkey: EmbeddedServer) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
+from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from store.files import LocalArtifacts
 from store.jobs import JobStore
 from store.records import Job
 from store.transitions import Status
+from tests.processes import Processes, resident_bytes
 from tests.service.api_parts import assert_problem, claimed, point, submitted
 
 
@@ -122,6 +126,50 @@ def test_a_client_that_has_the_file_is_told_so(api: httpx2.Client, jobs: JobStor
     for condition in (etag, f'"x", {etag}', f"W/{etag}", "*"):
         answer = api.get(path, headers={"If-None-Match": condition})
         assert (answer.status_code, answer.content) == (304, b""), condition
+
+
+def large(jobs: JobStore, api: httpx2.Client, data: Path, n_bytes: int) -> str:
+    """The id of a job with a result of so many bytes."""
+    job_id = submitted(api)["id"]
+    claim = claimed(jobs)
+    stored = LocalArtifacts(data).put(f"{job_id}/{claim.fence}-weights.npz", os.urandom(n_bytes))
+    result = {"key": stored.key, "sha256": stored.sha256, "bytes": stored.bytes}
+    jobs.finish(claim, Status.SUCCEEDED, result=result)
+    return job_id
+
+
+def test_many_downloads_of_a_large_file_take_little_memory(processes: Processes, data_dir: Path, redis: Redis) -> None:
+    service = processes.service().ready()
+    with httpx2.Client(base_url=service.url, timeout=60) as api:
+        path = f"/v1/jobs/{large(JobStore(redis), api, data_dir, 64 << 20)}/weights"
+        before = resident_bytes(service.pid)
+        with ExitStack() as stack:
+            answers = [stack.enter_context(api.stream("GET", path)) for _ in range(8)]
+            blocks = [answer.iter_raw(1 << 20) for answer in answers]
+            assert all(len(next(block)) == 1 << 20 for block in blocks)
+            assert resident_bytes(service.pid) - before < 64 << 20
+            for answer, block in zip(answers, blocks, strict=True):
+                assert 1 + sum(1 for _ in block) == 64
+                assert answer.headers["content-length"] == str(64 << 20)
+
+
+def test_parts_of_a_large_file_make_the_whole(
+    api: httpx2.Client, jobs: JobStore, service_data: Path, redis: Redis
+) -> None:
+    job_id = large(jobs, api, service_data, 17 << 20)
+    path = f"/v1/jobs/{job_id}/weights"
+    whole = api.get(path)
+    assert hashlib.sha256(whole.content).hexdigest() == whole.headers["x-content-sha256"]
+    bounds = [*range(0, 17 << 20, 5_000_001), 17 << 20]
+    parts = [api.get(path, headers={"Range": f"bytes={a}-{b - 1}"}) for a, b in pairwise(bounds)]
+    assert {part.status_code for part in parts} == {206}
+    assert b"".join(part.content for part in parts) == whole.content
+    head = api.head(path)
+    assert (head.headers["content-length"], head.content) == (str(17 << 20), b"")
+    stored = LocalArtifacts(service_data).path(jobs.get(job_id).result["key"])
+    with stored.open("r+b") as file:
+        file.write(b"damaged")
+    assert_problem(api.get(path), 500, "corrupted")
 
 
 def test_there_are_no_weights_before_there_are_any(api: httpx2.Client, jobs: JobStore) -> None:

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from mlpq.embedded import EmbeddedServer
+from service.settings import from_environment
 from tests.processes import Processes, Service, free_port, wait_until
 from tests.service.api_parts import SPEC, assert_problem, raw_exchange
 
@@ -161,3 +162,9 @@ def test_the_access_log_is_one_json_line_per_request_without_secrets(guarded: Se
     assert line["ms"] > 0
     assert KEYS[0] not in guarded.log
     assert "private" not in guarded.log
+
+
+def test_an_empty_variable_counts_as_absent() -> None:
+    names = ("MLPQ_HOST", "MLPQ_PORT", "REDIS_URL", "MLPQ_DATA_DIR", "MLPQ_API_KEY", "MLPQ_ALLOWED_HOSTS")
+    limits = ("MLPQ_MAX_BODY_BYTES", "MLPQ_MAX_UPLOAD_BYTES", "MLPQ_MAX_STREAMS", "MLPQ_MAX_QUEUED")
+    assert from_environment(dict.fromkeys((*names, *limits), "")) == from_environment({})

@@ -54,6 +54,18 @@ def test_a_csv_becomes_a_data_set_that_a_job_can_name(api: httpx2.Client, send: 
     assert submitted(api, dataset=dataset["id"])["dataset"] == dataset["id"]
 
 
+def test_a_class_without_a_training_row_is_refused_at_submission(api: httpx2.Client) -> None:
+    rows = "".join(f"{n},class {n}\n" for n in range(10))
+    data = api.post("/v1/datasets?filename=a.csv", content="x,y\n" + rows).json()
+    refused = api.post("/v1/jobs", json={"dataset": data["id"]})
+    problem = assert_problem(refused, 422, "invalid_input")
+    (error,) = problem["errors"]
+    assert error["pointer"] == "/training/validation_fraction"
+    assert error["detail"] == "is 0.2; leaves 8 of 10 rows to train 10 classes"
+    whole = {"dataset": data["id"], "training": {"validation_fraction": 0}}
+    assert api.post("/v1/jobs", json=whole).status_code == 202
+
+
 def test_form_and_raw_body_of_the_same_bytes_are_the_same_data_set(api: httpx2.Client) -> None:
     ids = {send(api, CSV, target="kind").json()["id"] for send in (raw, form, raw)}
     assert len(ids) == 1

@@ -151,6 +151,12 @@ def test_a_server_that_breaks_promises_is_found_out(server: EmbeddedServer) -> N
         examine(redis)
 
 
+def test_a_server_that_does_not_tell_its_settings_is_said_to_be_unknown(server: EmbeddedServer) -> None:
+    connect(server.url).acl_setuser("quiet", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-info"])
+    (problem,) = examine(connect(server.url, username="quiet", password="any"))
+    assert problem.startswith("INFO is not permitted")
+
+
 def test_no_acknowledged_job_is_lost_when_the_server_is_killed(server: EmbeddedServer) -> None:
     store = JobStore(connect(server.url))
     acknowledged: list[str] = []
