@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kernels.backend import Backend
 from nets.batches import Epoch, Pool, RowOrder
+from nets.clipping import bind_clipping
 from nets.dropout import Dropout
 from nets.evaluate import Measured
 from nets.fused import bind_loss, bind_update
@@ -24,7 +25,7 @@ from nets.member import Member, State
 from nets.network import Network, activations_of
 from nets.optimizers import OPTIMIZERS, Update, flags_of, hyper_value
 from nets.search import RandomSearch
-from nets.tape import Array, Tape, call, play
+from nets.tape import Array, Tape, play
 
 MAX_CHUNK_STEPS = 512
 MAX_CACHED_WEIGHTS = 16
@@ -182,7 +183,9 @@ class LayeredEngine:
             {name: self._column([hyper_value(one, name) for one in options]) for name in self._optimizer.hyper},
             flags,
         )
-        return self._build_clipping(update.scratch) + bind_update(self._optimizer, self._backend, update)
+        limits = [member.spec.training.clip_norm for member in self._members]
+        clipping = bind_clipping(self._backend, limits, self._gradient, update.scratch)
+        return clipping + bind_update(self._optimizer, self._backend, update)
 
     def _build_search(self) -> Tape:
         search = RandomSearch(
@@ -199,22 +202,6 @@ class LayeredEngine:
         self._fills.append(search.propose)
         self._backward_tape = []
         return [search.judge]
-
-    def _build_clipping(self, scratch: Array) -> Tape:
-        """gradient *= min(1, clip_norm / ‖gradient‖), the whole model's norm, before l2 is added."""
-        limits = [member.spec.training.clip_norm for member in self._members]
-        tape: Tape = []
-        if any(limit is not None for limit in limits):
-            xp, gradient = self._backend.xp, self._gradient
-            limit = self._column([np.inf if limit is None else limit for limit in limits])
-            norm = self._backend.zeros(limit.shape, self._dtype)
-            call(tape, xp.multiply, gradient, gradient, out=scratch)
-            call(tape, scratch.sum, axis=1, out=norm, keepdims=True)
-            call(tape, xp.sqrt, norm, out=norm)
-            call(tape, xp.divide, limit, norm, out=norm)
-            call(tape, xp.minimum, norm, 1, out=norm)
-            call(tape, xp.multiply, gradient, norm, out=gradient)
-        return tape
 
     # ---- running
 
