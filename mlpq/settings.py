@@ -51,6 +51,7 @@ class TrainSettings(TypedDict, total=False):
     device: str
     checkpoint_every_s: float
     max_runtime_s: float | None
+    folds: int | None
     net: Part
     training: Part
 
@@ -70,6 +71,7 @@ _TRAINING = [
     "device",
     "checkpoint_every_s",
     "max_runtime_s",
+    "folds",
 ]
 _PART_OF = {
     **dict.fromkeys(_NET, "net"),

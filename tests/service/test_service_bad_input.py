@@ -51,6 +51,8 @@ WRONG = {
     '{"dataset": "iris", "training": {"epochs": 5.0}}': "/training/epochs",
     '{"dataset": "iris", "training": {"seed": %s}}' % ("9" * 4000): "/training/seed",
     '{"dataset": "iris", "training": {"validation_fraction": %s}}' % ("9" * 400): "/training/validation_fraction",
+    '{"dataset": "iris", "training": {"folds": 1}}': "/training/folds",
+    '{"dataset": "iris", "training": {"folds": 5, "validation_fraction": 0.0}}': "/training/folds",
     '{"dataset": "iris", "net": {"hidden": [64, 0]}}': "/net/hidden/1",
     '{"dataset": "iris", "net": {"hidden": [true]}}': "/net/hidden/0",
     '{"dataset": "iris", "net": {"hidden": "64"}}': "/net/hidden",
