@@ -52,6 +52,7 @@ class TrainSettings(TypedDict, total=False):
     checkpoint_every_s: float
     max_runtime_s: float | None
     folds: int | None
+    sample_weight: str | None
     net: Part
     training: Part
 
@@ -72,6 +73,7 @@ _TRAINING = [
     "checkpoint_every_s",
     "max_runtime_s",
     "folds",
+    "sample_weight",
 ]
 _PART_OF = {
     **dict.fromkeys(_NET, "net"),

@@ -44,6 +44,7 @@ def prepare(table: Table, spec: ResolvedSpec) -> PreparedData:
 
     Raises InvalidInput where a class would have no training row, and for values that are not finite.
     """
+    table = table.weighted_by(spec.training.sample_weight)
     return _prepared(table, spec, *split(table, spec.training.seed, spec.training.validation_fraction))
 
 
@@ -52,6 +53,7 @@ def prepare_folds(table: Table, spec: ResolvedSpec) -> tuple[PreparedData, ...]:
 
     Empty without `training.folds`. Raises InvalidInput as `prepare` does.
     """
+    table = table.weighted_by(spec.training.sample_weight)
     parts = fold_rows(table, spec.training.seed, spec.training.folds or 0)
     return tuple(_prepared(table, spec, np.setdiff1d(np.arange(table.info.n_rows), rows), rows) for rows in parts)
 
@@ -140,7 +142,7 @@ def _row_weight(table: Table, train: Rows, class_weight: str | dict[str, float] 
         return by_class
     own = np.asarray(table.weight[train], np.float64)
     if not own.any():
-        raise InvalidInput.at("/dataset", "gives weight 0 to every training row")
+        raise InvalidInput.at("/training/sample_weight", "gives weight 0 to every training row")
     return own if by_class is None else own * by_class
 
 

@@ -73,6 +73,7 @@ def resolve(spec: TrainingSpec, about: TableInfo) -> ResolvedSpec:
 
     Raises InvalidInput where the combination cannot be trained, pointing at the field.
     """
+    about = about.weighted_by(spec.training.sample_weight)
     _check_data(spec, about)
     n_train, _ = split_sizes(about.n_rows, spec.training.validation_fraction)
     loss = (spec.loss or LossSpec(name=default_loss(about.task))).resolved()

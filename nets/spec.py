@@ -42,6 +42,7 @@ MAX_WIDTH = 65_536
 MAX_EPOCHS = 1_000_000
 MAX_BATCH = 1_048_576
 MAX_FOLDS = 20
+MAX_COLUMN_NAME = 200
 MAX_SEED = 2**53 - 1
 """The largest seed that every JSON reader keeps exact."""
 
@@ -267,9 +268,9 @@ Activations = Annotated[
 ]
 
 
-def _without(written: dict[str, Any], name: str, *, unless: object) -> dict[str, Any]:
-    """What came after its model is left out at its default, so that older specs keep their bytes."""
-    return written if unless else {key: value for key, value in written.items() if key != name}
+def _without(written: dict[str, Any], *later: str) -> dict[str, Any]:
+    """What came after its model is left out while it is off, so that older specs keep their bytes."""
+    return {name: value for name, value in written.items() if name not in later or value}
 
 
 class NetSpec(Strict):
@@ -288,7 +289,7 @@ class NetSpec(Strict):
 
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without(handler(self), "batch_norm", unless=self.batch_norm)
+        return _without(handler(self), "batch_norm")
 
 
 class EarlyStoppingSpec(Strict):
@@ -319,7 +320,8 @@ class TrainingOptions(Strict):
     """Everything about the run that is neither net nor loss nor optimizer.
 
     With `folds` as many further models train beside the job's own, in the same stack, each on all rows but one part
-    of them; it is shown only where it is given.
+    of them. `sample_weight` names the numeric column that scales every training row's loss, and is then no input.
+    Both are shown only where they are given.
     """
 
     epochs: Epochs | None = None
@@ -335,10 +337,11 @@ class TrainingOptions(Strict):
     checkpoint_every_s: Annotated[float, Range(0.1, 86_400.0)] = 10.0
     max_runtime_s: Annotated[float, Range(0.0, 31_536_000.0, low_open=True)] | None = None
     folds: Annotated[int, Range(2, MAX_FOLDS)] | None = None
+    sample_weight: Annotated[str, Field(min_length=1, max_length=MAX_COLUMN_NAME)] | None = None
 
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without(handler(self), "folds", unless=self.folds)
+        return _without(handler(self), "folds", "sample_weight")
 
 
 class TrainingSpec(Strict):

@@ -41,7 +41,7 @@ def check_of(
 
     Raises Refused (429) while two others run, NotFound if the data set is gone.
     """
-    info = services.tables.info(dataset_id)
+    info = services.tables.info(dataset_id).weighted_by(spec.training.sample_weight)
     affordable = _per_tensor(spec, parameter_count(spec, info.n_inputs, info.n_outputs), rows)
     least, most = CHECK_PER_TENSOR
     if affordable < least:
@@ -75,7 +75,7 @@ def explanation_of(services: Services, job: Job, rows: int) -> dict[str, Any]:
     at = "result" if job.result is not None else "checkpoint" if job.checkpoints else "initial"
     flat = None
     if at != "initial":
-        info = services.tables.info(job.dataset)
+        info = services.tables.info(job.dataset).weighted_by(spec.training.sample_weight)
         arrays = load_npz(services.predictors.file(job, "npz", None if at == "result" else "latest").content)
         flat = layout_of(spec, info.n_inputs, info.n_outputs).flat(arrays, np.dtype(np.float64))
     shown = _afforded(services, job.dataset, spec, rows, flat).to_json()

@@ -37,6 +37,7 @@ def dry_run_of(services: Services, request: JobRequest) -> dict[str, Any]:
     """The resolved spec with its size, its memory, its initial loss and a gradient check; nothing is recorded."""
     info = _info(services, request.dataset)
     spec = resolve(request, info)
+    info = info.weighted_by(spec.training.sample_weight)
     count = parameter_count(spec, info.n_inputs, info.n_outputs)
     found = check_of(services, request.dataset, spec, CHECK_ROWS)
     check = None if found is None else found.to_json()

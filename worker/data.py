@@ -57,7 +57,8 @@ class DataCache:
         self._kept.move_to_end(key)
         table, data = self._kept[key]
         self._shrink()
-        return Member(resolve(asked, table.info), data[0], state, data[1:]), table.info
+        about = table.info.weighted_by(asked.training.sample_weight)
+        return Member(resolve(asked, table.info), data[0], state, data[1:]), about
 
     @property
     def kept_bytes(self) -> int:
