@@ -47,6 +47,8 @@ DEFAULT_TRIES = 1_000
 EVALUATION_BLOCK = 128
 """Least rows of a validation block."""
 MAX_BYTES = 1 << 40
+MEMORY_SHARE = 0.9
+"""A run may be estimated to take this share of the memory, no more."""
 
 
 def split_sizes(n_rows: int, validation_fraction: float) -> tuple[int, int]:

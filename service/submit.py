@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from kernels.errors import InvalidInput, NotFound
-from nets.resolve import memory_estimate_bytes, parameter_count, resolve
+from nets.resolve import MEMORY_SHARE, memory_estimate_bytes, parameter_count, resolve
+from nets.spec import ResolvedSpec
 from nets.table import TableInfo
 from service.context import Services
 from service.gradients import check_of
@@ -16,7 +17,9 @@ from store.records import Job, NewJob
 
 def submit(services: Services, request: JobRequest, idempotency: tuple[str, str] | None) -> Job:
     """Record and queue `request`: every default filled in, every impossible combination refused."""
-    spec = resolve(request, _info(services, request.dataset))
+    info = _info(services, request.dataset)
+    spec = resolve(request, info)
+    _check_capacity(services, spec, info)
     new = NewJob(
         spec=spec.to_json(),
         dataset=request.dataset,
@@ -37,6 +40,7 @@ def dry_run_of(services: Services, request: JobRequest) -> dict[str, Any]:
     """The resolved spec with its size, its memory, its initial loss and a gradient check; nothing is recorded."""
     info = _info(services, request.dataset)
     spec = resolve(request, info)
+    _check_capacity(services, spec, info)
     info = info.weighted_by(spec.training.sample_weight)
     count = parameter_count(spec, info.n_inputs, info.n_outputs)
     found = check_of(services, request.dataset, spec, CHECK_ROWS)
@@ -50,6 +54,15 @@ def dry_run_of(services: Services, request: JobRequest) -> dict[str, Any]:
         "initial_loss": None if check is None else check["initial_loss"],
         "gradient_check": check,
     }
+
+
+def _check_capacity(services: Services, spec: ResolvedSpec, info: TableInfo) -> None:
+    """Refuse what no living worker has the memory for. A worker looks again, at what is free when the run begins."""
+    needed = memory_estimate_bytes(spec, info)
+    capacity = services.capacity(spec.training.device)
+    if capacity is not None and needed > MEMORY_SHARE * capacity:
+        largest = f"the largest worker has {capacity / 2**30:.1f} GiB, of which {MEMORY_SHARE:.0%} may be taken"
+        raise InvalidInput.at("/net/hidden", f"makes a run of about {needed / 2**30:.1f} GiB; {largest}")
 
 
 def _info(services: Services, dataset_id: str) -> TableInfo:
