@@ -160,7 +160,7 @@ class LayeredEngine:
         limit = max(1, min(MAX_CHUNK_STEPS, MAX_CHUNK_ROWS // (models * batch)))
         self._records = backend.zeros((limit, *self._record.shape), dtype)
         self._weights: dict[tuple[int, ...], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
-        self._pending: list[NDArray[np.float64]] = []
+        self._pending: list[tuple[Array, NDArray[np.float64]]] = []
         base = np.arange(models)[:, None] * self._layout.widths[-1] * batch + np.arange(batch)
         self._base = backend.to_device(base[..., None])  # of label 0 in the flat scores (M, B, 1)
 
@@ -229,7 +229,7 @@ class LayeredEngine:
                 step()
             copy(kept, record)
         self._steps = [step + n_steps for step in self._steps]
-        self._pending.append(self._loss_sums(n_steps, chunk.weight))
+        self._pending.append((self._records[:n_steps].copy(), chunk.weight))
 
     def _fill(self, done: int) -> None:
         """Draw what the step `done` steps into this chunk needs: its numbers depend on model and step alone."""
@@ -239,12 +239,12 @@ class LayeredEngine:
 
     def drain(self) -> NDArray[np.float64]:
         """See Engine."""
-        sums, self._pending = np.concatenate(self._pending), []
-        return sums
+        pending, self._pending = self._pending, []
+        return np.concatenate([self._loss_sums(records, weight) for records, weight in pending])
 
-    def _loss_sums(self, n_steps: int, weight: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N, M) from the chunk's records, in float64: the one read of the device in a chunk."""
-        records = self._backend.to_host(self._records[:n_steps]).astype(np.float64)  # (N, K, M, B)
+    def _loss_sums(self, on_device: Array, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N, M) from a chunk's records, in float64: the one read of the device in a chunk."""
+        records = self._backend.to_host(on_device).astype(np.float64)  # (N, K, M, B)
         values = self._loss.values(records.transpose(1, 0, 2, 3))  # (N, M, B)
         return np.asarray((np.where(weight > 0, values, 0.0) * weight).sum(axis=-1))
 
@@ -316,7 +316,7 @@ class LayeredEngine:
         play(self._loss_tape)
         copy(self._records[0], self._record)
         self._steps = [step + 1 for step in self._steps]
-        yield "the loss", self._loss_sums(1, chunk.weight)
+        yield "the loss", self._loss_sums(self._records[:1], chunk.weight)
         play(self._backward_tape)
         yield from self._named("the gradient of ", self._gradient, reverse=True)
         play(self._update_tape)
