@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -64,3 +65,18 @@ def test_the_gates_would_see_a_wrong_digit():
         for name in found:
             wrong = {**found, name: found[name] * (1 + 10 * GATES[precision])}
             assert max(worst(wrong, expected(("tanh",), "softmax", precision)).values()) > GATES[precision]
+
+
+@precisions
+@pytest.mark.parametrize("engine", ENGINES)
+def test_scores_that_no_exponential_holds_give_the_softmax_of_their_differences(engine, precision):
+    """Adding the largest score where it must be taken away is the same at moderate scores: here it overflows."""
+    member = member_of(("tanh",), "softmax", precision)
+    named = member.layout.named(np.zeros(member.layout.count, precision))
+    named["b2"][...] = [2048.0, -2048.0, 0.0]
+    member = replace(member, state={"parameters": member.layout.flat(named, np.dtype(precision))})
+    target = np.eye(3)[member.data.y_train]
+    expected = (member.data.row_weight[:, None] * ([1.0, 0.0, 0.0] - target)).sum(axis=0) / len(target)
+    found = stepped(ENGINES[engine](member), member)
+    np.testing.assert_allclose(found["b2"], expected, rtol=1e-5, atol=1e-6)
+    assert all(not array.any() for name, array in found.items() if name != "b2")
