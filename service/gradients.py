@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from threading import BoundedSemaphore
 from typing import Any
@@ -78,10 +79,8 @@ def explanation_of(services: Services, job: Job, rows: int) -> dict[str, Any]:
         info = services.tables.info(job.dataset).weighted_by(spec.training.sample_weight)
         arrays = load_npz(services.predictors.file(job, "npz", None if at == "result" else "latest").content)
         flat = layout_of(spec, info.n_inputs, info.n_outputs).flat(arrays, np.dtype(np.float64))
-    shown = _afforded(services, job.dataset, spec, rows, flat).to_json()
-    shown["loss"] = shown["initial_loss"]
-    if at != "initial":
-        shown |= {"initial_loss": None, "expected_loss": None}
+    check = _afforded(services, job.dataset, spec, rows, flat)
+    shown = {"loss": check.loss if math.isfinite(check.loss) else None, **check.to_json()}
     return {"object": "gradient_check", "job": job.id, "dataset": job.dataset, "at": at, **shown}
 
 
