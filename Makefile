@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench lock test-page test-compose clean
+.PHONY: help demo run test check bench docs lock test-page test-compose mutants clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | expand -t 16
@@ -50,8 +50,14 @@ test-compose: $(VENV)/dev.stamp   ## build the image, bring docker-compose.yml u
 test-page: $(VENV)/dev.stamp      ## the page in a real browser (needs chromium)
 	$(BIN)/python -m pytest -m browser tests/page
 
+mutants: $(VENV)/dev.stamp   ## turn every sign of a gradient and see the tests fail (minutes)
+	$(BIN)/python -m tests.mutants
+
 bench: $(VENV)/dev.stamp     ## measure what the README claims; writes bench/results
 	$(BIN)/python -m bench
+
+docs: $(VENV)/dev.stamp      ## write docs/reference.md from the registries
+	$(BIN)/python -m nets.reference > docs/reference.md
 
 lock:            ## pin the dependencies again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra server pyproject.toml requirements/build.in -o requirements/server.txt

@@ -1,8 +1,9 @@
-"""Elementwise CUDA programs of the layered path: a loss with its gradient, an optimizer's whole update.
+"""Elementwise CUDA programs of the layered path: a loss with its gradient, an optimizer's whole update, dropout masks.
 
 Losses come from `cuda/losses.cuh`, updates from `updates`: the same text that the persistent kernel is made of.
+Masks come from `cuda/random.cuh`, the generator of `random`.
 
-Axis legend: M models, C scores, B samples, P parameters.
+Axis legend: M models, C scores, B samples, P parameters, H units.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from kernels.c_source import Real, assignments, literal
+from kernels.random import Stream
 from kernels.updates import UpdateRule
 
 LOSS_SYMBOL: Final = "loss_step"
 UPDATE_SYMBOL: Final = "update_step"
+MASK_SYMBOL: Final = "mask_step"
 THREADS: Final = 256
 
 # Struct of `cuda/losses.cuh`, and the option that it takes.
@@ -26,7 +29,11 @@ LOSSES: Final[dict[str, tuple[str, str | None]]] = {
     "absolute_error": ("AbsoluteError", None),
     "binary_cross_entropy": ("BinaryCrossEntropy", None),
 }
-LOSSES_TEXT: Final = (Path(__file__).parent / "cuda" / "losses.cuh").read_text("utf-8")
+MASK_WORDS: Final = 8
+"""Numbers of a mask that one thread draws: the halves of a generator's block."""
+_CUDA: Final = Path(__file__).parent / "cuda"
+RANDOM_TEXT: Final = (_CUDA / "random.cuh").read_text("utf-8")
+LOSSES_TEXT: Final = (_CUDA / "losses.cuh").read_text("utf-8")
 
 _LOSS: Final = """
 // scores (M, C, B) become weight * dL/dscores; weights (M, B) lie `stride` apart; records (n, M, B).
@@ -82,3 +89,31 @@ def update_source(rule: UpdateRule, real: Real) -> str:
         lines.append(f"    {{ {' '.join(assignments(expression, real, f'in_{target}').splitlines())} }}")
     lines += [f"    {name}[i] = in_{name};" for name in ("parameter", *rule.slots)]
     return "\n".join([*lines, "    (void)in_gradient;", "  }", "}", ""])
+
+
+_MASK: Final = """
+// masks (M, H, B): scales[m] where a unit stays, else 0. Unit i of the flat (H, B) has the i-th 32-bit word of the draw
+// (seed, DROPOUT, step, layer), 64-bit words read low half first, and stays if it is below limits[m].
+extern "C" __global__ void mask_step(
+    int models, int size, int layer, const word* seeds, const word* steps, const word* limits, const real* scales,
+    real* masks) {
+  const long long blocks = (size + 7) / 8, all = models * blocks;
+  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < all;
+       i += (long long)gridDim.x * blockDim.x) {
+    const long long model = i / blocks, block = i % blocks;
+    word drawn[4];
+    philox(seeds[model], STREAM, (word)block + 1, steps[model], (word)layer, drawn);
+    #pragma unroll
+    for (int k = 0; k < 8; ++k) {
+      const word half = k % 2 ? drawn[k / 2] >> 32 : drawn[k / 2] & 0xFFFFFFFFull;
+      if (block * 8 + k < size)
+        masks[model * size + block * 8 + k] = half < limits[model] ? scales[model] : real(0);
+    }
+  }
+}
+"""
+
+
+def mask_source(real: Real) -> str:
+    """The program that draws the dropout masks of one layer for all models, bit for bit those of `nets.dropout`."""
+    return RANDOM_TEXT + f"typedef {real} real;\n" + _MASK.replace("STREAM", str(int(Stream.DROPOUT)))

@@ -51,6 +51,8 @@ class TrainSettings(TypedDict, total=False):
     device: str
     checkpoint_every_s: float
     max_runtime_s: float | None
+    folds: int | None
+    sample_weight: str | None
     net: Part
     training: Part
 
@@ -70,6 +72,8 @@ _TRAINING = [
     "device",
     "checkpoint_every_s",
     "max_runtime_s",
+    "folds",
+    "sample_weight",
 ]
 _PART_OF = {
     **dict.fromkeys(_NET, "net"),

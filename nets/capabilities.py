@@ -10,7 +10,7 @@ from nets.losses import LOSSES
 from nets.optimizers import OPTIMIZERS
 from nets.options import ACTIVATION_ROWS, Option, Row
 from nets.schedules import SCHEDULES
-from nets.spec import MAX_BATCH, MAX_EPOCHS, MAX_LAYERS, MAX_SEED, MAX_WIDTH, ScheduleSpec, TrainingSpec
+from nets.spec import MAX_BATCH, MAX_EPOCHS, MAX_FOLDS, MAX_LAYERS, MAX_SEED, MAX_WIDTH, ScheduleSpec, TrainingSpec
 
 
 def _rows(registry: Mapping[str, Row], common: tuple[Option, ...] = ()) -> list[dict[str, Any]]:
@@ -44,6 +44,7 @@ def capabilities() -> dict[str, Any]:
             "max_width": MAX_WIDTH,
             "max_epochs": MAX_EPOCHS,
             "max_batch_size": MAX_BATCH,
+            "max_folds": MAX_FOLDS,
             "max_seed": MAX_SEED,
         },
         "spec_schema": TrainingSpec.model_json_schema(),

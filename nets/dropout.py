@@ -8,15 +8,16 @@ low half first; it is kept if the word is below (1 - rate)·2³².
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backend import Backend
+from kernels.fused_source import MASK_SYMBOL, MASK_WORDS, mask_source
 from kernels.random import Stream, bits
+from nets.fused import bound, real_of
 from nets.tape import Array
 
 
@@ -24,25 +25,51 @@ def kept(seed: int, step: int, layer: int, rate: float, shape: tuple[int, int], 
     """(H, B): 1/(1 - rate) for a unit that is kept, else 0."""
     count = shape[0] * shape[1]
     words = bits(seed, Stream.DROPOUT, (count + 1) // 2, step=step, lane=layer).astype("<u8").view("<u4")[:count]
-    stays = words.astype(np.uint64) < np.uint64(round((1 - rate) * 2**32))
+    stays = words.astype(np.uint64) < _limit(rate)
     return (stays.reshape(shape) / (1 - rate)).astype(dtype)
 
 
-@dataclass(frozen=True, eq=False)
-class Dropout:
-    """The masks [(M, H, B)] of a stack's hidden layers, and what fills them; a model of rate 0 keeps every unit."""
+def _limit(rate: float) -> np.uint64:
+    """A unit is kept if its word is below this."""
+    return np.uint64(round((1 - rate) * 2**32))
 
-    backend: Backend
-    seeds: Sequence[int]
-    rates: Sequence[float]
-    masks: Sequence[Array]
+
+class Dropout:
+    """The masks [(M, H, B)] of a stack's hidden layers, and what fills them; a model of rate 0 keeps every unit.
+
+    Where the backend compiles programs the masks are drawn on the device, one launch a layer; else on the host.
+    """
+
+    def __init__(self, backend: Backend, seeds: Sequence[int], rates: Sequence[float], masks: Sequence[Array]) -> None:
+        self._backend, self._seeds, self._rates, self._masks = backend, seeds, rates, masks
+        self._launches: list[Callable[[Array], None]] = []
+        if backend.compiler is not None:
+            self._launches = [self._bound(layer, mask) for layer, mask in enumerate(masks, start=1)]
+
+    def _bound(self, layer: int, mask: Array) -> Callable[[Array], None]:
+        """What draws one layer's masks, given the steps (M,) uint64 on the device."""
+        backend, (models, units, batch) = self._backend, mask.shape
+        if backend.compiler is None:
+            raise TypeError(f"the {backend.name} backend cannot run CUDA source")
+        launch = backend.compiler.compile(mask_source(real_of(mask.dtype)), MASK_SYMBOL, 0)
+        seeds = backend.to_device(np.array(self._seeds, np.uint64))
+        limits = backend.to_device(np.array([_limit(rate) for rate in self._rates], np.uint64))
+        scales = backend.to_device((1 / (1 - np.array(self._rates, np.float64))).astype(mask.dtype))
+        threads = models * -(-units * batch // MASK_WORDS)
+        sizes = (np.int32(models), np.int32(units * batch), np.int32(layer))
+        return lambda steps: bound(launch, threads, (*sizes, seeds, steps, limits, scales, mask))()
 
     def fill(self, steps: Sequence[int]) -> None:
         """Draw every model's masks of its step."""
-        for layer, mask in enumerate(self.masks, start=1):
+        if self._launches:
+            on_device = self._backend.to_device(np.array(steps, np.uint64))
+            for launch in self._launches:
+                launch(on_device)
+            return
+        for layer, mask in enumerate(self._masks, start=1):
             _, units, batch = mask.shape
             drawn = [
                 kept(seed, step, layer, rate, (units, batch), mask.dtype)
-                for seed, rate, step in zip(self.seeds, self.rates, steps, strict=True)
+                for seed, rate, step in zip(self._seeds, self._rates, steps, strict=True)
             ]
-            self.backend.xp.copyto(mask, self.backend.to_device(np.stack(drawn)))
+            self._backend.xp.copyto(mask, self._backend.to_device(np.stack(drawn)))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kernels.backend import Backend
 from nets.batches import Epoch, Pool, RowOrder
+from nets.clipping import bind_clipping
 from nets.dropout import Dropout
 from nets.evaluate import Measured
 from nets.fused import bind_loss, bind_update
@@ -24,7 +25,7 @@ from nets.member import Member, State
 from nets.network import Network, activations_of
 from nets.optimizers import OPTIMIZERS, Update, flags_of, hyper_value
 from nets.search import RandomSearch
-from nets.tape import Array, Tape, call, play
+from nets.tape import Array, Tape, play
 
 MAX_CHUNK_STEPS = 512
 MAX_CACHED_WEIGHTS = 16
@@ -159,7 +160,7 @@ class LayeredEngine:
         limit = max(1, min(MAX_CHUNK_STEPS, MAX_CHUNK_ROWS // (models * batch)))
         self._records = backend.zeros((limit, *self._record.shape), dtype)
         self._weights: dict[tuple[int, ...], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
-        self._pending: list[NDArray[np.float64]] = []
+        self._pending: list[tuple[Array, NDArray[np.float64]]] = []
         base = np.arange(models)[:, None] * self._layout.widths[-1] * batch + np.arange(batch)
         self._base = backend.to_device(base[..., None])  # of label 0 in the flat scores (M, B, 1)
 
@@ -182,7 +183,9 @@ class LayeredEngine:
             {name: self._column([hyper_value(one, name) for one in options]) for name in self._optimizer.hyper},
             flags,
         )
-        return self._build_clipping(update.scratch) + bind_update(self._optimizer, self._backend, update)
+        limits = [member.spec.training.clip_norm for member in self._members]
+        clipping = bind_clipping(self._backend, limits, self._gradient, update.scratch)
+        return clipping + bind_update(self._optimizer, self._backend, update)
 
     def _build_search(self) -> Tape:
         search = RandomSearch(
@@ -199,22 +202,6 @@ class LayeredEngine:
         self._fills.append(search.propose)
         self._backward_tape = []
         return [search.judge]
-
-    def _build_clipping(self, scratch: Array) -> Tape:
-        """gradient *= min(1, clip_norm / ‖gradient‖), the whole model's norm, before l2 is added."""
-        limits = [member.spec.training.clip_norm for member in self._members]
-        tape: Tape = []
-        if any(limit is not None for limit in limits):
-            xp, gradient = self._backend.xp, self._gradient
-            limit = self._column([np.inf if limit is None else limit for limit in limits])
-            norm = self._backend.zeros(limit.shape, self._dtype)
-            call(tape, xp.multiply, gradient, gradient, out=scratch)
-            call(tape, scratch.sum, axis=1, out=norm, keepdims=True)
-            call(tape, xp.sqrt, norm, out=norm)
-            call(tape, xp.divide, limit, norm, out=norm)
-            call(tape, xp.minimum, norm, 1, out=norm)
-            call(tape, xp.multiply, gradient, norm, out=gradient)
-        return tape
 
     # ---- running
 
@@ -242,7 +229,7 @@ class LayeredEngine:
                 step()
             copy(kept, record)
         self._steps = [step + n_steps for step in self._steps]
-        self._pending.append(self._loss_sums(n_steps, chunk.weight))
+        self._pending.append((self._records[:n_steps].copy(), chunk.weight))
 
     def _fill(self, done: int) -> None:
         """Draw what the step `done` steps into this chunk needs: its numbers depend on model and step alone."""
@@ -252,12 +239,12 @@ class LayeredEngine:
 
     def drain(self) -> NDArray[np.float64]:
         """See Engine."""
-        sums, self._pending = np.concatenate(self._pending), []
-        return sums
+        pending, self._pending = self._pending, []
+        return np.concatenate([self._loss_sums(records, weight) for records, weight in pending])
 
-    def _loss_sums(self, n_steps: int, weight: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N, M) from the chunk's records, in float64: the one read of the device in a chunk."""
-        records = self._backend.to_host(self._records[:n_steps]).astype(np.float64)  # (N, K, M, B)
+    def _loss_sums(self, on_device: Array, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N, M) from a chunk's records, in float64: the one read of the device in a chunk."""
+        records = self._backend.to_host(on_device).astype(np.float64)  # (N, K, M, B)
         values = self._loss.values(records.transpose(1, 0, 2, 3))  # (N, M, B)
         return np.asarray((np.where(weight > 0, values, 0.0) * weight).sum(axis=-1))
 
@@ -329,7 +316,7 @@ class LayeredEngine:
         play(self._loss_tape)
         copy(self._records[0], self._record)
         self._steps = [step + 1 for step in self._steps]
-        yield "the loss", self._loss_sums(1, chunk.weight)
+        yield "the loss", self._loss_sums(self._records[:1], chunk.weight)
         play(self._backward_tape)
         yield from self._named("the gradient of ", self._gradient, reverse=True)
         play(self._update_tape)

@@ -40,11 +40,11 @@ def bind_loss(loss: Loss, backend: Backend, at: Arrays, options: Mapping[str, Va
     if backend.compiler is None or not knows_loss(loss.name, options):
         return loss.bind(backend, at, options)
     models, count, batch = at.scores.shape
-    text = loss_source(loss.name, loss_option(loss.name, options), _REAL[at.scores.dtype.char])
+    text = loss_source(loss.name, loss_option(loss.name, options), real_of(at.scores.dtype))
     launch = backend.compiler.compile(text, LOSS_SYMBOL, 0)
     sizes = (np.int32(models), np.int32(count), np.int32(batch))
     arguments = (*sizes, at.scores, at.targets, at.weights, _row_stride(at.weights), at.records)
-    return [_bound(launch, models * batch, arguments)]
+    return [bound(launch, models * batch, arguments)]
 
 
 def bind_update(optimizer: Optimizer, backend: Backend, at: Update) -> Tape:
@@ -52,13 +52,13 @@ def bind_update(optimizer: Optimizer, backend: Backend, at: Update) -> Tape:
     rule = rule_for(optimizer.name, nesterov=at.flags.get("nesterov", False))
     if backend.compiler is None or rule is None:
         return bind_in_blocks(optimizer, backend, at)
-    text = update_source(rule, _REAL[at.parameters.dtype.char])
+    text = update_source(rule, real_of(at.parameters.dtype))
     launch = backend.compiler.compile(text, UPDATE_SYMBOL, 0)
     size = at.parameters.size
     sizes = (np.int64(size), np.int32(at.parameters.shape[1]), np.int32(at.decay is not None))
     decay = at.gradient if at.decay is None else at.decay
     arrays = (at.parameters, at.gradient, decay, *(at.slots[name] for name in rule.slots))
-    return [_bound(launch, size, (*sizes, *arrays, *_columns(optimizer, rule, at)))]
+    return [bound(launch, size, (*sizes, *arrays, *_columns(optimizer, rule, at)))]
 
 
 def _columns(optimizer: Optimizer, rule: UpdateRule, at: Update) -> list[Any]:
@@ -71,5 +71,11 @@ def _row_stride(array: Array) -> np.int32:
     return np.int32(array.strides[0] // array.itemsize)
 
 
-def _bound(launch: Launch, size: int, arguments: Sequence[Any]) -> partial[None]:
+def real_of(dtype: np.dtype[Any]) -> Real:
+    """C's name of float32 or float64."""
+    return _REAL[dtype.char]
+
+
+def bound(launch: Launch, size: int, arguments: Sequence[Any]) -> partial[None]:
+    """One launch with enough threads for `size` numbers."""
     return partial(launch, min(MAX_BLOCKS, -(-size // THREADS)), THREADS, arguments)

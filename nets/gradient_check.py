@@ -37,7 +37,7 @@ MAX_PER_TENSOR = 64
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """Per parameter tensor the largest relative error; losses at the initial weights.
+    """Per parameter tensor the largest relative error; the losses of the rows at the weights checked and at first.
 
     `at_kinks` counts parameters left out because a step of size h crosses a kink (there the difference
     quotient measures no derivative). `expected_loss` is ln C where the loss has probabilities, else None.
@@ -46,6 +46,7 @@ class GradientCheck:
     errors: dict[str, float]
     checked: int
     at_kinks: int
+    loss: float
     initial_loss: float
     expected_loss: float | None
     rows: int
@@ -95,10 +96,12 @@ def check_prepared(
 
 def _check(member: Member, rows: int, parameters: Floats | None, per_tensor: int, backend: Backend) -> GradientCheck:
     data = member.data
-    flat = member.initial_parameters().astype(np.float64) if parameters is None else parameters.copy()
+    first = member.initial_parameters().astype(np.float64)
+    flat = first.copy() if parameters is None else parameters.copy()
     probe = _Probe(member, min(rows, len(data.x_train)), backend)
+    initial_loss = probe.loss(first)
     analytic = member.layout.named(probe.gradient(flat))
-    initial_loss = probe.loss(flat)
+    loss = probe.loss(flat)
     errors, checked, at_kinks = {}, 0, 0
     for name, view in member.layout.named(flat).items():
         if name.startswith(RUNNING):
@@ -115,7 +118,7 @@ def _check(member: Member, rows: int, parameters: Floats | None, per_tensor: int
             worst = max(worst, gap / max(abs(difference), abs(float(analytic[name][place])), probe.floor))
         errors[name] = worst
     expected = math.log(data.n_outputs) if LOSSES[member.spec.loss.name].probabilities else None
-    return GradientCheck(errors, checked, at_kinks, initial_loss, expected, probe.rows)
+    return GradientCheck(errors, checked, at_kinks, loss, initial_loss, expected, probe.rows)
 
 
 def _spread(size: int, most: int) -> list[int]:

@@ -20,11 +20,15 @@ State = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """One model of a stack: its resolved spec, its data, and the checkpoint to go on from (None: fresh)."""
+    """One model of a stack: its resolved spec, its data, and the checkpoint to go on from (None: fresh).
+
+    `folds` are the data of the models that cross-validate it, see `nets.folds`.
+    """
 
     spec: ResolvedSpec
     data: PreparedData
     state: State | None = None
+    folds: tuple[PreparedData, ...] = ()
 
     @property
     def layout(self) -> Layout:

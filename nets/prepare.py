@@ -44,8 +44,22 @@ def prepare(table: Table, spec: ResolvedSpec) -> PreparedData:
 
     Raises InvalidInput where a class would have no training row, and for values that are not finite.
     """
+    table = table.weighted_by(spec.training.sample_weight)
+    return _prepared(table, spec, *split(table, spec.training.seed, spec.training.validation_fraction))
+
+
+def prepare_folds(table: Table, spec: ResolvedSpec) -> tuple[PreparedData, ...]:
+    """The data of every fold: its own rows to validate on, all others to train and to fit the preprocessing on.
+
+    Empty without `training.folds`. Raises InvalidInput as `prepare` does.
+    """
+    table = table.weighted_by(spec.training.sample_weight)
+    parts = fold_rows(table, spec.training.seed, spec.training.folds or 0)
+    return tuple(_prepared(table, spec, np.setdiff1d(np.arange(table.info.n_rows), rows), rows) for rows in parts)
+
+
+def _prepared(table: Table, spec: ResolvedSpec, train: Rows, val: Rows) -> PreparedData:
     training, dtype = spec.training, np.dtype(spec.training.precision)
-    train, val = split(table, training.seed, training.validation_fraction)
     preprocessing = Preprocessing.fit(table, train)
     x_train = preprocessing.transform(table.x[train], dtype)
     x_val = preprocessing.transform(table.x[val], dtype)
@@ -88,6 +102,24 @@ def split(table: Table, seed: int, validation_fraction: float) -> tuple[Rows, Ro
     return np.sort(order[~chosen]), np.sort(order[chosen])
 
 
+def fold_rows(table: Table, seed: int, folds: int) -> list[Rows]:
+    """The rows of every fold, in the table's order: each row in one fold, sizes and classes as even as they can be.
+
+    A class of two rows or more is never whole in one fold. Raises InvalidInput for a class of one row.
+    """
+    n_rows = table.info.n_rows
+    if folds == 0:
+        return []
+    order = permutation(seed, 0, n_rows, stream=Stream.SPLIT, lane=1)
+    if table.info.task == "classification":
+        counts = np.bincount(table.y, minlength=len(table.info.classes))
+        if (counts == 1).any():
+            name = table.info.classes[int((counts == 1).argmax())]
+            raise InvalidInput.at("/training/folds", f"leaves no training row for class {name!r}, which has one row")
+        order = order[np.argsort(table.y[order], kind="stable")]  # dealt out class by class
+    return [np.sort(order[fold::folds]) for fold in range(folds)]
+
+
 def _quota(counts: NDArray[np.int64], n_val: int) -> NDArray[np.int64]:
     """Validation rows of every class: proportional, largest remainders first, never a class's last row."""
     exact = counts * (n_val / counts.sum())
@@ -110,7 +142,7 @@ def _row_weight(table: Table, train: Rows, class_weight: str | dict[str, float] 
         return by_class
     own = np.asarray(table.weight[train], np.float64)
     if not own.any():
-        raise InvalidInput.at("/dataset", "gives weight 0 to every training row")
+        raise InvalidInput.at("/training/sample_weight", "gives weight 0 to every training row")
     return own if by_class is None else own * by_class
 
 

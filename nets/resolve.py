@@ -47,6 +47,8 @@ DEFAULT_TRIES = 1_000
 EVALUATION_BLOCK = 128
 """Least rows of a validation block."""
 MAX_BYTES = 1 << 40
+MEMORY_SHARE = 0.9
+"""A run may be estimated to take this share of the memory, no more."""
 
 
 def split_sizes(n_rows: int, validation_fraction: float) -> tuple[int, int]:
@@ -73,6 +75,7 @@ def resolve(spec: TrainingSpec, about: TableInfo) -> ResolvedSpec:
 
     Raises InvalidInput where the combination cannot be trained, pointing at the field.
     """
+    about = about.weighted_by(spec.training.sample_weight)
     _check_data(spec, about)
     n_train, _ = split_sizes(about.n_rows, spec.training.validation_fraction)
     loss = (spec.loss or LossSpec(name=default_loss(about.task))).resolved()
@@ -91,6 +94,7 @@ def resolve(spec: TrainingSpec, about: TableInfo) -> ResolvedSpec:
     _check_layers(net, hidden)
     if searches:
         _check_search(spec, n_train)
+    _check_folds(spec, about, searches=searches)
     batch_size = min(spec.training.batch_size or (n_train if searches else DEFAULT_BATCH), n_train)
     resolved = ResolvedSpec(
         net=ResolvedNet(
@@ -176,6 +180,18 @@ def _check_search(spec: TrainingSpec, n_train: int) -> None:
             )
 
 
+def _check_folds(spec: TrainingSpec, about: TableInfo, *, searches: bool) -> None:
+    folds = spec.training.folds
+    if folds is None:
+        return
+    if folds > about.n_rows:
+        raise InvalidInput.at("/training/folds", f"is {folds}; the data set has {about.n_rows} rows")
+    if not spec.training.validation_fraction:
+        raise InvalidInput.at("/training/folds", "needs a validation_fraction above 0: all models are measured alike")
+    if searches:
+        raise InvalidInput.at("/training/folds", f"is {folds}; random_search has one batch, which is all rows")
+
+
 def _check_memory(resolved: ResolvedSpec, about: TableInfo) -> None:
     estimate = memory_estimate_bytes(resolved, about)
     if estimate > MAX_BYTES:
@@ -201,7 +217,8 @@ def memory_estimate_bytes(resolved: ResolvedSpec, about: TableInfo) -> int:
     copies = 5 + 2 * len(OPTIMIZERS[resolved.optimizer.name].slots)
     activations = batch * 4 * sum(layout.widths)
     data = 2 * about.n_rows * (about.n_inputs + 2)  # prepared, and pooled with the column of ones
-    return (copies * layout.count + activations + data) * np.dtype(resolved.training.precision).itemsize
+    models = 1 + (resolved.training.folds or 0)
+    return models * (copies * layout.count + activations + data) * np.dtype(resolved.training.precision).itemsize
 
 
 def evaluation_block(resolved: ResolvedSpec) -> int:

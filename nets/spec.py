@@ -41,6 +41,8 @@ MAX_LAYERS = 64
 MAX_WIDTH = 65_536
 MAX_EPOCHS = 1_000_000
 MAX_BATCH = 1_048_576
+MAX_FOLDS = 20
+MAX_COLUMN_NAME = 200
 MAX_SEED = 2**53 - 1
 """The largest seed that every JSON reader keeps exact."""
 
@@ -266,6 +268,11 @@ Activations = Annotated[
 ]
 
 
+def _without(written: dict[str, Any], *later: str) -> dict[str, Any]:
+    """What came after its model is left out while it is off, so that older specs keep their bytes."""
+    return {name: value for name, value in written.items() if name not in later or value}
+
+
 class NetSpec(Strict):
     """The net: hidden widths, activations (one, or one per hidden layer), initial weights, biases.
 
@@ -282,8 +289,7 @@ class NetSpec(Strict):
 
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        written: dict[str, Any] = handler(self)
-        return written if self.batch_norm else {name: value for name, value in written.items() if name != "batch_norm"}
+        return _without(handler(self), "batch_norm")
 
 
 class EarlyStoppingSpec(Strict):
@@ -311,7 +317,12 @@ BatchSize = Annotated[int, Range(1, MAX_BATCH)]
 
 
 class TrainingOptions(Strict):
-    """Everything about the run that is neither net nor loss nor optimizer."""
+    """Everything about the run that is neither net nor loss nor optimizer.
+
+    With `folds` as many further models train beside the job's own, in the same stack, each on all rows but one part
+    of them. `sample_weight` names the numeric column that scales every training row's loss, and is then no input.
+    Both are shown only where they are given.
+    """
 
     epochs: Epochs | None = None
     batch_size: BatchSize | None = None
@@ -325,6 +336,12 @@ class TrainingOptions(Strict):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda:[0-9]{1,2})$")] = "auto"
     checkpoint_every_s: Annotated[float, Range(0.1, 86_400.0)] = 10.0
     max_runtime_s: Annotated[float, Range(0.0, 31_536_000.0, low_open=True)] | None = None
+    folds: Annotated[int, Range(2, MAX_FOLDS)] | None = None
+    sample_weight: Annotated[str, Field(min_length=1, max_length=MAX_COLUMN_NAME)] | None = None
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), "folds", "sample_weight")
 
 
 class TrainingSpec(Strict):

@@ -6,7 +6,7 @@ Axis legend: R rows, F columns (before preprocessing).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -52,6 +52,29 @@ class TableInfo:
     def n_outputs(self) -> int:
         """Outputs of a net: one per class, or one for regression."""
         return len(self.classes) if self.task == "classification" else 1
+
+    def weighted_by(self, name: str | None) -> TableInfo:
+        """What is left for inputs where this column holds the weights of the rows; None: everything.
+
+        Raises InvalidInput at /training/sample_weight.
+        """
+        if name is None:
+            return self
+        place = self.column_of_weights(name)
+        return replace(self, columns=self.columns[:place] + self.columns[place + 1 :])
+
+    def column_of_weights(self, name: str) -> int:
+        """The place of a column that can hold weights. Raises InvalidInput at /training/sample_weight."""
+        pointer, names = "/training/sample_weight", [column.name for column in self.columns]
+        if name not in names:
+            raise InvalidInput.at(pointer, f"is {name!r:.60}; must be one of the columns {', '.join(names[:20])}")
+        column = self.columns[names.index(name)]
+        if column.kind != "numeric" or column.missing:
+            lacks = f"is missing in {column.missing} rows" if column.missing else f"is {column.kind}"
+            raise InvalidInput.at(pointer, f"is {name!r:.60}, which {lacks}; weights must be numbers in every row")
+        if len(names) == 1:
+            raise InvalidInput.at(pointer, f"is {name!r:.60}, the only column: nothing is left to learn from")
+        return names.index(name)
 
     def to_json(self) -> dict[str, Any]:
         """The keys that `info.json` and weights files hold."""
@@ -113,6 +136,19 @@ class Table:
         if self.weight is not None:
             _check_weight(self.weight, self.info.n_rows)
 
+    def weighted_by(self, name: str | None) -> Table:
+        """The table whose rows also weigh what this column says, without the column; None: the table itself.
+
+        Raises InvalidInput at /training/sample_weight.
+        """
+        if name is None:
+            return self
+        place = self.info.column_of_weights(name)
+        weight = np.asarray(self.x[:, place], np.float64)
+        _check_weight(weight, self.info.n_rows, "/training/sample_weight")
+        weight = weight if self.weight is None else weight * self.weight
+        return Table(self.info.weighted_by(name), np.delete(self.x, place, axis=1), self.y, weight)
+
     @classmethod
     def from_arrays(
         cls,
@@ -133,10 +169,10 @@ class Table:
         return cls(TableInfo(len(x), columns, task, names, standardize), x, y)
 
 
-def _check_weight(weight: NDArray[np.float64], n_rows: int) -> None:
+def _check_weight(weight: NDArray[np.float64], n_rows: int, pointer: str = "/dataset") -> None:
     if weight.shape != (n_rows,):
-        raise InvalidInput.at("/dataset", f"weight has shape {weight.shape}; must be {(n_rows,)}")
+        raise InvalidInput.at(pointer, f"weight has shape {weight.shape}; must be {(n_rows,)}")
     wrong = ~(np.isfinite(weight) & (weight >= 0))
     if wrong.any():
         row = int(wrong.argmax())
-        raise InvalidInput.at("/dataset", f"weight of row {row} is {weight[row]}; must be finite and >= 0")
+        raise InvalidInput.at(pointer, f"weight of row {row} is {weight[row]}; must be finite and >= 0")

@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,74 +20,19 @@ from kernels.errors import InvalidInput
 from nets.divergence import find_divergence
 from nets.engines import engine_for, evaluator_for, pool_for
 from nets.evaluate import Measured
-from nets.member import Member, State
+from nets.folds import Folded
+from nets.member import Member
 from nets.progress import Progress, finite_or_none
+from nets.report import Command, Control, Ending, Outcome, Report
 from nets.resolve import stack_key
 from nets.threads import available_threads, blas_threads, threads_for
+
+__all__ = ["CHUNK_S", "KEEP_S", "Command", "Control", "Ending", "Outcome", "Report", "fit"]
 
 CHUNK_S = 0.05
 """Longest time between two looks at `control`, in seconds."""
 KEEP_S = 1.0
 """Time between two copies of the last good state, in seconds."""
-
-
-class Command(StrEnum):
-    """What `Control` wants of a model."""
-
-    CONTINUE = "continue"
-    PAUSE = "pause"
-    CANCEL = "cancel"
-
-
-class Ending(StrEnum):
-    """How a model's run ended."""
-
-    COMPLETED = "completed"
-    EARLY_STOPPED = "early_stopped"
-    PAUSED = "paused"
-    CANCELLED = "cancelled"
-    DIVERGED = "diverged"
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """The end of one model's run.
-
-    `metrics` has train_loss, train_accuracy or train_r2, and the same for val_ where there are validation
-    rows; null where not finite. `parameters` are W1 (I, O), b1 (O,), ... on the host. `error` says for
-    DIVERGED which tensor became non-finite at which step.
-    """
-
-    kind: Ending
-    step: int
-    epoch: int
-    metrics: dict[str, float | None]
-    parameters: dict[str, NDArray[Any]]
-    error: str | None = None
-    reason: str | None = None
-
-
-class Report(Protocol):
-    """Where a run tells what happens; `member` is the model's place in the stack as given to `fit`."""
-
-    def started(self, member: int, info: dict[str, Any]) -> None:
-        """The run begins: backend, device, versions, steps."""
-
-    def metric(self, member: int, point: dict[str, Any]) -> None:
-        """A metric point: plain numbers, null where not finite."""
-
-    def checkpoint(self, member: int, state: State, step: int, epoch: int) -> None:
-        """Everything that a bit-identical resume needs: plain numeric arrays, owned by the receiver."""
-
-    def finished(self, member: int, outcome: Outcome) -> None:
-        """The model has left the stack."""
-
-
-class Control(Protocol):
-    """Who may stop a run; asked between chunks, so it must be cheap."""
-
-    def command(self, member: int) -> Command:
-        """What is wanted of a model now."""
 
 
 def fit(
@@ -100,13 +44,16 @@ def fit(
     threads: int | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Train a stack of models to their ends.
+    """Train a stack of models to their ends, each with its folds.
 
     `threads` are the most threads of any kind; those of BLAS are chosen from one model's shapes unless given here.
     The last bits of a large BLAS product depend on them, so a resumed run keeps the number that its checkpoint names.
     Raises InvalidInput if the
     models cannot share a stack; whatever `report` or `control` raise stops the run and comes through.
     """
+    if any(member.folds for member in members):
+        folded = Folded(members, report, control)
+        members, report, control = folded.members, folded, folded
     _check_stack(members)
     count = _recorded_threads(members) or threads
     count = count or threads_for(members[0].layout.widths, members[0].spec.training.batch_size)
@@ -291,14 +238,15 @@ class _Run:
         self._leave_diverged(self._engine.finite())
         self._engine.keep_copy()
         self._clocks.kept = now
-        for member in (m for m in due if m in self.active):
+        due = [member for member in due if member in self.active]
+        for member in due:
             self._checkpoint(member)
+        self._clocks.checkpoint.update(dict.fromkeys(due, self._clock()))  # what is due together stays so
 
     def _checkpoint(self, member: int) -> None:
         progress = self._progress[member]
         state = self._engine.state(self.active.index(member)) | progress.state()
         state["threads"] = np.array(self._threads, np.int64)
-        self._clocks.checkpoint[member] = self._clock()
         self._report.checkpoint(member, state, progress.step, progress.epoch)
 
     # ---- leaving the stack

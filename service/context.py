@@ -17,7 +17,7 @@ from store.files import LocalArtifacts
 from store.idempotency import Idempotency
 from store.jobs import JobStore
 from store.transitions import Status
-from store.workers import Workers
+from store.workers import WorkerInfo, Workers
 
 AWAY_S = 0.25
 """After a failure the store counts as away for this long: requests fail at once instead of waiting one by one."""
@@ -47,6 +47,8 @@ class Services:
     metrics: Metrics
     _counts: dict[Status, int] = field(default_factory=dict)
     _counted_at: float = 0.0
+    _present: list[WorkerInfo] = field(default_factory=list)
+    _listed_at: float = 0.0
     _away_until: float = 0.0
 
     def check_store(self) -> None:
@@ -64,3 +66,16 @@ class Services:
         if now - self._counted_at > COUNTS_AGE_S:
             self._counts, self._counted_at = self.jobs.counts(), now
         return self._counts.get(Status.QUEUED, 0)
+
+    def capacity(self, device: str) -> int | None:
+        """Bytes of the largest living worker that would train on `device`; None where that cannot be told.
+
+        The list of workers is at most `COUNTS_AGE_S` old. Raises StoreUnavailable.
+        """
+        now = time.monotonic()
+        if now - self._listed_at > COUNTS_AGE_S:
+            self._present, self._listed_at = self.workers.list(), now
+        suited = [one for one in self._present if device in ("auto", "cpu", one.device)]
+        sizes = [one.memory_total_bytes if device in ("auto", one.device) else None for one in suited]
+        known = [size for size in sizes if size is not None]
+        return max(known) if known and len(known) == len(sizes) else None

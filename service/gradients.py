@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from threading import BoundedSemaphore
 from typing import Any
@@ -41,7 +42,7 @@ def check_of(
 
     Raises Refused (429) while two others run, NotFound if the data set is gone.
     """
-    info = services.tables.info(dataset_id)
+    info = services.tables.info(dataset_id).weighted_by(spec.training.sample_weight)
     affordable = _per_tensor(spec, parameter_count(spec, info.n_inputs, info.n_outputs), rows)
     least, most = CHECK_PER_TENSOR
     if affordable < least:
@@ -75,13 +76,11 @@ def explanation_of(services: Services, job: Job, rows: int) -> dict[str, Any]:
     at = "result" if job.result is not None else "checkpoint" if job.checkpoints else "initial"
     flat = None
     if at != "initial":
-        info = services.tables.info(job.dataset)
+        info = services.tables.info(job.dataset).weighted_by(spec.training.sample_weight)
         arrays = load_npz(services.predictors.file(job, "npz", None if at == "result" else "latest").content)
         flat = layout_of(spec, info.n_inputs, info.n_outputs).flat(arrays, np.dtype(np.float64))
-    shown = _afforded(services, job.dataset, spec, rows, flat).to_json()
-    shown["loss"] = shown["initial_loss"]
-    if at != "initial":
-        shown |= {"initial_loss": None, "expected_loss": None}
+    check = _afforded(services, job.dataset, spec, rows, flat)
+    shown = {"loss": check.loss if math.isfinite(check.loss) else None, **check.to_json()}
     return {"object": "gradient_check", "job": job.id, "dataset": job.dataset, "at": at, **shown}
 
 

@@ -142,7 +142,7 @@ class Predictors:
         """A checkpoint as a weights file: its parameters with the preprocessing of the job's training rows."""
         spec = ResolvedSpec.parse(job.spec)
         try:
-            table = self._tables.table(job.dataset)
+            table = self._tables.table(job.dataset).weighted_by(spec.training.sample_weight)
             flat = self._checkpoints.load(manifest)["parameters"]
         except NotFound:
             detail = f"the files of this checkpoint, or data set {job.dataset}, are gone"

@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 from kernels.errors import InvalidInput, NotFound
-from nets.resolve import memory_estimate_bytes, parameter_count, resolve, split_sizes
+from nets.resolve import MEMORY_SHARE, memory_estimate_bytes, parameter_count, resolve, split_sizes
 from nets.spec import ResolvedSpec
 from nets.table import TableInfo
 from service.context import Services
@@ -19,7 +19,7 @@ from store.transitions import Action
 
 def submit(services: Services, request: JobRequest, idempotency: tuple[str, str] | None) -> Job:
     """Record and queue `request`: every default filled in, every impossible combination refused."""
-    spec = _resolved(request, _info(services, request.dataset))
+    spec = _resolved(services, request, _info(services, request.dataset))
     new = NewJob(
         spec=spec.to_json(),
         dataset=request.dataset,
@@ -54,7 +54,8 @@ def ask(services: Services, job_id: str, action: Action, key: str | None) -> Job
 def dry_run_of(services: Services, request: JobRequest) -> dict[str, Any]:
     """The resolved spec with its size, its memory, its initial loss and a gradient check; nothing is recorded."""
     info = _info(services, request.dataset)
-    spec = _resolved(request, info)
+    spec = _resolved(services, request, info)
+    info = info.weighted_by(spec.training.sample_weight)
     count = parameter_count(spec, info.n_inputs, info.n_outputs)
     found = check_of(services, request.dataset, spec, CHECK_ROWS)
     check = None if found is None else found.to_json()
@@ -69,15 +70,30 @@ def dry_run_of(services: Services, request: JobRequest) -> dict[str, Any]:
     }
 
 
-def _resolved(request: JobRequest, info: TableInfo) -> ResolvedSpec:
-    """The spec with every default. Raises InvalidInput, also where the split must leave a class without a row."""
+def _resolved(services: Services, request: JobRequest, info: TableInfo) -> ResolvedSpec:
+    """The spec with every default. Raises InvalidInput, also for what cannot train on this data or these workers."""
     spec = resolve(request, info)
+    _check_classes(spec, info)
+    _check_capacity(services, spec, info)
+    return spec
+
+
+def _check_classes(spec: ResolvedSpec, info: TableInfo) -> None:
+    """Refuse a split that must leave a class without a row."""
     fraction = spec.training.validation_fraction
     n_train, _ = split_sizes(info.n_rows, fraction)
     if info.task == "classification" and n_train < len(info.classes):
         detail = f"is {fraction:g}; leaves {n_train} of {info.n_rows} rows to train {len(info.classes)} classes"
         raise InvalidInput.at("/training/validation_fraction", detail)
-    return spec
+
+
+def _check_capacity(services: Services, spec: ResolvedSpec, info: TableInfo) -> None:
+    """Refuse what no living worker has the memory for. A worker looks again, at what is free when the run begins."""
+    needed = memory_estimate_bytes(spec, info)
+    capacity = services.capacity(spec.training.device)
+    if capacity is not None and needed > MEMORY_SHARE * capacity:
+        largest = f"the largest worker has {capacity / 2**30:.1f} GiB, of which {MEMORY_SHARE:.0%} may be taken"
+        raise InvalidInput.at("/net/hidden", f"makes a run of about {needed / 2**30:.1f} GiB; {largest}")
 
 
 def _info(services: Services, dataset_id: str) -> TableInfo:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,18 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """GPU, compose and browser tests run only when asked for by `-m`; they are deselected, not skipped silently."""
+    """GPU, compose and browser tests run only when asked for by `-m`, comparisons with PyTorch where it is installed.
+
+    What does not run is deselected and counted, not skipped silently; asked for without PyTorch it fails.
+    """
     asked = config.getoption("-m")
-    for marker in ("gpu", "compose", "browser"):
-        if marker not in asked:
-            left_out = [item for item in items if item.get_closest_marker(marker)]
-            items[:] = [item for item in items if not item.get_closest_marker(marker)]
-            config.hook.pytest_deselected(items=left_out)
+    unwanted = [marker for marker in ("gpu", "compose", "browser", "torch") if marker not in asked]
+    if find_spec("torch") is not None and "torch" in unwanted:
+        unwanted.remove("torch")
+    for marker in unwanted:
+        left_out = [item for item in items if item.get_closest_marker(marker)]
+        items[:] = [item for item in items if not item.get_closest_marker(marker)]
+        config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

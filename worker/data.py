@@ -7,9 +7,10 @@ is kept is exactly what would be computed again.
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import chain
 
 from nets.member import Member, State
-from nets.prepare import PreparedData, prepare
+from nets.prepare import PreparedData, prepare, prepare_folds
 from nets.resolve import resolve
 from nets.spec import TrainingSpec
 from nets.table import Table, TableInfo
@@ -40,7 +41,7 @@ class DataCache:
     def __init__(self, datasets: DatasetStore, limit_bytes: int) -> None:
         self._datasets = datasets
         self._limit_bytes = limit_bytes
-        self._kept: OrderedDict[tuple[str, str], tuple[Table, PreparedData]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], tuple[Table, tuple[PreparedData, ...]]] = OrderedDict()
 
     def member(self, job: Job, state: State | None) -> tuple[Member, TableInfo]:
         """What `fit` needs to train `job` from `state` (a checkpoint's arrays, or None from the start), and of what.
@@ -56,17 +57,20 @@ class DataCache:
         self._kept.move_to_end(key)
         table, data = self._kept[key]
         self._shrink()
-        return Member(resolve(asked, table.info), data, state), table.info
+        about = table.info.weighted_by(asked.training.sample_weight)
+        return Member(resolve(asked, table.info), data[0], state, data[1:]), about
 
     @property
     def kept_bytes(self) -> int:
         """Bytes of the prepared arrays that are kept."""
-        return sum(_size(data) for _, data in self._kept.values())
+        return sum(map(_size, chain.from_iterable(data for _, data in self._kept.values())))
 
-    def _load(self, dataset: str, asked: TrainingSpec) -> tuple[Table, PreparedData]:
+    def _load(self, dataset: str, asked: TrainingSpec) -> tuple[Table, tuple[PreparedData, ...]]:
+        """The table, and prepared from it the job's own data and those of its folds."""
         same = (table for (name, _), (table, _) in self._kept.items() if name == dataset)
         table = next(same, None) or self._table(dataset)
-        return table, prepare(table, resolve(asked, table.info))
+        spec = resolve(asked, table.info)
+        return table, (prepare(table, spec), *prepare_folds(table, spec))
 
     def _table(self, dataset: str) -> Table:
         info, x, y = self._datasets.load(dataset)

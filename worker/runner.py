@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from kernels.backend import Backend, select
 from kernels.errors import InvalidInput, OutOfMemory
-from nets.resolve import memory_estimate_bytes
+from nets.resolve import MEMORY_SHARE, memory_estimate_bytes
 from nets.trainer import fit
 from store.jobs import JobStore
 from store.records import Claim
@@ -114,5 +114,8 @@ class Runner:
 def _check_memory(run: Run) -> None:
     """Refuse what cannot fit before anything is allocated. Raises: OutOfMemory."""
     needed, free = memory_estimate_bytes(run.member.spec, run.about), run.backend.free_bytes()
-    if needed > free:
-        raise OutOfMemory(f"the run needs about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free")
+    if needed > MEMORY_SHARE * free:
+        raise OutOfMemory(
+            f"the run needs about {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are free,"
+            f" of which {MEMORY_SHARE:.0%} may be taken"
+        )

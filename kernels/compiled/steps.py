@@ -34,7 +34,7 @@ from kernels.compiled.layers import (
 )
 from kernels.compiled.measures import all_finite, measure, weighted
 from kernels.compiled.team import DONE, TAKEN, count, wait_for
-from kernels.compiled.updates import ADAM, adam, scale, sgd, squares
+from kernels.compiled.updates import ADAM, adam, norm, scale, sgd
 
 PREPARE: Final = 0
 PASS: Final = 1
@@ -110,9 +110,9 @@ def update(net: Net, model: Model, rates: Floats, k: int, start: int, stop: int)
 @inlined
 def _clip(model: Model) -> None:
     """gradient *= min(1, limit / ‖gradient‖)."""
-    norm = np.sqrt(squares(model.gradient))
-    if not norm <= model.hyper[0]:
-        scale(model.gradient, model.gradient.dtype.type(model.hyper[0] / norm))
+    length = norm(model.gradient)
+    if not length <= model.hyper[0]:
+        scale(model.gradient, model.gradient.dtype.type(model.hyper[0] / length))
 
 
 @inlined

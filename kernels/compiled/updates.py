@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
+import numpy as np
 from numpy.typing import NDArray
 
 from kernels.compiled.jit import exact, loose
@@ -52,12 +53,15 @@ def adam(
 
 
 @loose
-def squares(g: Floats) -> float:
-    """Σ g²."""
-    total = g[0] * 0
+def norm(g: Floats) -> float:
+    """‖g‖ as largest · ‖g / largest‖, in float64: the squares neither overflow nor vanish."""
+    largest = g[0] * 0
     for i in range(g.size):
-        total += g[i] * g[i]
-    return float(total)
+        largest = abs(g[i]) if abs(g[i]) > largest else largest
+    unit, total = 1 / np.float64(largest) if largest > 0 else 1.0, 0.0
+    for i in range(g.size):
+        total += (np.float64(g[i]) * unit) * (np.float64(g[i]) * unit)
+    return float(np.sqrt(total) / unit)
 
 
 @exact

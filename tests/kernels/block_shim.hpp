@@ -9,6 +9,10 @@
 #define __launch_bounds__(...)
 #define __syncthreads() shim::barrier(__LINE__)
 
+inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+  return (unsigned long long)(((unsigned __int128)a * b) >> 64);
+}
+
 struct Position { unsigned x; };
 extern Position threadIdx, blockIdx, blockDim, gridDim;
 extern unsigned char* SHARED_MEMORY;

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from kernels.operations import ACTIVATIONS
 from nets.parameters import Layout
 from nets.preprocess import Preprocessing
 from nets.resolve import parameter_count
+from nets.spec import NetSpec
 from nets.table import Table
 from nets.weights import Predictor, pack
 from tests.lecture.parts import assert_close, play_net, random_parameters
@@ -103,6 +106,23 @@ def test_L25_gelu_at_1_and_its_distance_from_the_exact_form():
 
 def test_L25_relu_is_the_default():
     assert [one.name for one in spec_for(blobs(), net={"hidden": [5, 4]}).net.activation] == ["relu", "relu"]
+
+
+LAYERS_COUNTED_OTHERWISE = re.compile(r"\b(?:[2-9]|two|three|four)[- ]layers?\b(?! of)", re.I)
+
+
+def test_L26_users_read_of_hidden_layers_and_no_other_count():
+    """Of "2-layer" and "1-hidden-layer", which mean the same, only the second is used where users read."""
+    root = Path(__file__).parent.parent.parent
+    pages = [root / "README.md", *(root / "docs").glob("*.md")]
+    pages += [path for kind in ("*.html", "*.js") for path in (root / "service" / "static").rglob(kind)]
+    pages += [*(root / "mlpq").rglob("*.py"), *(root / "nets").glob("spec*.py"), root / "nets" / "options.py"]
+    assert len(pages) > 10
+    assert LAYERS_COUNTED_OTHERWISE.search("a 3-layer net")
+    for page in pages:
+        found = LAYERS_COUNTED_OTHERWISE.search(page.read_text("utf-8"))
+        assert found is None, f"{page.name}: {found and found[0]}"
+    assert NetSpec.model_fields.keys() >= {"hidden"}
 
 
 def trained_predictor() -> tuple[Predictor, dict[str, np.ndarray]]:

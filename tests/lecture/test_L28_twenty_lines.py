@@ -1,7 +1,7 @@
 """Row L28: the 20-line program, reproduced step by step by what trains jobs.
 
 `RUNNERS` holds every way to run it. A runner takes (x, y, first weights, steps) and gives the loss of every
-step before its update, and the last weights; a run through a job over HTTP is one more entry.
+step before its update, and the last weights. Through a job over HTTP it runs in tests/service/test_service_training.py.
 """
 
 from __future__ import annotations

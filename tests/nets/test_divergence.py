@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from kernels.errors import InvalidInput
+from kernels.numpy_backend import NumpyBackend
 from nets.engine import LayeredEngine
+from nets.engines import COMPILED_VARIABLE
 from nets.prepare import prepare
 from nets.table import Table
-from nets.trainer import Ending
-from tests.nets.support import BACKEND, blobs, line, member_for, run
+from nets.trainer import Ending, fit
+from tests.nets.support import BACKEND, Recorder, assert_same_arrays, blobs, line, member_for, run
 
 
 def wild(**training):
@@ -80,6 +82,36 @@ def test_a_huge_but_finite_run_is_not_divergence():
     outcome = run(member).outcomes[0]
     assert outcome.kind is Ending.COMPLETED
     assert outcome.metrics["train_loss"] > 1e3
+
+
+class SpoiledOnce(NumpyBackend):
+    """A device that gives one product as NaN, and never again: what is run again is not what was run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products = 0
+
+    def matmul(self, a, b, out):
+        super().matmul(a, b, out)
+        self.products += 1
+        if self.products == 40:
+            out[0] = np.nan  # of the first model alone
+
+
+def test_a_failure_that_does_not_come_again_ends_its_model_and_no_other(monkeypatch):
+    monkeypatch.setenv(COMPILED_VARIABLE, "0")
+    members = [
+        member_for(blobs(), net={"hidden": [8]}, training={"epochs": 5, "seed": seed, "batch_size": 32})
+        for seed in range(2)
+    ]
+    recorder = Recorder()
+    fit(members, SpoiledOnce(), recorder, recorder)
+    spoiled, healthy = recorder.outcomes[0], recorder.outcomes[1]
+    assert (spoiled.kind, healthy.kind) == (Ending.DIVERGED, Ending.COMPLETED)
+    assert spoiled.step > 0
+    assert "non-finite" in spoiled.error
+    assert all(np.isfinite(array).all() for array in spoiled.parameters.values())
+    assert_same_arrays(healthy.parameters, run(members[1]).outcomes[0].parameters)
 
 
 def test_cells_beyond_the_precision_are_refused_before_training():

@@ -360,7 +360,8 @@ def test_every_setting_of_a_net_and_of_training_was_considered():
     assert set(NetSpec.model_fields) <= {"hidden", "activation", "init", "dropout", "bias", "batch_norm"}
     assert set(TrainingOptions.model_fields) <= {
         *("epochs", "batch_size", "shuffle", "validation_fraction", "early_stopping", "clip_norm", "class_weight"),
-        *("seed", "precision", "device", "checkpoint_every_s", "max_runtime_s"),
+        *("seed", "precision", "device", "checkpoint_every_s", "max_runtime_s", "folds"),
+        "sample_weight",
     }
 
 

@@ -9,6 +9,8 @@ import time
 import numpy as np
 import pytest
 
+from kernels.numpy_backend import NumpyBackend
+from nets.engine import LayeredEngine
 from nets.schedules import SCHEDULES, Horizon, learning_rates
 from nets.threads import blas_threads, threads_for
 from nets.trainer import Command, Ending, fit
@@ -172,3 +174,30 @@ def test_small_products_get_one_thread_and_the_setting_is_given_back():
     assert threads() == before
     assert threads_for((64, 32, 10), 64) == 1
     assert threads_for((3072, 1024, 10), 256) >= 1
+
+
+class Reads(NumpyBackend):
+    """Counts what is read from the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def to_host(self, array):
+        self.count += 1
+        return super().to_host(array)
+
+
+@pytest.mark.parametrize("net", [{}, {"dropout": 0.3, "batch_norm": True}], ids=["plain", "regularised"])
+def test_steps_read_nothing_from_the_device_and_losses_are_drained_later(net):
+    member = member_for(blobs(), net={"hidden": [8], **net}, training={"batch_size": 16})
+    backend, other = Reads(), LayeredEngine([member], BACKEND)
+    engine = LayeredEngine([member], backend)
+    before = backend.count
+    for _ in range(3):
+        engine.advance(2)
+    assert backend.count == before, "work is only enqueued"
+    found = engine.drain()
+    assert backend.count == before + 3, "one read a chunk"
+    other.advance(6)
+    assert np.array_equal(found, other.drain())

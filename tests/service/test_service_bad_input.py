@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import httpx2
 import pytest
+from redis import Redis
 
 from store.jobs import JobStore
+from store.workers import WorkerInfo, Workers
 from tests.processes import Service
 from tests.service.api_parts import SPEC, assert_problem, raw_exchange, submitted
 
@@ -51,6 +55,8 @@ WRONG = {
     '{"dataset": "iris", "training": {"epochs": 5.0}}': "/training/epochs",
     '{"dataset": "iris", "training": {"seed": %s}}' % ("9" * 4000): "/training/seed",
     '{"dataset": "iris", "training": {"validation_fraction": %s}}' % ("9" * 400): "/training/validation_fraction",
+    '{"dataset": "iris", "training": {"folds": 1}}': "/training/folds",
+    '{"dataset": "iris", "training": {"folds": 5, "validation_fraction": 0.0}}': "/training/folds",
     '{"dataset": "iris", "net": {"hidden": [64, 0]}}': "/net/hidden/1",
     '{"dataset": "iris", "net": {"hidden": [true]}}': "/net/hidden/0",
     '{"dataset": "iris", "net": {"hidden": "64"}}': "/net/hidden",
@@ -122,6 +128,39 @@ def test_every_wrong_field_is_named_at_once(api: httpx2.Client) -> None:
 def test_widths_over_the_memory_budget_are_refused_with_the_estimate(api: httpx2.Client) -> None:
     problem = assert_problem(post(api, '{"dataset": "iris", "net": {"hidden": %s}}' % ([65536] * 64)), 422)
     assert "GiB" in problem["detail"]
+
+
+WIDE = '{"dataset": "iris", "net": {"hidden": [30000, 30000]}, "training": {"device": "%s"}}'
+"""About 30 GiB in float32 with Adam."""
+
+
+@pytest.mark.parametrize(
+    ("device", "workers", "status"),
+    [
+        ("auto", {"a": ("cpu", 8), "b": ("cpu", 16)}, 422),
+        ("auto", {"a": ("cpu", 8), "b": ("cpu", 64)}, 202),
+        ("auto", {"a": ("cpu", 8), "b": ("cuda:0", None)}, 202),
+        ("cpu", {"a": ("cpu", 8)}, 422),
+        ("cpu", {"a": ("cpu", 8), "b": ("cuda:0", 80)}, 202),
+        ("cuda:0", {"a": ("cpu", 8)}, 202),
+    ],
+)
+def test_what_no_living_worker_has_the_memory_for_is_refused_at_submit(
+    api: httpx2.Client, redis: Redis, device: str, workers: dict[str, tuple[str, int | None]], status: int
+) -> None:
+    for name, (kind, gib) in workers.items():
+        size = None if gib is None else gib << 30
+        Workers(redis).heartbeat(WorkerInfo(name, "here", 1, kind, "any", memory_total_bytes=size))
+    time.sleep(1.1)  # the service may have seen the workers of the test before
+    answer = post(api, WIDE % device)
+    for name in workers:
+        Workers(redis).forget(name)
+    time.sleep(1.1)  # nor may the test behind see these
+    assert answer.status_code == status, answer.text
+    if status == 422:
+        (error,) = assert_problem(answer, 422)["errors"]
+        assert error["pointer"] == "/net/hidden"
+        assert "the largest worker has" in error["detail"]
 
 
 def test_an_impossible_combination_is_refused(api: httpx2.Client) -> None:

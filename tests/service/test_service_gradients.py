@@ -86,11 +86,14 @@ def test_a_job_is_checked_at_its_start_its_checkpoint_and_its_result(
     manifest = Checkpoints(LocalArtifacts(service_data)).put(waiting, claim.fence, 7, 1, zeros)
     jobs.write(claim, checkpoint=manifest)
     middle = api.get(f"/v1/jobs/{waiting}/explanations/gradient_check").json()
-    assert (middle["at"], middle["rows"], middle["initial_loss"]) == ("checkpoint", 8, None)
+    assert (middle["at"], middle["rows"]) == ("checkpoint", 8)
     assert middle["loss"] == pytest.approx(np.log(3))
+    assert middle["initial_loss"] == pytest.approx(start["initial_loss"], rel=0.5), "of the first weights, on 8 rows"
+    assert middle["initial_loss"] != middle["loss"]
     done, _ = published(api, jobs, service_data)
     end = api.get(f"/v1/jobs/{done.id}/explanations/gradient_check?rows=10").json()
-    assert (end["at"], end["ok"], end["expected_loss"]) == ("result", True, None)
+    assert (end["at"], end["ok"], end["expected_loss"]) == ("result", True, np.log(3))
+    assert end["initial_loss"] == start["initial_loss"]
     assert end["loss"] == pytest.approx(start["loss"], rel=1e-5), "the published weights are the initial ones"
     assert_problem(api.get(f"/v1/jobs/{done.id}/explanations/gradient_check?rows=0"), 422)
     assert_problem(api.get("/v1/jobs/job_nobody/explanations/gradient_check"), 404)
