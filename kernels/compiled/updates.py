@@ -58,7 +58,7 @@ def norm(g: Floats) -> float:
     largest = g[0] * 0
     for i in range(g.size):
         largest = abs(g[i]) if abs(g[i]) > largest else largest
-    unit, total = 1 / np.float64(largest) if largest > 0 else 1.0, 0.0
+    unit, total = 1 / np.float64(largest) if largest > 1e-300 else 1.0, 0.0
     for i in range(g.size):
         total += (np.float64(g[i]) * unit) * (np.float64(g[i]) * unit)
     return float(np.sqrt(total) / unit)
