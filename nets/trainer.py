@@ -7,7 +7,7 @@ weights, optimizer state and metric points depend on none of these.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +31,8 @@ __all__ = ["CHUNK_S", "KEEP_S", "Command", "Control", "Ending", "Outcome", "Repo
 
 CHUNK_S = 0.05
 """Longest time between two looks at `control`, in seconds."""
+INTERRUPTED = frozenset({Ending.PAUSED, Ending.CANCELLED})
+"""Endings that leave a run to be gone on with: nothing is measured."""
 KEEP_S = 1.0
 """Time between two copies of the last good state, in seconds."""
 
@@ -221,7 +223,7 @@ class _Run:
         if ended:
             self._leave_diverged(self._engine.finite())
             ended = {member: ending for member, ending in ended.items() if member in self.active}
-            for member in (m for m, (kind, _) in ended.items() if kind in endings.values()):
+            for member in (m for m, (kind, _) in ended.items() if kind in INTERRUPTED):
                 self._checkpoint(member)
             self._finish_where(ended)
 
@@ -263,7 +265,7 @@ class _Run:
                 Ending.DIVERGED,
                 step,
                 step // self._members[member].steps_per_epoch,
-                self._final_metrics(member, found.parameters),
+                self._final_metrics({member: found.parameters})[member],
                 self._named(member, found.parameters),
                 error=str(found.error),
             )
@@ -273,15 +275,17 @@ class _Run:
     def _finish_where(self, ended: dict[int, tuple[Ending, str | None]]) -> None:
         """Measure the models that ended, report them, and go on with the others."""
         positions = [self.active.index(member) for member in ended]
-        for position, (member, (kind, reason)) in zip(positions, ended.items(), strict=True):
-            progress = self._progress[member]
-            flat = self._backend.to_host(self._engine.parameters()[position])
-            interrupted = kind in {Ending.PAUSED, Ending.CANCELLED}
-            if not interrupted and progress.best.parameters is not None:
-                flat = progress.best.parameters
-            metrics = {} if interrupted else self._final_metrics(member, flat)
-            named = self._named(member, flat)
-            self._report.finished(member, Outcome(kind, progress.step, progress.epoch, metrics, named, reason=reason))
+        weights = self._backend.to_host(self._engine.parameters()[positions])
+        last = {
+            member: flat if kind in INTERRUPTED or best is None else best
+            for flat, (member, (kind, _)) in zip(weights, ended.items(), strict=True)
+            for best in (self._progress[member].best.parameters,)
+        }
+        metrics = self._final_metrics({m: flat for m, flat in last.items() if ended[m][0] not in INTERRUPTED})
+        for member, (kind, reason) in ended.items():
+            progress, named = self._progress[member], self._named(member, last[member])
+            found = metrics.get(member, {})
+            self._report.finished(member, Outcome(kind, progress.step, progress.epoch, found, named, reason=reason))
         self._drop(positions)
 
     def _drop(self, positions: Sequence[int]) -> None:
@@ -291,15 +295,18 @@ class _Run:
             if stay:
                 self._engine.keep(stay)
 
-    def _final_metrics(self, member: int, flat: NDArray[Any]) -> dict[str, float | None]:
-        """Loss and score over training rows (at most MAX_TRAIN_ROWS) and all validation rows."""
-        parameters = self._backend.to_device(flat[None])
-        metrics: dict[str, float | None] = {}
+    def _final_metrics(self, weights: Mapping[int, NDArray[Any]]) -> dict[int, dict[str, float | None]]:
+        """Loss and score over training rows (at most MAX_TRAIN_ROWS) and all validation rows, of several models."""
+        metrics: dict[int, dict[str, float | None]] = {member: {} for member in weights}
+        if not weights:
+            return metrics
+        parameters = self._backend.to_device(np.stack(list(weights.values())))
         for part, evaluator in (("train", self._train), ("val", self._val)):
-            if evaluator is not None:
-                (measured,) = evaluator.measure(parameters, [member])
-                metrics[f"{part}_loss"] = finite_or_none(measured.loss)
-                metrics[f"{part}_{self._score}"] = finite_or_none(measured.score)
+            if evaluator is None:
+                continue
+            for member, measured in zip(weights, evaluator.measure(parameters, list(weights)), strict=True):
+                metrics[member][f"{part}_loss"] = finite_or_none(measured.loss)
+                metrics[member][f"{part}_{self._score}"] = finite_or_none(measured.score)
         return metrics
 
     def _named(self, member: int, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:

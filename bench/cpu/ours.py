@@ -12,7 +12,7 @@ from kernels.numpy_backend import NumpyBackend
 from nets.member import Member, State
 from nets.prepare import PreparedData
 from nets.resolve import resolve
-from nets.spec import TrainingSpec
+from nets.spec import ResolvedSpec, TrainingSpec
 from nets.table import Table
 from nets.trainer import Command, Outcome, fit
 
@@ -50,8 +50,10 @@ class Mlpq:
         self._data = PreparedData(x[: w.rows], y[: w.rows], x[w.rows :], y[w.rows :], w.widths[0], w.widths[-1], task)
         self._backend = NumpyBackend()
         self.note = ""
+        self._specs: dict[int, list[ResolvedSpec]] = {}
 
-    def _member(self, seed: int, learning_rate: float, epochs: int) -> Member:
+    def _resolve(self, learning_rate: float, epochs: int) -> ResolvedSpec:
+        """What the service does when a job is submitted."""
         w = self._w
         outputs = w.widths[-1]
         optimizer: dict[str, Any] = {"name": w.optimizer, "learning_rate": learning_rate, "l2": w.decay / 2}
@@ -62,23 +64,27 @@ class Mlpq:
             "loss": {"name": "squared_error", "reduction": "sum"} if w.regression else "softmax",
             "optimizer": optimizer,
             "schedule": "constant",
-            "training": {"epochs": epochs, "batch_size": w.batch_size, "seed": seed},
+            "training": {"epochs": epochs, "batch_size": w.batch_size},
         }
         few = np.arange(2 * outputs) % outputs
         classes = None if w.regression else [str(c) for c in range(outputs)]
         about = Table.from_arrays(np.zeros((len(few), w.widths[0])), few, self._data.task, classes=classes).info
-        resolved = resolve(TrainingSpec.parse(spec), replace(about, n_rows=2 * w.rows))
-        member = Member(resolved, self._data)
+        return resolve(TrainingSpec.parse(spec), replace(about, n_rows=2 * w.rows))
+
+    def _member(self, seed: int, resolved: ResolvedSpec) -> Member:
+        training = resolved.training.model_copy(update={"seed": seed})
+        member = Member(resolved.model_copy(update={"training": training}), self._data)
         named = {}
-        for place, (weights, bias) in enumerate(initial(w, seed), start=1):
+        for place, (weights, bias) in enumerate(initial(self._w, seed), start=1):
             named |= {f"W{place}": weights} | ({} if bias is None else {f"b{place}": bias})
         state = {"parameters": member.layout.flat(named, member.dtype), "step": np.zeros((), np.int64)}
         return replace(member, state=state)
 
     def run(self, epochs: int) -> list[list[float]]:
         """Train all jobs; the loss of every epoch of every job."""
-        rates = self._w.learning_rates()
-        members = [self._member(1 + i, rate, epochs) for i, rate in enumerate(rates)]
+        if epochs not in self._specs:
+            self._specs[epochs] = [self._resolve(rate, epochs) for rate in self._w.learning_rates()]
+        members = [self._member(seed, spec) for seed, spec in enumerate(self._specs[epochs], start=1)]
         listener = Listener(len(members))
         fit(members, self._backend, listener, listener)
         self.note = listener.engine
