@@ -39,7 +39,7 @@ DEPTH: Final = 256
 """k of one pass: a panel of B and the rows of A that it meets fit the first-level cache."""
 FAR: Final = 2048
 """Bytes between rows of B from which on panels are copied together."""
-PANELS: Final = 4
+PANELS: Final = 8
 """Panels that are copied at once: as many neighbouring cache lines of every row."""
 PANEL_BYTES: Final = 2 * VECTOR_BYTES * DEPTH * PANELS
 

@@ -21,6 +21,8 @@ _LINE: Final = 64
 """Bytes of a cache line; every buffer begins at one."""
 _FEW_LINES: Final = 4
 """Lines of a row from which on their number is made odd: rows then do not displace each other in the caches."""
+_MANY_LINES: Final = 48
+"""Lines of a row from which on the rows of a tile are kept apart in the first-level cache."""
 PART: Final = 12_288
 """Numbers of a part of the weights: with gradient and optimizer state it fits the second-level cache."""
 
@@ -62,7 +64,11 @@ class Workspace:
         """Numbers from one row to the next."""
         per_line = _LINE // self._dtype.itemsize
         lines = -(-width // per_line)
-        return (lines + (lines > _FEW_LINES and lines % 2 == 0)) * per_line
+        if lines > _FEW_LINES:
+            lines += lines % 2 == 0
+        while lines > _MANY_LINES and not _rows_keep_apart(lines):
+            lines += 2
+        return lines * per_line
 
     def _take(self, count: int) -> int:
         """Where a buffer of so many numbers begins."""
@@ -131,6 +137,12 @@ def aligned_rows(rows: Sequence[NDArray[Any]] | NDArray[Any]) -> NDArray[Any]:
     for row, given in zip(copy, rows, strict=True):
         row[:] = given
     return copy
+
+
+def _rows_keep_apart(lines: int) -> bool:
+    """True if the rows of a tile, so many lines apart, begin well spread over a first-level cache's 64 sets."""
+    places = sorted(row * lines % 64 for row in range(ROWS[0]))
+    return min(b - a for a, b in pairwise([*places, places[0] + 64])) >= 7
 
 
 def samples_per_task(batch: int, threads: int) -> int:
