@@ -7,7 +7,7 @@ import sys
 
 from bench import table
 
-ALL = ("defaults", "latency", "submit", "streams", "listing", "resume", "fresh_clone")
+ALL = ("defaults", "latency", "submit", "streams", "listing", "resume", "overhead", "fresh_clone")
 
 
 def main() -> int:

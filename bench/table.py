@@ -42,6 +42,11 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
         lambda f: ", ".join(f"{name} {one['times_best_peer']:.2f}" for name, one in f.items()),
     ),
     (
+        "overhead",
+        "what the service costs around the trainer (W1 tiny, W4 MNIST-size)",
+        lambda f: ", ".join(f"{name} {100 * max(0.0, one['overhead']):.1f} %" for name, one in f.items()),
+    ),
+    (
         "resume",
         "killed mid-epoch: finished bit-identical",
         lambda f: f"{f['weights_bit_identical']} of {f['kills']}",

@@ -136,7 +136,8 @@ class CompiledEngine:
 
     def max_chunk(self) -> int:
         """See Engine."""
-        return min(self._left(model, step) for model, step in zip(self._models, self._steps, strict=True))
+        left = min(self._left(model, step) for model, step in zip(self._models, self._steps, strict=True))
+        return min(left, self._pace.most_steps())
 
     def _left(self, model: _Model, step: int) -> int:
         """Steps that one model may run at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -14,8 +15,12 @@ SMALL_PRODUCT = 1_000_001
 """Multiply-adds (m·k·n) of one product below which a second BLAS thread brings nothing: OpenBLAS computes
 products up to 100³ by kernels of one thread."""
 
-PROBE = 16
+PROBE = 32
 """Turns from one look at the slower team to the next."""
+TRIAL_STEPS = 4
+"""Steps of a turn that only tries how fast a team is."""
+FIRST_TURNS = (True, False, True)
+"""Whether a run's first turns are by a team."""
 
 
 @lru_cache(maxsize=1)
@@ -49,20 +54,25 @@ class Pace:
         self._turns = 0
 
     def team(self) -> int:
-        """Threads for the next turn: both sizes once, then the faster; every PROBE turns the other again."""
+        """Threads for the next turn: each size tried on a few steps, then the faster; the other again every PROBE."""
         if self._threads == 1:
             return 1
-        sizes = (self._threads, 1)
-        for size in sizes:
-            if size not in self._s_per_step:
-                return size
-        best, other = sorted(sizes, key=lambda size: self._s_per_step[size])
-        return other if self._turns % PROBE == 0 else best
+        if self._turns < len(FIRST_TURNS):
+            return self._threads if FIRST_TURNS[self._turns] else 1
+        return min(self._s_per_step, key=lambda size: self._s_per_step[size] * (-1 if self._tries() else 1))
+
+    def most_steps(self) -> int:
+        """Steps that the next turn may have: few where it only tries."""
+        return TRIAL_STEPS if self._threads > 1 and self._tries() else sys.maxsize
+
+    def _tries(self) -> bool:
+        return self._turns < len(FIRST_TURNS) or self._turns % PROBE == 0
 
     def took(self, team: int, steps: int, seconds: float) -> None:
-        """What the turn took: the newest figure of its size."""
+        """What the turn took: the newest figure of its size, but for the very first, which only warms."""
+        if self._turns:
+            self._s_per_step[team] = seconds / steps
         self._turns += 1
-        self._s_per_step[team] = seconds / steps
 
 
 @contextmanager
