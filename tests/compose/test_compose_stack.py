@@ -148,6 +148,14 @@ def test_a_job_trains_through_the_published_port(stack: Stack) -> None:
     assert all(np.isfinite(arrays[name]).all() for name in ("W1", "b1"))
 
 
+def test_training_compiles_nothing_that_the_image_brings(stack: Stack) -> None:
+    assert stack.finished(stack.submit(dataset="digits", training=QUICK))["status"] == "succeeded"
+    listing = ("sh", "-c", "cd /var/lib/mlpq/compiled && find . -type f -exec stat -c '%n %Y' {} + | sort")
+    brought = stack.podman("run", "--rm", "--network", "none", stack.image, *listing).splitlines()
+    assert brought
+    assert stack.run_in("worker", *listing).splitlines() == brought
+
+
 def test_a_job_survives_the_death_of_its_worker_container(stack: Stack, undisturbed: Reference) -> None:
     job_id = stack.submit(dataset="digits", training=undisturbed.training)
     stack.past_a_checkpoint(job_id)
