@@ -13,7 +13,7 @@ import pytest
 
 from tests.compose.stack import SERVICES, Stack, until
 
-pytestmark = [pytest.mark.compose, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
 
 QUICK = {"epochs": 5, "seed": 1}
 LONG_S = 6.0
