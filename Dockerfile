@@ -28,6 +28,8 @@ RUN /build/pip/bin/python -m pip --python /opt/venv/bin/python install --quiet -
         --no-build-isolation --prefix /build/overlay /build/source
 COPY kernels /app/kernels
 COPY nets /app/nets
+# The CPU kernels, compiled for the processor of this machine; on another one a worker compiles its own when it starts.
+RUN cd /app && MLPQ_COMPILED_DIR=/build/compiled PYTHONDONTWRITEBYTECODE=1 /opt/venv/bin/python -m nets.warm
 COPY store /app/store
 COPY service /app/service
 COPY worker /app/worker
@@ -53,6 +55,9 @@ RUN groupadd --system --gid 10001 mlpq \
 COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=code /build/overlay /opt/venv
 COPY --from=code /app /app
+# Under the mount point, since numba loads only from a folder that it can write: a new named volume starts as a copy of
+# what it covers. In a volume that is older than these kernels a worker compiles them when it starts.
+COPY --from=code --chown=10001:10001 /build/compiled /var/lib/mlpq/compiled
 # The root is meant to be read-only and /tmp a tmpfs: nothing is written beside the data directory.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -66,7 +66,7 @@ class Podman:
         self(
             *("build", "--isolation", "chroot", "--network", "host", "--format", "docker"),
             *("--build-arg", f"PYTHON_IMAGE={BASE_IMAGE}", "--tag", tag, *volumes, str(ROOT)),
-            timeout_s=400,
+            timeout_s=700,
         )
 
 

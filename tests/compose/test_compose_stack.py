@@ -13,7 +13,7 @@ import pytest
 
 from tests.compose.stack import SERVICES, Stack, until
 
-pytestmark = [pytest.mark.compose, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
 
 QUICK = {"epochs": 5, "seed": 1}
 LONG_S = 6.0
@@ -146,6 +146,14 @@ def test_a_job_trains_through_the_published_port(stack: Stack) -> None:
     arrays = _arrays(stack, job_id)
     assert arrays["W1"].shape[0] == 64
     assert all(np.isfinite(arrays[name]).all() for name in ("W1", "b1"))
+
+
+def test_training_compiles_nothing_that_the_image_brings(stack: Stack) -> None:
+    assert stack.finished(stack.submit(dataset="digits", training=QUICK))["status"] == "succeeded"
+    listing = ("sh", "-c", "cd /var/lib/mlpq/compiled && find . -type f -exec stat -c '%n %Y' {} + | sort")
+    brought = stack.podman("run", "--rm", "--network", "none", stack.image, *listing).splitlines()
+    assert brought
+    assert stack.run_in("worker", *listing).splitlines() == brought
 
 
 def test_a_job_survives_the_death_of_its_worker_container(stack: Stack, undisturbed: Reference) -> None:
