@@ -6,10 +6,9 @@ compiled is kept on disk. A job that comes meanwhile waits for it: which engine 
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Sequence
-from typing import Final
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -21,14 +20,17 @@ from nets.resolve import resolve
 from nets.spec import TrainingSpec
 from nets.table import Table
 
-PRECISIONS: Final = ("float32", "float64")
 
-
-def warm(precisions: Sequence[str] = PRECISIONS) -> None:
+def warm() -> None:
     """Train one step in each precision."""
+    with _alone():
+        _train()
+
+
+def _train() -> None:
     x, y = np.arange(8.0).reshape(4, 2), np.array([0, 1, 0, 1])
     info = Table.from_arrays(x, y, classes=["a", "b"]).info
-    for precision in precisions:
+    for precision in ("float32", "float64"):
         training = {"precision": precision, "batch_size": 2, "epochs": 2, "validation_fraction": 0.0}
         spec = resolve(TrainingSpec.parse({"net": {"hidden": [2]}, "training": training}), info)
         inputs = x.astype(precision)
@@ -41,15 +43,18 @@ def warm(precisions: Sequence[str] = PRECISIONS) -> None:
         evaluator_for([member], backend, "train", pool).measure(engine.parameters(), [0])
 
 
-def main() -> None:
-    """Compile each precision in a process of its own, then see that all is there."""
-    asked = sys.argv[1:]
-    if not asked:
-        processes = [subprocess.Popen([sys.executable, "-m", "nets.warm", precision]) for precision in PRECISIONS]
-        for process in processes:
-            process.wait()
-    warm(asked or PRECISIONS)
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One process compiles at a time: two that save one function at once can spoil numba's cache for good."""
+    try:
+        from kernels.compiled.jit import CACHE_FOLDER
+    except ImportError:  # without numba nothing is compiled
+        yield
+        return
+    with (CACHE_FOLDER / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 if __name__ == "__main__":
-    main()
+    warm()

@@ -54,7 +54,8 @@ def _cache_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="mlpq-compiled-"))  # nothing outlives this process
 
 
-setattr(numba.config, "CACHE_DIR", str(_cache_folder()))  # noqa: B010 - made by numba when it is imported
+CACHE_FOLDER: Final = _cache_folder()
+setattr(numba.config, "CACHE_DIR", str(CACHE_FOLDER))  # noqa: B010 - made by numba when it is imported
 
 
 def exact(function: Callable[P, R]) -> Callable[P, R]:
