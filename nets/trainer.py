@@ -29,7 +29,7 @@ from nets.threads import available_threads, blas_threads, threads_for
 
 __all__ = ["CHUNK_S", "KEEP_S", "Command", "Control", "Ending", "Outcome", "Report", "fit"]
 
-CHUNK_S = 0.05
+CHUNK_S = 0.1
 """Longest time between two looks at `control`, in seconds."""
 INTERRUPTED = frozenset({Ending.PAUSED, Ending.CANCELLED})
 """Endings that leave a run to be gone on with: nothing is measured."""

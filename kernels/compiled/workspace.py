@@ -23,7 +23,7 @@ _FEW_LINES: Final = 4
 """Lines of a row from which on their number is made odd: rows then do not displace each other in the caches."""
 _MANY_LINES: Final = 48
 """Lines of a row from which on the rows of a tile are kept apart in the first-level cache."""
-PART: Final = 12_288
+PART: Final = 6_144
 """Numbers of a part of the weights: with gradient and optimizer state it fits the second-level cache."""
 
 
