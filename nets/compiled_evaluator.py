@@ -25,8 +25,8 @@ from nets.tape import Array
 
 LOSS_NUMBERS: Final = {"softmax": losses.SOFTMAX, "svm": losses.SVM, "squared_error": losses.SQUARED_ERROR}
 
-MANY_TASKS: Final = 4
-"""Blocks from which on several threads measure."""
+LARGE_MEASURE: Final = 4_000_000
+"""Multiply-adds of a measure from which on several threads share its blocks."""
 
 PooledRows = tuple[NDArray[Any], NDArray[np.int64], NDArray[Any]]
 
@@ -121,5 +121,6 @@ class CompiledEvaluator(Evaluator):
             arguments: tuple[Any, ...] = (*head, *self._kind, *pool, chosen, parameters[item], out)
             measures.evaluate(*arguments)
 
-        each(len(self._spaces) if len(tasks) >= MANY_TASKS else 1, len(tasks), one)
+        work = sum(len(self._flat[model]) for model in models) * self._layout.count
+        each(len(self._spaces) if work >= LARGE_MEASURE else 1, len(tasks), one)
         return [self.measured(model, figures[item]) for item, model in enumerate(models)]

@@ -63,7 +63,7 @@ WORKLOADS = {
                  learning_rate=1e-4, momentum=0.0, decay=0.0, regression=True, bias=False),
         _DIGITS,
         _MNIST,
-        Workload("W5", "3072-1024-1024-10 GELU, CIFAR-size", "prototypes", 5000, (3072, 1024, 1024, 10), 1, 256, "gelu",
+        Workload("W5", "3072-1024-1024-10 GELU, CIFAR-size", "prototypes", 5000, (3072, 1024, 1024, 10), 4, 256, "gelu",
                  learning_rate=0.01),
         Workload("W6", "1024-4096-4096-1000, wide", "prototypes", 10_240, (1024, 4096, 4096, 1000), 1, 512,
                  learning_rate=0.01),
