@@ -52,8 +52,9 @@ def _multiply(
     """See `multiply`."""
     width = 2 * VECTOR_BYTES // a.itemsize
     far = b_k * a.itemsize >= FAR and m >= 4 * 6
-    for done in range(0, k, DEPTH):
-        depth = min(DEPTH, k - done)
+    most = DEPTH if a_k == 1 else DEPTH // 2  # of a transposed A every k is a cache line of its own
+    for done in range(0, k, most):
+        depth = min(most, k - done)
         for j in range(0, n, width):
             columns = min(width, n - j)
             right, right_at, right_k = b, done * b_k + j, b_k

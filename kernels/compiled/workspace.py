@@ -23,6 +23,8 @@ _FEW_LINES: Final = 4
 """Lines of a row from which on their number is made odd: rows then do not displace each other in the caches."""
 _MANY_LINES: Final = 48
 """Lines of a row from which on the rows of a tile are kept apart in the first-level cache."""
+LEAST_ROWS: Final = 8 * ROWS[0]
+"""Rows of a part at least: so many tiles read the panel of slopes that one has brought into the first-level cache."""
 PART: Final = 6_144
 """Numbers of a part of the weights: with gradient and optimizer state it fits the second-level cache."""
 
@@ -97,7 +99,7 @@ class Workspace:
         tasks, filled = [0], 0
         for k, row in enumerate(self.layers):
             rows, width = int(row[columns.FAN_IN]) + self._bias, int(row[columns.FAN_OUT])
-            height = max(6, PART // width // 6 * 6)
+            height = max(LEAST_ROWS, PART // width // ROWS[0] * ROWS[0])
             for start in range(0, rows, height):
                 stop = min(start + height, rows)
                 if filled and filled + (stop - start) * width > PART:
