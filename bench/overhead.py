@@ -27,7 +27,7 @@ from nets.spec import TrainingSpec
 from nets.table import Table
 from nets.trainer import fit
 
-ROUNDS = 5
+ROUNDS = 3
 EPOCHS = {"W1": 20_000, "W4": 12}
 
 
