@@ -38,13 +38,13 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("listing", "a page of jobs at 100 000 jobs, worst filter", lambda f: f"{f['worst_ms']:.1f} ms"),
     (
         "cpu",
-        "training on the CPU: times the best of torch and JAX, of all workloads measured",
+        "training on the CPU: times the best of torch and JAX; 3 rounds, W6 not measured",
         lambda f: ", ".join(f"{name} {one['times_best_peer']:.2f}" for name, one in f.items()),
     ),
     (
         "overhead",
         "what the service costs around the trainer (W1 tiny, W4 MNIST-size)",
-        lambda f: ", ".join(f"{name} {100 * max(0.0, one['overhead']):.1f} %" for name, one in f.items()),
+        lambda f: ", ".join(f"{name} {100 * one['overhead']:+.1f} %" for name, one in f.items()),
     ),
     (
         "resume",

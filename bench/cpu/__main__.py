@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -149,7 +150,9 @@ def main() -> None:
         speeds = {who: row["us_per_step"] for who, row in one["implementations"].items()}
         print(f"{name} {one['times_best_peer']} x {one['best_peer']}; us/step {speeds}; busy {one['foreign_cores']}")
     if not asked.dry:
-        write_result("cpu", "training on the CPU against peers", "python -m bench.cpu --peers PYTHON", figures)
+        given = ["PYTHON" if argument == asked.peers else argument for argument in sys.argv[1:]]
+        command = shlex.join(["python", "-m", "bench.cpu", *given])  # as it was run: a part is not the whole
+        write_result("cpu", "training on the CPU against peers", command, figures)
 
 
 if __name__ == "__main__":
