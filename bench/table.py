@@ -38,7 +38,7 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("listing", "a page of jobs at 100 000 jobs, worst filter", lambda f: f"{f['worst_ms']:.1f} ms"),
     (
         "cpu",
-        "training on the CPU: times the best of torch and JAX; 3 rounds, W6 not measured",
+        "training on the CPU: times the best of torch and JAX, of the workloads named",
         lambda f: ", ".join(f"{name} {one['times_best_peer']:.2f}" for name, one in f.items()),
     ),
     (
