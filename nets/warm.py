@@ -51,7 +51,7 @@ def _alone() -> Iterator[None]:
     except ImportError:  # without numba nothing is compiled
         yield
         return
-    with (CACHE_FOLDER / "lock").open("w") as lock:
+    with (CACHE_FOLDER / "lock").open("a") as lock:  # appending leaves the file as it was
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
