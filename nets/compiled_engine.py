@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from kernels.backend import Backend
 from kernels.compiled import measures, steps, updates
 from kernels.compiled.orders import orders
-from kernels.compiled.workspace import aligned_rows, samples_per_task
+from kernels.compiled.panels import Panels, aligned
+from kernels.compiled.workspace import samples_per_task
 from nets.batches import Pool, RowOrder
 from nets.compiled_evaluator import LOSS_NUMBERS, CompiledEvaluator, each, kind_of, pooled_rows, workspace_for
 from nets.engine import Crossing
@@ -98,11 +99,12 @@ class CompiledEngine:
         self._optimizer = OPTIMIZERS[first.spec.optimizer.name]
         states = [member.state or {"parameters": member.initial_parameters()} for member in members]
         blank = np.zeros(first.layout.count, self._dtype)
+        self._panels = Panels(first.layout.widths, first.layout.bias, self._dtype)
         self._state = {
-            name: aligned_rows([state.get(name, blank) for state in states])
+            name: self._panels.pack([state.get(name, blank) for state in states])
             for name in ("parameters", *self._optimizer.slots)
-        }  # (M, P) each
-        self._kept = {name: aligned_rows(array) for name, array in self._state.items()}
+        }  # M models in panels, each
+        self._kept = {name: array.copy() for name, array in self._state.items()}
         self._steps = [int(state.get("step", np.zeros(()))) for state in states]
         self._kept_steps = list(self._steps)
         pool = pool or Pool.of(members, "train", backend, ones=False)
@@ -111,9 +113,10 @@ class CompiledEngine:
         self._shared = (*kind_of(first), *pooled_rows(members, pool))
         self._optimizer_number = OPTIMIZER_NUMBERS[first.spec.optimizer.name]
         beside, team = _shared_out(first, len(members), threads)
-        batch, block = first.spec.training.batch_size, val.block if val else 1
+        batch, block = first.spec.training.batch_size, val.block if val else 0
         self._workspaces = [workspace_for(first, batch, team, block) for _ in range(beside)]
-        self._gradients = aligned_rows([blank] * beside)
+        clips = any(member.spec.training.clip_norm is not None for member in members)
+        self._gradients = [aligned(self._panels.count if clips else 1, self._dtype) for _ in range(beside)]
         self._pace = Pace(team)
         self._crosses = all(_can_cross(model) for model in self._models)
         self._pending: list[NDArray[np.float64]] = []
@@ -171,11 +174,12 @@ class CompiledEngine:
         space.counters[:] = 0
         chunk = (rows, model.valid, model.scaled, model.weight, rates, sums, start, epoch, interval, figures, finite)
 
-        size = samples_per_task(model.order.batch, team)
-        rest = (*self._shared, *validation, block, self._optimizer_number, model.hyper, *learnt, *chunk)
+        head, size = (*self._shared, *validation, block), samples_per_task(model.order.batch, team)
+        rest = (self._optimizer_number, model.hyper, *learnt, *chunk)
 
         def join(thread: int, _thread: int) -> None:
-            arguments: tuple[Any, ...] = (*space.heads[thread], *space.plan, size, thread, *rest)
+            place = (*space.heads[thread], *space.plan, size)
+            arguments: tuple[Any, ...] = (*place, *head, space.measured_at[thread], *rest)
             steps.advance(*arguments)
 
         each(team, team, join)
@@ -249,11 +253,11 @@ class CompiledEngine:
 
     def parameters(self) -> Array:
         """See Engine."""
-        return self._state["parameters"]
+        return self._panels.unpack(self._state["parameters"])
 
     def state(self, position: int) -> State:
         """See Engine."""
-        return _one(self._state, self._steps, position)
+        return self._one(self._state, self._steps, position)
 
     def keep_copy(self) -> None:
         """See Engine."""
@@ -263,7 +267,7 @@ class CompiledEngine:
 
     def kept_state(self, position: int) -> State:
         """See Engine."""
-        return _one(self._kept, self._kept_steps, position)
+        return self._one(self._kept, self._kept_steps, position)
 
     def keep(self, positions: Sequence[int]) -> None:
         """See Engine."""
@@ -271,8 +275,12 @@ class CompiledEngine:
         self._models = [self._models[p] for p in chosen]
         self._steps = [self._steps[p] for p in chosen]
         self._kept_steps = [self._kept_steps[p] for p in chosen]
-        self._state = {name: aligned_rows(array[chosen]) for name, array in self._state.items()}
-        self._kept = {name: aligned_rows(array[chosen]) for name, array in self._kept.items()}
+        self._state = {name: self._panels.chosen(array, chosen) for name, array in self._state.items()}
+        self._kept = {name: array[chosen] for name, array in self._kept.items()}
+
+    def _one(self, arrays: Mapping[str, NDArray[Any]], counts: Sequence[int], position: int) -> State:
+        state: State = {name: self._panels.unpack(array[position : position + 1])[0] for name, array in arrays.items()}
+        return state | {"step": np.array(counts[position], np.int64)}
 
 
 _NO_ROWS: Final = np.zeros(0, np.int64)
@@ -289,8 +297,3 @@ def _can_cross(model: _Model) -> bool:
     """True if nothing has to be decided where an epoch ends, and rows carry no weights of their own."""
     stopping = model.member.spec.training.early_stopping
     return stopping is None and model.order.row_weight is None and model.order.count <= MAX_CROSSING_ROWS
-
-
-def _one(arrays: Mapping[str, NDArray[Any]], counts: Sequence[int], position: int) -> State:
-    state: State = {name: array[position].copy() for name, array in arrays.items()}
-    return state | {"step": np.array(counts[position], np.int64)}

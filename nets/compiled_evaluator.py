@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kernels.backend import Backend
 from kernels.compiled import losses, measures
+from kernels.compiled.panels import Panels
 from kernels.compiled.workspace import Workspace
 from nets.batches import Pool
 from nets.evaluate import Evaluator, Measured
@@ -40,8 +41,8 @@ def pooled_rows(members: Sequence[Member], pool: Pool) -> PooledRows:
     return pool.x, values.argmax(axis=1) if by_class else np.zeros(1, np.int64), values
 
 
-def workspace_for(member: Member, batch: int, threads: int = 1, block: int = 1) -> Workspace:
-    """Buffers of a team of threads for the member's net: for batches, and for blocks that are measured."""
+def workspace_for(member: Member, batch: int, threads: int = 1, block: int = 0) -> Workspace:
+    """Buffers of a team of threads for the member's net: for batches, and for blocks measured on the way."""
     layout, activations = member.layout, activations_of(member.spec.net.activation)
     return Workspace(layout.widths, layout.bias, activations, batch, member.dtype, threads, block)
 
@@ -93,6 +94,7 @@ class CompiledEvaluator(Evaluator):
         ]
         self._kind = kind_of(members[0])
         self._spaces = [workspace_for(members[0], self._block) for _ in range(threads)]
+        self._panels = Panels(self._layout.widths, self._layout.bias, members[0].dtype)
 
     @property
     def block(self) -> int:
@@ -109,6 +111,7 @@ class CompiledEvaluator(Evaluator):
 
     def measure(self, parameters: Array, models: Sequence[int]) -> list[Measured]:
         """See Evaluator."""
+        packed = self._panels.pack(parameters)
         blocks = [-(-len(self._flat[model]) // self._block) for model in models]
         figures = [np.zeros((count, 2)) for count in blocks]
         tasks = [(item, block) for item, count in enumerate(blocks) for block in range(count)]
@@ -118,7 +121,7 @@ class CompiledEvaluator(Evaluator):
             *pool, rows = self.rows_of(models[item])
             chosen = rows[block * self._block : (block + 1) * self._block]
             head, out = self._spaces[thread].heads[0], figures[item][block]
-            arguments: tuple[Any, ...] = (*head, *self._kind, *pool, chosen, parameters[item], out)
+            arguments: tuple[Any, ...] = (*head, *self._kind, *pool, chosen, packed[item], out)
             measures.evaluate(*arguments)
 
         work = sum(len(self._flat[model]) for model in models) * self._layout.count

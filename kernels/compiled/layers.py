@@ -1,8 +1,10 @@
 """Forward and backward passes over a block of a batch's samples, and gradients of a block of a layer's rows.
 
-Axis legend: B samples of the batch, I in, O out, R rows of the pool. Everything is sample-major: activations (B, H)
-lie row by row, each row `pitch` numbers after the one before. Passes read and write their own samples alone, and
-gradients their own rows, so that several threads may work on one batch.
+Axis legend: B samples of the batch, I in, O out, R rows of the pool, T columns of a panel. Activations (B, H) are
+sample-major: they lie row by row, each row `pitch` numbers after the one before, filled up with zeros. What products
+read as their right side lies in panels: weights [W; b] as (O/T, I+1, T), their transpose as (I/T, O, T), and dz once
+more as (O/T, B, T). Passes read and write their own samples alone, and gradients their own rows, so that several
+threads may work on one batch.
 """
 
 from __future__ import annotations
@@ -12,27 +14,29 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.compiled.jit import exact
+from kernels.compiled.jit import exact, inlined
 from kernels.compiled.losses import SOFTMAX, SVM, softmax, squared_error, svm
 from kernels.compiled.products import multiply
 from kernels.compiled.programs import run
+from kernels.compiled.tiles import VECTOR_BYTES
 
 Floats = NDArray[Any]
 Table = NDArray[np.int64]
 
-# columns of `layers`, one row for each layer with weights
-FAN_IN, FAN_OUT, WEIGHTS, INPUT, INPUT_PITCH, Z, PITCH, UPSTREAM, DELTA, TRANSPOSED = range(10)
-VALUE, VALUE_END, VALUE_REGISTERS, SLOPE, SLOPE_END, SLOPE_REGISTERS = range(10, 16)
-COLUMNS: Final = 16
+# columns of `layers`, one row for each layer with weights: sizes, then places in `parameters` and in `work`
+FAN_IN, FAN_OUT, WEIGHTS, PANEL, INPUT, INPUT_PITCH, Z, PITCH, UPSTREAM, DELTA = range(10)
+SLOPES, SLOPES_PANEL, TRANSPOSED, TRANSPOSED_PANEL = range(10, 14)
+VALUE, VALUE_END, VALUE_REGISTERS, SLOPE, SLOPE_END, SLOPE_REGISTERS = range(14, 20)
+COLUMNS: Final = 20
 
 
 class Net(NamedTuple):
     """Where a thread computes: functions, tables, programs and buffers of nets of one shape.
 
     `product` and `runner` are the addresses of the functions of products and programs. `work` and `labels` are shared
-    by the threads of a team; `registers` and `spare` are the thread's own. `spare` begins with scratch of products;
-    buffers of the loss come from `spare_at` on. `losses` is where in `work` every sample's loss lies. Work begins
-    with zeros, a tile's width of them.
+    by the threads of a team; `registers` and `spare` are the thread's own. `spare` begins with room for the gradient of
+    a panel of a part; buffers of the loss come from `spare_at` on. `losses` is where in `work` every sample's loss
+    lies. Work begins with zeros, a panel's width of them.
     """
 
     product: int
@@ -73,6 +77,12 @@ class Samples(NamedTuple):
     gathered: bool
 
 
+@inlined
+def panel_width(numbers: Floats) -> int:
+    """Columns of a panel of such numbers."""
+    return 2 * VECTOR_BYTES // numbers.itemsize
+
+
 @exact
 def samples_of(net: Net, x: Floats, rows: Table, shift: Any) -> Samples:
     """Samples shift, shift + 1, ... are these rows of x: in place where they follow each other, else as gathered."""
@@ -98,18 +108,17 @@ def gather(net: Net, x: Floats, rows: Table, start: int) -> None:
 @exact
 def forward(net: Net, parameters: Floats, samples: Samples, start: int, stop: int) -> None:
     """z = a W + b, a = f(z), layer by layer; the last z are the scores."""
-    layers, work = net.layers, net.work
+    layers, work, width = net.layers, net.work, panel_width(net.work)
     inputs, at, pitch = samples.inputs, samples.at, samples.pitch
     for k in range(layers.shape[0]):
-        I, O, weights = layers[k, FAN_IN], layers[k, FAN_OUT], layers[k, WEIGHTS]  # noqa: E741
+        I, O, weights, panel = layers[k, FAN_IN], layers[k, FAN_OUT], layers[k, WEIGHTS], layers[k, PANEL]  # noqa: E741
         z, z_pitch = layers[k, Z], layers[k, PITCH]
-        bias, first = net.biased, work
-        if bias:
-            first = parameters[weights + I * O :]
-        W = parameters[weights : weights + I * O]
+        first, first_panel = work, panel * 0
+        if net.biased:
+            first, first_panel = parameters[weights + I * width :], panel
         before = work[z + start * z_pitch : z + stop * z_pitch]
-        multiply(net.product, inputs[at + start * pitch :], pitch, 1, W, O, first, 0, bias,
-                 before, z_pitch, stop - start, O, I, net.spare)  # fmt: skip
+        multiply(net.product, inputs[at + start * pitch :], pitch, 1, parameters[weights:], panel,
+                 first, 0, first_panel, before, z_pitch, width, stop - start, O, I)  # fmt: skip
         if k < layers.shape[0] - 1:
             inputs, at, pitch = work, layers[k + 1, INPUT], z_pitch
             code, registers = net.instructions[layers[k, VALUE] :], net.registers[layers[k, VALUE_REGISTERS] :]
@@ -154,58 +163,83 @@ def measure_loss(
 @exact
 def backward(net: Net, slopes: Floats, start: int, stop: int) -> None:
     """From slopes (C, B) = dL/dscores of samples start..stop: dz of every layer, dz = f'(z) · (dz above) Wᵀ."""
-    layers, work, B = net.layers, net.work, stop - start
+    layers, work, B, width = net.layers, net.work, stop - start, panel_width(net.work)
     top = layers.shape[0] - 1
     C, dz, pitch = layers[top, FAN_OUT], layers[top, DELTA], layers[top, PITCH]
     for b in range(B):
         row = work[dz + (start + b) * pitch : dz + (start + b) * pitch + C]
         for c in range(C):
             row[c] = slopes[c * B + b]
+    _to_panels(net, top, start, stop)
     for k in range(top, 0, -1):
-        width, below = layers[k, FAN_IN], layers[k, INPUT_PITCH]
+        I, below = layers[k, FAN_IN], layers[k, INPUT_PITCH]  # noqa: E741
         upstream, delta = layers[k, UPSTREAM], layers[k - 1, DELTA]
-        multiply(net.product, work[dz + start * pitch :], pitch, 1, work[layers[k, TRANSPOSED] :], below, work, 0, 0,
-                 work[upstream + start * below :], below, B, width, layers[k, FAN_OUT], net.spare)  # fmt: skip
+        multiply(net.product, work[dz + start * pitch :], pitch, 1, work[layers[k, TRANSPOSED] :],
+                 layers[k, TRANSPOSED_PANEL], work, 0, 0,
+                 work[upstream + start * below :], below, width, B, I, layers[k, FAN_OUT])  # fmt: skip
         code, registers = net.instructions[layers[k - 1, SLOPE] :], net.registers[layers[k - 1, SLOPE_REGISTERS] :]
         z, a = layers[k - 1, Z] + start * below, layers[k, INPUT] + start * below
         run(net.runner, code, layers[k - 1, SLOPE_END] - layers[k - 1, SLOPE], registers, work[z:], work[a:],
             work[upstream + start * below :], work[delta + start * below :], B * below)  # fmt: skip
         dz, pitch = delta, below
+        _to_panels(net, k - 1, start, stop)
 
 
 @exact
-def gradient_of(net: Net, samples: Samples, gradient: Floats, k: int, start: int, stop: int, B: int) -> None:
-    """Rows start..stop of dW = aᵀ dz; the row after the last of W is db, the sum of dz."""
-    layers, work = net.layers, net.work
-    I, O, weights = layers[k, FAN_IN], layers[k, FAN_OUT], layers[k, WEIGHTS]  # noqa: E741
-    dz, pitch = layers[k, DELTA], layers[k, PITCH]
+def _to_panels(net: Net, k: int, start: int, stop: int) -> None:
+    """Copy dz of samples start..stop to its panels, where the one panel is not dz itself."""
+    layers, work, width = net.layers, net.work, panel_width(net.work)
+    dz, pitch, slopes, panel, O = (  # noqa: E741
+        layers[k, DELTA], layers[k, PITCH], layers[k, SLOPES], layers[k, SLOPES_PANEL], layers[k, FAN_OUT],
+    )  # fmt: skip
+    if slopes == dz:
+        return
+    for b in range(start, stop):
+        row, place = dz + b * pitch, slopes + b * width
+        for p in range(O // width):
+            for i in range(width):
+                work[place + p * panel + i] = work[row + p * width + i]
+        p = O // width
+        for i in range(O % width):
+            work[place + p * panel + i] = work[row + p * width + i]
+
+
+@exact
+def gradient_of(net: Net, samples: Samples, out: Floats, k: int, p: int, start: int, stop: int, B: int) -> None:
+    """Rows start..stop of panel p of d[W; b] = [a, 1]ᵀ dz: row I is db, the sum of dz."""
+    layers, work, width = net.layers, net.work, panel_width(net.work)
+    I, O, dz = layers[k, FAN_IN], layers[k, FAN_OUT], layers[k, SLOPES] + p * layers[k, SLOPES_PANEL]  # noqa: E741
     inputs, at, step = samples.inputs, samples.at, samples.pitch
     if k:
         inputs, at, step = work, layers[k, INPUT], layers[k, INPUT_PITCH]
     last = min(stop, I)
     if start < last:
-        multiply(net.product, inputs[at + start :], 1, step, work[dz:], pitch, work, 0, 0,
-                 gradient[weights + start * O :], O, last - start, O, B, net.spare)  # fmt: skip
+        multiply(net.product, inputs[at + start :], 1, step, work[dz:], 0, work, 0, 0,
+                 out, width, 0, last - start, min(width, O - p * width), B)  # fmt: skip
     if stop > I:
-        total = gradient[weights + I * O : weights + (I + 1) * O]
+        total = out[(I - start) * width : (I - start + 1) * width]
         total[:] = 0
         for b in range(B):
-            row = work[dz + b * pitch : dz + b * pitch + O]
-            for o in range(O):
+            row = work[dz + b * width : dz + (b + 1) * width]
+            for o in range(width):
                 total[o] += row[o]
 
 
 @exact
-def transpose(net: Net, parameters: Floats, k: int, start: int, stop: int) -> None:
-    """Columns start..stop of Wᵀ (O, I), which `backward` reads, from rows of W; not of the first layer."""
-    layers, work = net.layers, net.work
-    O, at, pitch, weights = layers[k, FAN_OUT], layers[k, TRANSPOSED], layers[k, INPUT_PITCH], layers[k, WEIGHTS]  # noqa: E741
-    stop = min(stop, layers[k, FAN_IN])
+def transpose(net: Net, parameters: Floats, k: int, p: int, start: int, stop: int) -> None:
+    """Into the panels of Wᵀ, which `backward` reads, rows start..stop of panel p of W; not of the first layer."""
     if k == 0:
         return
-    for i in range(start, stop, 8):
-        height = min(8, stop - i)
+    layers, work, width = net.layers, net.work, panel_width(net.work)
+    weights, at = layers[k, WEIGHTS] + p * layers[k, PANEL], layers[k, TRANSPOSED] + p * width * width
+    O, panel = min(width, layers[k, FAN_OUT] - p * width), layers[k, TRANSPOSED_PANEL]  # noqa: E741
+    stop = min(stop, layers[k, FAN_IN])
+    i = start
+    while i < stop:
+        height = min(stop - i, width - i % width)  # rows that go to one panel
+        block = parameters[weights + i * width : weights + (i + height) * width]
+        place = work[at + i // width * panel + i % width :]
         for o in range(O):
-            place = work[at + o * pitch + i : at + o * pitch + i + height]
             for r in range(height):
-                place[r] = parameters[weights + (i + r) * O + o]
+                place[o * width + r] = block[r * width + o]
+        i += height

@@ -1,9 +1,12 @@
 """Whole chunks of training steps of one model without Python in between, by one thread or by a team.
 
-Axis legend: B samples of a batch, R rows of the pool, N steps, S steps of an epoch, P parameters. A step is three
-phases: passes over blocks of samples, then gradients and updates of blocks of weights, then, where an epoch ends,
-measures of blocks of validation rows. Tasks of one phase touch nothing in common, and every number is summed in an
-order of its own, so the team's size changes no bit.
+Axis legend: B samples of a batch, R rows of the pool, N steps, S steps of an epoch, P parameters in panels, T columns
+of a panel. A step is two phases: passes over blocks of samples, then gradients and updates of blocks of weights. Where
+an epoch has ended, blocks of validation rows are measured beside the passes of the next step. Tasks of one phase touch
+nothing in common, and every number is summed in an order of its own, so the team's size changes no bit.
+
+The gradient of a panel of a part is applied while it is in the first-level cache; only where all of it must be known
+before, to clip it, is it kept as a whole.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from kernels.compiled.jit import exact, inlined
 from kernels.compiled.layers import (
     FAN_IN,
     FAN_OUT,
+    PANEL,
     WEIGHTS,
     Floats,
     Loss,
@@ -28,6 +32,7 @@ from kernels.compiled.layers import (
     gather,
     gradient_of,
     measure_loss,
+    panel_width,
     samples_of,
     scores_of,
     transpose,
@@ -41,12 +46,14 @@ PASS: Final = 1
 GRADIENT: Final = 2
 CLIP: Final = 3
 UPDATE: Final = 4
-MEASURE: Final = 5
-PHASES: Final = 6
+PHASES: Final = 5
 
 
 class Model(NamedTuple):
-    """What is learnt, and how: `hyper` begins with the limit of the gradient's norm and with 2·l2."""
+    """What is learnt, and how: `hyper` begins with the limit of the gradient's norm and with 2·l2.
+
+    All arrays are in panels; `gradient` is used where the limit is finite.
+    """
 
     optimizer: int
     hyper: Floats
@@ -63,7 +70,6 @@ class Plan(NamedTuple):
     tasks: Table
     counters: Table
     size: int
-    thread: int
 
 
 class Chunk(NamedTuple):
@@ -83,28 +89,31 @@ class Chunk(NamedTuple):
 
 
 class Validation(NamedTuple):
-    """What is measured where an epoch ends: rows of a pool, `block` at a time."""
+    """What is measured where an epoch ends: rows of a pool, `block` at a time in the place of samples from `at` on."""
 
     rows: Rows
     chosen: Table
     block: int
+    at: int
 
 
 @exact
-def update(net: Net, model: Model, rates: Floats, k: int, start: int, stop: int) -> None:
-    """Update rows start..stop of layer k's [W; b]: weights decay, biases do not."""
-    at, O, I = net.layers[k, WEIGHTS], net.layers[k, FAN_OUT], net.layers[k, FAN_IN]  # noqa: E741
-    p, g, first, second, hyper = model.parameters, model.gradient, model.first, model.second, model.hyper
+def update(net: Net, model: Model, g: Floats, rates: Floats, k: int, p: int, start: int, stop: int) -> None:
+    """Update rows start..stop of panel p of layer k's [W; b] by their gradient: weights decay, biases do not."""
+    I, width, hyper = net.layers[k, FAN_IN], panel_width(net.work), model.hyper  # noqa: E741
+    at = net.layers[k, WEIGHTS] + p * net.layers[k, PANEL] + start * width
     for part in range(2):
-        lo, hi = (at + start * O, at + min(stop, I) * O) if part == 0 else (at + I * O, at + stop * O)
+        lo, hi = (0, min(stop, I) - start) if part == 0 else (I - start, stop - start)
         decay = hyper[1] if part == 0 else hyper[1] * 0
         if lo >= hi:
             continue
+        lo, hi = lo * width, hi * width
+        w, first, second = model.parameters[at + lo : at + hi], model.first[at + lo : at + hi], model.second
         if model.optimizer == ADAM:
-            adam(p[lo:hi], g[lo:hi], first[lo:hi], second[lo:hi],
+            adam(w, g[lo:hi], first, second[at + lo : at + hi],
                  rates[0], rates[1], hyper[2], hyper[3], hyper[4], hyper[5], decay)  # fmt: skip
         else:
-            sgd(p[lo:hi], g[lo:hi], first[lo:hi], rates[0], hyper[2], decay, hyper[3] != 0)
+            sgd(w, g[lo:hi], first, rates[0], hyper[2], decay, hyper[3] != 0)
 
 
 @inlined
@@ -132,17 +141,21 @@ def _pass(net: Net, loss: Loss, rows: Rows, model: Model, chunk: Chunk, s: int, 
 @inlined
 def _learn(net: Net, plan: Plan, rows: Rows, model: Model, chunk: Chunk, s: int, task: int, phase: int) -> None:
     """One task of a phase on weights."""
-    B = chunk.valid[(chunk.start + s) % chunk.valid.size]
+    B, width = chunk.valid[(chunk.start + s) % chunk.valid.size], panel_width(net.work)
     samples = samples_of(net, rows.x, chunk.rows[s, :B], np.int64(0))
     clipped = model.hyper[0] < np.inf
     for part in range(plan.tasks[task], plan.tasks[task + 1]):
         k, start, stop = plan.parts[part]
-        if phase == GRADIENT:
-            gradient_of(net, samples, model.gradient, k, start, stop, B)
-        if phase == UPDATE or (phase == GRADIENT and not clipped):
-            update(net, model, chunk.rates[s], k, start, stop)
-        if phase != GRADIENT or not clipped:
-            transpose(net, model.parameters, k, start, stop)
+        for p in range((net.layers[k, FAN_OUT] + width - 1) // width):
+            gradient = net.spare
+            if clipped:
+                gradient = model.gradient[net.layers[k, WEIGHTS] + p * net.layers[k, PANEL] + start * width :]
+            if phase == GRADIENT:
+                gradient_of(net, samples, gradient, k, p, start, stop, B)
+            if phase == UPDATE or (phase == GRADIENT and not clipped):
+                update(net, model, gradient, chunk.rates[s], k, p, start, stop)
+            if phase != GRADIENT or not clipped:
+                transpose(net, model.parameters, k, p, start, stop)
 
 
 @exact
@@ -150,8 +163,14 @@ def _ended(chunk: Chunk, s: int) -> int:
     """Epochs that ended in this chunk before the one whose last step is s, if that is a point on the way; else -1."""
     at = chunk.start + s
     passed = at // chunk.valid.size
-    on_the_way = (at + 1) % chunk.valid.size == 0 and s < chunk.rows.shape[0] - 1
+    on_the_way = s >= 0 and (at + 1) % chunk.valid.size == 0 and s < chunk.rows.shape[0] - 1
     return passed if on_the_way and (chunk.epoch + passed + 1) % chunk.interval == 0 else -1
+
+
+@exact
+def _passes(plan: Plan, chunk: Chunk, s: int) -> int:
+    """Tasks that a step's batch is cut into."""
+    return int(-(-chunk.valid[(chunk.start + s) % chunk.valid.size] // plan.size))
 
 
 @exact
@@ -159,22 +178,19 @@ def _tasks_of(plan: Plan, model: Model, chunk: Chunk, validation: Validation, s:
     """How many tasks a phase of step s has."""
     weights = plan.tasks.size - 1
     if phase == PASS:
-        return int(-(-chunk.valid[(chunk.start + s) % chunk.valid.size] // plan.size))
+        measures = max(1, -(-validation.chosen.size // validation.block)) if _ended(chunk, s - 1) >= 0 else 0
+        return _passes(plan, chunk, s) + measures
     if phase == GRADIENT:
         return weights
     if phase == PREPARE:
         return weights if s == 0 else 0
-    if phase == MEASURE:
-        return max(1, -(-validation.chosen.size // validation.block)) if _ended(chunk, s) >= 0 else 0
     if model.hyper[0] < np.inf:
         return 1 if phase == CLIP else weights
     return 0
 
 
 @inlined
-def _measure(
-    net: Net, plan: Plan, loss: Loss, model: Model, chunk: Chunk, validation: Validation, s: int, task: int
-) -> None:
+def _measure(net: Net, loss: Loss, model: Model, chunk: Chunk, validation: Validation, s: int, task: int) -> None:
     """One block of the validation rows; the first task also looks whether all parameters are finite."""
     ended = _ended(chunk, s)
     if task == 0:
@@ -182,7 +198,7 @@ def _measure(
     block = validation.block
     chosen = validation.chosen[task * block : (task + 1) * block]
     if chosen.size:
-        measure(net, loss, model.parameters, validation.rows, chosen, plan.thread * block, chunk.figures[ended, task])
+        measure(net, loss, model.parameters, validation.rows, chosen, validation.at, chunk.figures[ended, task])
 
 
 @inlined
@@ -203,12 +219,14 @@ def _run(net: Net, plan: Plan, loss: Loss, rows: Rows, validation: Validation, m
         wait_for(plan.counters, first)
         task = number - first
         if phase == PASS:
-            valid = chunk.valid[(chunk.start + s) % chunk.valid.size]
-            _pass(net, loss, rows, model, chunk, s, task * plan.size, min((task + 1) * plan.size, valid))
+            passes = _passes(plan, chunk, s)
+            if task < passes:
+                valid = chunk.valid[(chunk.start + s) % chunk.valid.size]
+                _pass(net, loss, rows, model, chunk, s, task * plan.size, min((task + 1) * plan.size, valid))
+            else:
+                _measure(net, loss, model, chunk, validation, s - 1, task - passes)
         elif phase == CLIP:
             _clip(model)
-        elif phase == MEASURE:
-            _measure(net, plan, loss, model, chunk, validation, s, task)
         else:
             if phase == GRADIENT and task == 0:
                 place = (chunk.start + s) % chunk.valid.size
@@ -222,9 +240,9 @@ def _run(net: Net, plan: Plan, loss: Loss, rows: Rows, validation: Validation, m
 def advance(
     product: int, runner: int, layers: Table, instructions: Table, registers: Floats, work: Floats,
     labels: NDArray[np.int32], spare: Floats, spare_at: int, losses: int, biased: int,
-    parts: Table, tasks: Table, counters: Table, size: int, thread: int,
+    parts: Table, tasks: Table, counters: Table, size: int,
     loss: int, margin: Any, by_class: bool, x: Floats, codes: Table, targets: Floats,
-    val_x: Floats, val_codes: Table, val_targets: Floats, val_rows: Table, block: int,
+    val_x: Floats, val_codes: Table, val_targets: Floats, val_rows: Table, block: int, at: int,
     optimizer: int, hyper: Floats, parameters: Floats, gradient: Floats, first: Floats, second: Floats,
     rows: Table, valid: Table, weights: Floats, counted: Floats, rates: Floats, sums: Floats,
     start: int, epoch: int, interval: int, figures: Floats, finite: Floats,
@@ -238,10 +256,10 @@ def advance(
     """
     _run(
         Net(product, runner, layers, instructions, registers, work, labels, spare, spare_at, losses, biased),
-        Plan(parts, tasks, counters, size, thread),
+        Plan(parts, tasks, counters, size),
         Loss(loss, margin, by_class),
         Rows(x, codes, targets),
-        Validation(Rows(val_x, val_codes, val_targets), val_rows, block),
+        Validation(Rows(val_x, val_codes, val_targets), val_rows, block, at),
         Model(optimizer, hyper, parameters, gradient, first, second),
         Chunk(rows, valid, weights, counted, rates, sums, start, epoch, interval, figures, finite),
     )

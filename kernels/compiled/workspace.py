@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from kernels.compiled import layers as columns
 from kernels.compiled import products
-from kernels.compiled.products import PANEL_BYTES
+from kernels.compiled.panels import Panels, aligned, panels_of
 from kernels.compiled.programs import Program, address_of, program
 from kernels.compiled.team import COUNTERS
-from kernels.compiled.tiles import ROWS, width_of
+from kernels.compiled.tiles import ROWS, TALL, width_of
 from kernels.operations import Operation
 
 _LINE: Final = 64
@@ -23,14 +23,18 @@ _FEW_LINES: Final = 4
 """Lines of a row from which on their number is made odd: rows then do not displace each other in the caches."""
 _MANY_LINES: Final = 48
 """Lines of a row from which on the rows of a tile are kept apart in the first-level cache."""
-LEAST_ROWS: Final = 8 * ROWS[0]
+_HEIGHT: Final = np.array([0, -1, 1])
+"""A part's rows: its last less its first."""
+PART_ROWS: Final = 4 * TALL
+"""Rows of a part are a multiple of this: of every tile's rows, and of a vector's numbers."""
+LEAST_ROWS: Final = 2 * PART_ROWS
 """Rows of a part at least: so many tiles read the panel of slopes that one has brought into the first-level cache."""
 PART: Final = 6_144
-"""Numbers of a part of the weights: with gradient and optimizer state it fits the second-level cache."""
+"""Numbers of a part of the weights where that is more rows; enough parts for every thread of a team."""
 
 
 class Workspace:
-    """Buffers for batches of up to `batch` samples, and for `block` samples that each thread measures."""
+    """Buffers for batches of up to `batch` samples, and beside them for `block` samples that each thread measures."""
 
     def __init__(
         self,
@@ -40,32 +44,39 @@ class Workspace:
         batch: int,
         dtype: np.dtype[Any],
         threads: int = 1,
-        block: int = 1,
+        block: int = 0,
     ) -> None:
-        self._dtype, self._batch, self._bias = dtype, max(batch, threads * block), int(bias)
+        self._dtype, self._bias, self._width = dtype, int(bias), width_of(dtype)
+        self._batch, self._samples = batch, batch + threads * block
         self.layers = np.zeros((len(widths) - 1, columns.COLUMNS), np.int64)
         self._size = 0
-        self._take(width_of(dtype))  # zeros that products begin with
-        self._place_layers(widths)
-        losses = self._take(self._batch)
+        self._take(self._width)  # zeros that products begin with
+        self._place_layers(Panels(widths, bias, dtype))
+        losses = self._take(self._samples)
         instructions, registers = self._programs(activations)
-        work = _aligned(self._size, dtype)
-        labels = np.zeros(self._batch, np.int32)
-        functions, panel = (products.address_of(dtype), address_of(dtype)), PANEL_BYTES // dtype.itemsize
-        spares = [_aligned(panel + (widths[-1] + 5) * max(batch, block), dtype) for _ in range(threads)]
+        work = aligned(self._size, dtype)
+        labels = np.zeros(self._samples, np.int32)
+        parts, tasks = self._parts()
+        functions, gradient = (
+            (products.address_of(dtype), address_of(dtype)),
+            self._width * int((parts @ _HEIGHT).max()),
+        )
+        spares = [aligned(gradient + (widths[-1] + 5) * max(batch, block), dtype) for _ in range(threads)]
         self.heads = [
-            (*functions, self.layers, instructions, registers.copy(), work, labels, spare, panel, losses, self._bias)
+            (*functions, self.layers, instructions, registers.copy(), work, labels, spare, gradient, losses, self._bias)
             for spare in spares
         ]
         """The first arguments of `steps.advance` and `measures.evaluate`, for each thread."""
         self.counters = np.zeros(COUNTERS, np.int64)
-        self.plan = (*self._parts(), self.counters)
+        self.plan = (parts, tasks, self.counters)
         """Parts of the weights, tasks, counters of the team: the next arguments of `steps.advance`."""
+        self.measured_at = [batch + thread * block for thread in range(threads)]
+        """In the place of which sample each thread measures its block."""
 
     def _pitch(self, width: int) -> int:
-        """Numbers from one row to the next."""
+        """Numbers from one row to the next: whole panels."""
         per_line = _LINE // self._dtype.itemsize
-        lines = -(-width // per_line)
+        lines = panels_of(width, self._width) * self._width // per_line
         if lines > _FEW_LINES:
             lines += lines % 2 == 0
         while lines > _MANY_LINES and not _rows_keep_apart(lines):
@@ -78,28 +89,37 @@ class Workspace:
         self._size += -(-count // per_line) * per_line
         return start
 
-    def _place_layers(self, widths: Sequence[int]) -> None:
-        offset, inputs = 0, self._take(self._pitch(widths[0]) * self._batch)
-        for k, (fan_in, fan_out) in enumerate(pairwise(widths)):
-            row, below, above = self.layers[k], self._pitch(fan_in), self._pitch(fan_out)
-            row[columns.FAN_IN], row[columns.FAN_OUT], row[columns.WEIGHTS] = fan_in, fan_out, offset
+    def _place_layers(self, panels: Panels) -> None:
+        samples, width = self._samples, self._width
+        below = self._pitch(panels.widths[0])
+        inputs = self._take(below * samples)
+        for k, (fan_in, fan_out) in enumerate(pairwise(panels.widths)):
+            row, above, is_last = self.layers[k], self._pitch(fan_out), k == len(self.layers) - 1
+            row[columns.FAN_IN], row[columns.FAN_OUT] = fan_in, fan_out
+            row[columns.WEIGHTS], row[columns.PANEL] = panels.places[k], panels.steps[k]
             row[columns.INPUT], row[columns.INPUT_PITCH], row[columns.PITCH] = inputs, below, above
-            row[columns.Z] = row[columns.DELTA] = self._take(above * self._batch)  # slopes replace the scores
+            row[columns.Z] = row[columns.DELTA] = self._take(above * samples)  # slopes replace the scores
             if k:
-                row[columns.UPSTREAM] = self._take(below * self._batch)
-                row[columns.TRANSPOSED] = self._take(below * fan_out)
-            if k < len(widths) - 2:
-                row[columns.DELTA] = self._take(above * self._batch)
-                inputs = self._take(above * self._batch)
-            offset += (fan_in + self._bias) * fan_out
+                row[columns.UPSTREAM] = self._take(below * samples)
+                row[columns.TRANSPOSED_PANEL] = fan_out * width
+                row[columns.TRANSPOSED] = self._take(panels_of(fan_in, width) * fan_out * width)
+            if not is_last:
+                row[columns.DELTA] = self._take(above * samples)
+                inputs = self._take(above * samples)
+            row[columns.SLOPES] = row[columns.DELTA]
+            row[columns.SLOPES_PANEL] = self._batch * width
+            if above != width or not (is_last or fan_out == width):  # a hidden layer's rows end in slopes of nothing
+                row[columns.SLOPES] = self._take(panels_of(fan_out, width) * self._batch * width)
+            below = above
 
     def _parts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Parts (layer, first row, last row) of all [W; b]; tasks as ranges of parts, about PART numbers each."""
         parts: list[tuple[int, int, int]] = []
         tasks, filled = [0], 0
         for k, row in enumerate(self.layers):
-            rows, width = int(row[columns.FAN_IN]) + self._bias, int(row[columns.FAN_OUT])
-            height = max(LEAST_ROWS, PART // width // ROWS[0] * ROWS[0])
+            rows, width = int(row[columns.FAN_IN]) + self._bias, panels_of(int(row[columns.FAN_OUT]), self._width)
+            width *= self._width
+            height = max(LEAST_ROWS, PART // width // PART_ROWS * PART_ROWS)
             for start in range(0, rows, height):
                 stop = min(start + height, rows)
                 if filled and filled + (stop - start) * width > PART:
@@ -130,17 +150,6 @@ class Workspace:
         return np.concatenate([p.instructions for p in programs]), np.concatenate([p.registers for p in programs])
 
 
-def aligned_rows(rows: Sequence[NDArray[Any]] | NDArray[Any]) -> NDArray[Any]:
-    """A copy (M, P) of rows of P numbers, each of which begins at a cache line."""
-    dtype, width = rows[0].dtype, len(rows[0])
-    per_line = _LINE // dtype.itemsize
-    pitch = -(-width // per_line) * per_line
-    copy = _aligned(len(rows) * pitch, dtype).reshape(len(rows), pitch)[:, :width]
-    for row, given in zip(copy, rows, strict=True):
-        row[:] = given
-    return copy
-
-
 def _rows_keep_apart(lines: int) -> bool:
     """True if the rows of a tile, so many lines apart, begin well spread over a first-level cache's 64 sets."""
     places = sorted(row * lines % 64 for row in range(ROWS[0]))
@@ -148,12 +157,5 @@ def _rows_keep_apart(lines: int) -> bool:
 
 
 def samples_per_task(batch: int, threads: int) -> int:
-    """Samples of one task of a pass: a share for each thread, in whole tiles."""
-    return batch if threads == 1 else -(-batch // (threads * ROWS[0])) * ROWS[0]
-
-
-def _aligned(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Zeros (size,) that begin at a cache line."""
-    raw = np.zeros(size * dtype.itemsize + _LINE, np.uint8)
-    start = -raw.ctypes.data % _LINE
-    return raw[start : start + size * dtype.itemsize].view(dtype)
+    """Samples of one task of a pass: a share for each thread, in pairs, which tiles cover well."""
+    return batch if threads == 1 else -(-batch // (2 * threads)) * 2

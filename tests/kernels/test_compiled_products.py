@@ -6,77 +6,98 @@ import numpy as np
 import pytest
 
 from kernels.compiled.jit import exact
-from kernels.compiled.products import DEPTH, PANEL_BYTES, address_of, multiply
-from kernels.compiled.workspace import aligned_rows, samples_per_task
+from kernels.compiled.panels import Panels, aligned, panels_of
+from kernels.compiled.products import DEPTH, address_of, multiply
+from kernels.compiled.tiles import width_of
+from kernels.compiled.workspace import samples_per_task
 
-SHAPES = [(1, 1, 1), (5, 3, 2), (7, 16, 5), (13, 17, DEPTH + 44), (64, 10, 129), (65, 128, 64), (3, 31, DEPTH + 1)]
-FAR = (40, 700, 2 * DEPTH + 3)
-"""Rows of B lie so far apart that panels are copied."""
+SHAPES = [
+    (1, 1, 1), (5, 3, 2), (8, 20, 7), (7, 16, 5), (13, 17, DEPTH + 44), (25, 4, 30), (64, 10, 129), (65, 128, 64),
+    (3, 31, DEPTH + 1), (40, 700, 2 * DEPTH + 3),
+]  # fmt: skip
 
 
 @exact
-def call(address, a, a_row, a_k, b, b_k, first, first_row, first_column, c, c_row, m, n, k, panel):
-    multiply(address, a, a_row, a_k, b, b_k, first, first_row, first_column, c, c_row, m, n, k, panel)
+def call(address, a, a_row, a_k, b, b_panel, first, first_panel, c, c_row, c_panel, m, n, k):
+    multiply(address, a, a_row, a_k, b, b_panel, first, 0, first_panel, c, c_row, c_panel, m, n, k)
 
 
-def product(a, b, first, out, *, transposed=False):
-    """out = first + A B, where `a` holds A, or Aᵀ."""
+def in_panels(matrix):
+    """(K, N) as panels (N/T, K, T), flat, zeros at the end of the last."""
+    return Panels((len(matrix), matrix.shape[1]), False, matrix.dtype).pack([matrix.reshape(-1)])[0]
+
+
+def product(a, b, bias, *, transposed=False, guard=0):
+    """bias + A B, where `a` holds A, or Aᵀ; `guard` rows of sevens beyond it."""
     m, k = a.shape[::-1] if transposed else a.shape
+    n, width = b.shape[1], width_of(a.dtype)
+    pitch = panels_of(n, width) * width
+    out = np.full((m + guard, pitch), 7, a.dtype)
     steps = (1, m) if transposed else (k, 1)
-    panel = np.full(PANEL_BYTES // a.itemsize, np.nan, a.dtype)
-    call(address_of(a.dtype), a.reshape(-1), *steps, b.reshape(-1), b.shape[1], first, 0, int(len(first) == b.shape[1]),
-         out.reshape(-1), out.shape[1], m, b.shape[1], k, panel)  # fmt: skip
+    call(address_of(a.dtype), a.reshape(-1), *steps, in_panels(b), k * width, in_panels(bias[None]), width,
+         out.reshape(-1), pitch, width, m, n, k)  # fmt: skip
+    return out
 
 
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", [*SHAPES, FAR])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_products_are_right_at_every_edge_and_write_nothing_beyond(shape, dtype, transposed):
     m, n, k = shape
     rng = np.random.default_rng(m + n + k)
     a = rng.standard_normal((k, m) if transposed else (m, k)).astype(dtype)
     b, bias = rng.standard_normal((k, n)).astype(dtype), rng.standard_normal(n).astype(dtype)
-    out = np.full((m + 1, n), 7, dtype)
-    product(a, b, bias, out, transposed=transposed)
+    out = product(a, b, bias, transposed=transposed, guard=1)
     expected = (a.T if transposed else a).astype(np.float64) @ b.astype(np.float64) + bias
     tolerance = 4 * np.sqrt(k) * np.finfo(dtype).eps * 10
-    assert np.abs(out[:m] - expected).max() < tolerance, f"{shape} {dtype} transposed={transposed}"
+    assert np.abs(out[:m, :n] - expected).max() < tolerance, f"{shape} {dtype} transposed={transposed}"
+    assert (out[:m, n:] == 0).all()
     assert (out[m] == 7).all()
 
 
 def test_no_bit_of_a_row_depends_on_its_neighbours_or_its_place():
     rng = np.random.default_rng(0)
     a = rng.standard_normal((23, 300)).astype(np.float32)
-    b = rng.standard_normal((300, 40)).astype(np.float32)
-    whole, zeros = np.zeros((23, 40), np.float32), np.zeros(64, np.float32)
-    product(a, b, zeros, whole)
-    for start, stop in [(0, 1), (0, 6), (3, 10), (17, 23)]:
-        part = np.zeros((stop - start, 40), np.float32)
-        product(np.ascontiguousarray(a[start:stop]), b, zeros, part)
+    b, zeros = rng.standard_normal((300, 40)).astype(np.float32), np.zeros(40, np.float32)
+    whole = product(a, b, zeros)
+    for start, stop in [(0, 1), (0, 6), (3, 10), (5, 13), (17, 23), (2, 21)]:
+        part = product(np.ascontiguousarray(a[start:stop]), b, zeros)
         assert np.array_equal(part, whole[start:stop]), (start, stop)
     for width in (1, 8, 9, 16, 33):
-        part = np.zeros((23, width), np.float32)
-        product(a, np.ascontiguousarray(b[:, :width]), zeros, part)
-        assert np.array_equal(part, whole[:, :width]), width
+        part = product(a, np.ascontiguousarray(b[:, :width]), zeros[:width])
+        assert np.array_equal(part[:, :width], whole[:, :width]), width
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_finite_stays_visible(bad):
     a, b = np.ones((4, 4), np.float32), np.ones((4, 4), np.float32)
     a[1, 2] = bad
-    out = np.zeros((4, 4), np.float32)
-    product(a, b, np.zeros(16, np.float32), out)
+    out = product(a, b, np.zeros(4, np.float32))[:, :4]
     assert not np.isfinite(out[1]).any()
     assert np.isfinite(np.delete(out, 1, axis=0)).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_aligned_rows_are_copies_that_begin_at_cache_lines(dtype):
-    given = np.arange(15, dtype=dtype).reshape(3, 5)
-    copy = aligned_rows(given)
-    assert np.array_equal(copy, given)
-    assert not np.shares_memory(copy, given)
-    assert all(row.ctypes.data % 64 == 0 for row in copy)
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("widths", [(2, 3), (5, 16, 1), (7, 40, 33, 10)])
+def test_panels_hold_every_weight_once_and_come_back_as_they_were(widths, bias, dtype):
+    panels = Panels(widths, bias, np.dtype(dtype))
+    count = sum((i + bias) * o for i, o in zip(widths, widths[1:], strict=False))
+    flat = np.arange(1, 3 * count + 1, dtype=dtype).reshape(3, count)
+    packed = panels.pack(flat)
+    assert packed.shape == (3, panels.count)
+    assert np.array_equal(np.sort(packed[packed != 0]), flat.reshape(-1))
+    assert np.array_equal(panels.unpack(packed), flat)
+    assert np.array_equal(panels.chosen(packed, [2, 0]), packed[[2, 0]])
+    for rows in (packed, panels.chosen(packed, [1])):
+        assert all(row.ctypes.data % 64 == 0 for row in rows)
+
+
+def test_aligned_buffers_begin_at_cache_lines_with_zeros():
+    for size in (1, 15, 1000):
+        buffer = aligned(size, np.dtype(np.float64))
+        assert buffer.ctypes.data % 64 == 0
+        assert not buffer.any()
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
