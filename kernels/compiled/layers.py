@@ -18,7 +18,7 @@ from kernels.compiled.jit import exact, inlined
 from kernels.compiled.losses import SOFTMAX, SVM, softmax, squared_error, svm
 from kernels.compiled.products import multiply
 from kernels.compiled.programs import run
-from kernels.compiled.tiles import VECTOR_BYTES
+from kernels.compiled.tiles import VECTOR_BYTES, copy_row, transpose_square
 
 Floats = NDArray[Any]
 Table = NDArray[np.int64]
@@ -194,14 +194,14 @@ def _to_panels(net: Net, k: int, start: int, stop: int) -> None:
     )  # fmt: skip
     if slopes == dz:
         return
+    whole = O // width
     for b in range(start, stop):
         row, place = dz + b * pitch, slopes + b * width
-        for p in range(O // width):
-            for i in range(width):
-                work[place + p * panel + i] = work[row + p * width + i]
-        p = O // width
-        for i in range(O % width):
-            work[place + p * panel + i] = work[row + p * width + i]
+        for p in range(whole):
+            copy_row(work, row + p * width, work, place + p * panel)
+        rest = work[row + whole * width : row + O]
+        for i in range(rest.size):
+            work[place + whole * panel + i] = rest[i]
 
 
 @exact
@@ -234,12 +234,14 @@ def transpose(net: Net, parameters: Floats, k: int, p: int, start: int, stop: in
     weights, at = layers[k, WEIGHTS] + p * layers[k, PANEL], layers[k, TRANSPOSED] + p * width * width
     O, panel = min(width, layers[k, FAN_OUT] - p * width), layers[k, TRANSPOSED_PANEL]  # noqa: E741
     stop = min(stop, layers[k, FAN_IN])
-    i = start
+    i, lanes = start, width // 2
     while i < stop:
-        height = min(stop - i, width - i % width)  # rows that go to one panel
-        block = parameters[weights + i * width : weights + (i + height) * width]
-        place = work[at + i // width * panel + i % width :]
-        for o in range(O):
+        height = min(stop - i, lanes - i % lanes)  # rows that go to one square
+        block, place = weights + i * width, at + i // width * panel + i % width
+        squares = O // lanes if height == lanes else 0
+        for q in range(squares):
+            transpose_square(parameters, block + q * lanes, work, place + q * lanes * width)
+        for o in range(squares * lanes, O):
             for r in range(height):
-                place[o * width + r] = block[r * width + o]
+                work[place + o * width + r] = parameters[block + r * width + o]
         i += height

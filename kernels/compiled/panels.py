@@ -7,13 +7,13 @@ the last panel filled up with zeros, which training leaves as they are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.compiled.tiles import width_of
+from kernels.compiled.jit import exact
+from kernels.compiled.tiles import VECTOR_BYTES, copy_row, width_of
 
 _LINE: Final = 64
 """Bytes of a cache line; every buffer begins at one."""
@@ -33,6 +33,7 @@ class Panels:
         self.steps = [rows * self._width for rows in self._rows]
         sizes = [step * panels_of(out, self._width) for step, out in zip(self.steps, widths[1:], strict=True)]
         self.places = [0, *np.cumsum(sizes).tolist()]
+        self._table = np.array([*zip(self._rows, widths[1:], self.places[:-1], strict=True)], np.int64)
         self.count = self.places[-1]
         """Numbers of all panels, zeros included."""
 
@@ -40,13 +41,7 @@ class Panels:
         """Flat parameters (M, P) as panels (M, count); every model begins at a cache line."""
         packed = self._rows_of_panels(len(rows))
         for row, flat in zip(packed, rows, strict=True):
-            for panels, matrix in self._layers(row, flat):
-                whole = matrix.shape[1] // self._width
-                panels[:whole] = (
-                    matrix[:, : whole * self._width].reshape(len(matrix), whole, self._width).swapaxes(0, 1)
-                )
-                rest = matrix[:, whole * self._width :]
-                panels[whole:, :, : rest.shape[1]] = rest
+            _pack(self._table, np.ascontiguousarray(flat, self._dtype), row)
         return packed
 
     def unpack(self, packed: NDArray[Any]) -> NDArray[Any]:
@@ -54,13 +49,7 @@ class Panels:
         count = sum(rows * out for rows, out in zip(self._rows, self.widths[1:], strict=True))
         flat = np.empty((len(packed), count), self._dtype)
         for row, numbers in zip(packed, flat, strict=True):
-            for panels, matrix in self._layers(row, numbers):
-                whole = matrix.shape[1] // self._width
-                matrix[:, : whole * self._width].reshape(len(matrix), whole, self._width)[:] = panels[:whole].swapaxes(
-                    0, 1
-                )
-                rest = matrix[:, whole * self._width :]
-                rest[:] = panels[-1, :, : rest.shape[1]]
+            _unpack(self._table, row, numbers)
         return flat
 
     def chosen(self, packed: NDArray[Any], positions: Sequence[int]) -> NDArray[Any]:
@@ -75,15 +64,39 @@ class Panels:
         pitch = panels_of(self.count, per_line) * per_line
         return aligned(models * pitch, self._dtype).reshape(models, pitch)[:, : self.count]
 
-    def _layers(self, packed: NDArray[Any], flat: NDArray[Any]) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-        """One model's layers, as views: panels (O/T, I+1, T) and matrix (I+1, O)."""
-        views, at = [], 0
-        for k, (_, out) in enumerate(pairwise(self.widths)):
-            rows = self._rows[k]
-            panels = packed[self.places[k] : self.places[k + 1]].reshape(-1, rows, self._width)
-            views.append((panels, flat[at : at + rows * out].reshape(rows, out)))
-            at += rows * out
-        return views
+
+@exact
+def _pack(layers: NDArray[np.int64], flat: NDArray[Any], packed: NDArray[Any]) -> None:
+    """One model; layers hold (rows, columns, place of the first panel)."""
+    width, at = 2 * VECTOR_BYTES // flat.itemsize, 0
+    for k in range(layers.shape[0]):
+        rows, columns, place = layers[k]
+        for i in range(rows):
+            for first in range(0, columns, width):
+                if columns - first >= width:
+                    copy_row(flat, at + first, packed, place + first * rows + i * width)
+                    continue
+                numbers, panel = flat[at + first : at + columns], packed[place + first * rows + i * width :]
+                for j in range(numbers.size):
+                    panel[j] = numbers[j]
+            at += columns
+
+
+@exact
+def _unpack(layers: NDArray[np.int64], packed: NDArray[Any], flat: NDArray[Any]) -> None:
+    """The same the other way."""
+    width, at = 2 * VECTOR_BYTES // flat.itemsize, 0
+    for k in range(layers.shape[0]):
+        rows, columns, place = layers[k]
+        for i in range(rows):
+            for first in range(0, columns, width):
+                if columns - first >= width:
+                    copy_row(packed, place + first * rows + i * width, flat, at + first)
+                    continue
+                numbers, panel = flat[at + first : at + columns], packed[place + first * rows + i * width :]
+                for j in range(numbers.size):
+                    numbers[j] = panel[j]
+            at += columns
 
 
 def aligned(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -106,6 +106,30 @@ class _Emitter:
                 value = added[r * vectors + v] if v < vectors else ir.Constant(self.vector, [0.0] * self.lanes)
                 self.store(value, place, v)
 
+    def transposed(self, rows: list[Any]) -> list[Any]:
+        """Square blocks' columns: in each of log2(lanes) stages, rows `half` apart exchange halves of every block."""
+        half = self.lanes // 2
+        while half:
+            first = [lane if not lane & half else self.lanes + lane - half for lane in range(self.lanes)]
+            second = [lane + half if not lane & half else self.lanes + lane for lane in range(self.lanes)]
+            for r in range(self.lanes):
+                if not r & half:
+                    upper, lower = rows[r], rows[r + half]
+                    rows[r] = self.builder.shuffle_vector(upper, lower, _order(first))
+                    rows[r + half] = self.builder.shuffle_vector(upper, lower, _order(second))
+            half //= 2
+        return rows
+
+
+def _order(lanes: list[int]) -> Any:
+    return ir.Constant(ir.VectorType(_SHORT, len(lanes)), lanes)
+
+
+def _pointers(context: Any, builder: Any, signature: Any, given: Any, *indices: int) -> list[Any]:
+    """Addresses of places in flat arrays: arguments at the indices, each before its place."""
+    arrays = [context.make_array(signature.args[index])(context, builder, given[index]) for index in indices]
+    return [builder.gep(array.data, [given[index + 1]]) for array, index in zip(arrays, indices, strict=True)]
+
 
 def _tile(rows: int, vectors: int) -> Callable[..., Any]:
     """A tile: f(a, a_at, a_row, a_k, b, b_at, k, first, first_at, first_row, c, c_at, c_row).
@@ -120,14 +144,10 @@ def _tile(rows: int, vectors: int) -> Callable[..., Any]:
         signature = types.void(a, i, i, i, b, i, i, first, i, i, c, i, i)
 
         def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-            def pointer(index: int) -> Any:
-                made = context.make_array(signature.args[index])(context, builder, given[index])
-                return builder.gep(made.data, [given[index + 1]])
-
+            at_a, at_b, at_first, at_c = _pointers(context, builder, signature, given, 0, 4, 7, 10)
             _Emitter(context, builder, signature.args[0].dtype).tile(
-                rows, vectors, pointer(0), given[2], given[3], pointer(4), given[6], pointer(7), given[9],
-                pointer(10), given[12],
-            )  # fmt: skip
+                rows, vectors, at_a, given[2], given[3], at_b, given[6], at_first, given[9], at_c, given[12]
+            )
             return context.get_dummy_value()
 
         return signature, generate
@@ -137,3 +157,33 @@ def _tile(rows: int, vectors: int) -> Callable[..., Any]:
 
 full_6, full_4, full_2, full_1 = (_tile(rows, 2) for rows in ROWS)
 half_12, half_6, half_4, half_2, half_1 = (_tile(rows, 1) for rows in (TALL, *ROWS))
+
+
+@emitted
+def copy_row(_typing: Any, a: Any, _a_at: Any, c: Any, _c_at: Any) -> Any:
+    """Copy a panel's width of numbers: f(a, a_at, c, c_at)."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        source, target = _pointers(context, builder, signature, given, 0, 2)
+        emitter = _Emitter(context, builder, signature.args[0].dtype)
+        for v in range(2):
+            emitter.store(emitter.load(source, v), target, v)
+        return context.get_dummy_value()
+
+    return types.void(a, types.intp, c, types.intp), generate
+
+
+@emitted
+def transpose_square(_typing: Any, a: Any, _a_at: Any, c: Any, _c_at: Any) -> Any:
+    """Transpose a square of a vector's lanes; in both arrays rows lie a panel's width apart: f(a, a_at, c, c_at)."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        source, target = _pointers(context, builder, signature, given, 0, 2)
+        emitter = _Emitter(context, builder, signature.args[0].dtype)
+        rows = [ir.Constant(_INDEX, 2 * emitter.lanes * lane) for lane in range(emitter.lanes)]
+        loaded = [emitter.load(builder.gep(source, [row]), 0) for row in rows]
+        for value, row in zip(emitter.transposed(loaded), rows, strict=True):
+            emitter.store(value, builder.gep(target, [row]), 0)
+        return context.get_dummy_value()
+
+    return types.void(a, types.intp, c, types.intp), generate

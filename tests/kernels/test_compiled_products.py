@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -82,7 +84,7 @@ def test_what_is_not_finite_stays_visible(bad):
 @pytest.mark.parametrize("widths", [(2, 3), (5, 16, 1), (7, 40, 33, 10)])
 def test_panels_hold_every_weight_once_and_come_back_as_they_were(widths, bias, dtype):
     panels = Panels(widths, bias, np.dtype(dtype))
-    count = sum((i + bias) * o for i, o in zip(widths, widths[1:], strict=False))
+    count = sum((i + bias) * o for i, o in pairwise(widths))
     flat = np.arange(1, 3 * count + 1, dtype=dtype).reshape(3, count)
     packed = panels.pack(flat)
     assert packed.shape == (3, panels.count)
