@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from kernels.errors import StoreUnavailable
+from kernels.errors import ForeignStore, StoreUnavailable
 from service.feed import Feed
 from service.metrics import Metrics
 from service.predictors import Predictors
@@ -15,6 +15,7 @@ from store.datasets import DatasetStore
 from store.events import EventLog
 from store.files import LocalArtifacts
 from store.idempotency import Idempotency
+from store.identity import Ownership
 from store.jobs import JobStore
 from store.transitions import Status
 from store.workers import WorkerInfo, Workers
@@ -45,6 +46,8 @@ class Services:
     predictors: Predictors
     feed: Feed
     metrics: Metrics
+    ownership: Ownership
+    _foreign: str | None = None
     _counts: dict[Status, int] = field(default_factory=dict)
     _counted_at: float = 0.0
     _present: list[WorkerInfo] = field(default_factory=list)
@@ -52,9 +55,20 @@ class Services:
     _away_until: float = 0.0
 
     def check_store(self) -> None:
-        """Raise StillAway if the store failed somebody a moment ago."""
+        """Raise StillAway if the store failed somebody a moment ago, ForeignStore while it is another directory's."""
+        if self._foreign is not None:
+            raise ForeignStore(self._foreign)
         if time.monotonic() < self._away_until:
             raise StillAway
+
+    def check_ownership(self) -> None:
+        """Look whether the store is still ours, and remember it for every request. Raises as `Ownership.check`."""
+        try:
+            self.ownership.check()
+            self._foreign = None
+        except ForeignStore as error:
+            self._foreign = str(error)
+            raise
 
     def store_failed(self) -> None:
         """The store did not answer a request."""

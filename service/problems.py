@@ -32,6 +32,7 @@ ERRORS: Mapping[type[errors.MlpqError], tuple[int, str]] = {
     errors.TooLarge: (413, "The request is too large"),
     errors.DiskFull: (507, "There is no space left on the data volume"),
     errors.StoreUnavailable: (503, "The job store cannot be reached"),
+    errors.ForeignStore: (503, "The job store belongs to another data directory"),
     errors.Corrupted: (500, "A stored file is damaged"),
 }
 """HTTP status and title of each class of the exception tree; what is not here is our own fault (500)."""

@@ -13,6 +13,7 @@ deleted {id}        string   the sequence of a deleted job, kept 1 h, so that a 
 claimed {token}     string   ids taken by one claim, kept 60 s, so that a repeated call gets the same answer
 dataset {id}        hash     a data set's record; dataset_jobs {id}: set of unfinished jobs that use it
 worker {id}         string   what a worker says of itself (JSON), gone when it stops saying it
+data_dir            string   which data directory holds the files of all this (JSON); see `identity`
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ TEMPLATES: Mapping[str, str] = MappingProxyType(
         "dataset_jobs": PREFIX + "dataset:%s:jobs",
         "workers": PREFIX + "workers",
         "worker": PREFIX + "worker:%s",
+        "data_dir": PREFIX + "data_dir",
         "wakeups": PREFIX + "wakeups",
         "reaper_last": PREFIX + "reaper:last",
         "reaper_grace": PREFIX + "reaper:grace",
@@ -57,6 +59,7 @@ QUEUE = TEMPLATES["queue"]
 LEASES = TEMPLATES["leases"]
 DATASETS = TEMPLATES["datasets"]
 WORKERS = TEMPLATES["workers"]
+DATA_DIR = TEMPLATES["data_dir"]
 
 
 def job(job_id: str) -> str:

@@ -24,6 +24,7 @@ from rq.queue import Queue
 from rq.worker import WorkerStatus
 
 from kernels.errors import DiskFull, StoreUnavailable
+from store.identity import Ownership
 from store.jobs import JobStore
 from store.wakeups import QUEUE_NAME, WakeUp, WakeUpQueue
 from worker import failpoints, log
@@ -57,17 +58,21 @@ class Supervisor(Worker):
         connection: a client that fails within seconds; outages are ridden out here.
         jobs: the job store, over the same server.
         presence: what the worker registry shows of this worker.
+        ownership: of the data directory and the server, looked at before each pop.
     """
 
     queue_class: type[Queue] = WakeUpQueue
     job_class: type[Job] = WakeUp
     dequeue_timeout = DEQUEUE_S  # RQ blocks for minutes, deaf to signals
 
-    def __init__(self, settings: Settings, connection: Redis, jobs: JobStore, presence: Presence) -> None:
+    def __init__(
+        self, settings: Settings, connection: Redis, jobs: JobStore, presence: Presence, ownership: Ownership
+    ) -> None:
         super().__init__([QUEUE_NAME], name=presence.worker_id, connection=connection, serializer="json")
         self.settings = settings
         self.jobs = jobs
         self.presence = presence
+        self.ownership = ownership
         self.stopping = False
         self._stopping_since = 0.0
         self._environment = dict(os.environ)
@@ -81,7 +86,7 @@ class Supervisor(Worker):
     # ---- the loop -------------------------------------------------------------------------------------
 
     def work(self, *_arguments: Any, **_options: Any) -> bool:
-        """Serve until SIGTERM or SIGINT. Returns True; Raises: UnusableError."""
+        """Serve until SIGTERM or SIGINT. Returns True. Raises: UnusableError, ForeignStore."""
         signal.signal(signal.SIGINT, self.request_stop)
         signal.signal(signal.SIGTERM, self.request_stop)
         self._start_trainer()
@@ -120,6 +125,7 @@ class Supervisor(Worker):
         self._await_ready()
         if self.stopping:
             return
+        self.ownership.check()
         wakeup = self._pop()
         if wakeup is not None:
             self.execute_job(wakeup, self.queues[0])
