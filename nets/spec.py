@@ -333,7 +333,7 @@ class TrainingOptions(Strict):
     class_weight: ClassWeight | None = None
     seed: Annotated[int, Range(0, MAX_SEED)] = 0
     precision: Literal["float32", "float64"] = "float32"
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda:[0-9]{1,2})$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda:(0|[1-9][0-9]?))$")] = "auto"
     checkpoint_every_s: Annotated[float, Range(0.1, 86_400.0)] = 10.0
     max_runtime_s: Annotated[float, Range(0.0, 31_536_000.0, low_open=True)] | None = None
     folds: Annotated[int, Range(2, MAX_FOLDS)] | None = None

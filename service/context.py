@@ -86,10 +86,30 @@ class Services:
 
         The list of workers is at most `COUNTS_AGE_S` old. Raises StoreUnavailable.
         """
-        now = time.monotonic()
-        if now - self._listed_at > COUNTS_AGE_S:
-            self._present, self._listed_at = self.workers.list(), now
-        suited = [one for one in self._present if device in ("auto", "cpu", one.device)]
+        suited = [one for one in self._workers(COUNTS_AGE_S) if device in ("auto", "cpu", one.device)]
         sizes = [one.memory_total_bytes if device in ("auto", one.device) else None for one in suited]
         known = [size for size in sizes if size is not None]
         return max(known) if known and len(known) == len(sizes) else None
+
+    def offered(self, age_s: float = COUNTS_AGE_S) -> frozenset[str] | None:
+        """What `training.device` may be so that a living worker takes the job; None where that cannot be told.
+
+        That is so while there is no worker, or one that does not yet know its device. Raises StoreUnavailable.
+        """
+        present = self._workers(age_s)
+        if not present or any(one.device == "auto" for one in present):
+            return None
+        return frozenset({"auto", "cpu", *(one.device for one in present)})
+
+    def nobody_takes(self, device: str) -> bool:
+        """Whether a job that asks for `device` waits for a worker that is not there. Raises StoreUnavailable."""
+        return device.startswith("cuda") and {one.device for one in self._workers(COUNTS_AGE_S)}.isdisjoint(
+            {device, "auto"}
+        )
+
+    def _workers(self, age_s: float) -> list[WorkerInfo]:
+        """The living workers, as they were at most `age_s` ago."""
+        now = time.monotonic()
+        if now - self._listed_at > age_s:
+            self._present, self._listed_at = self.workers.list(), now
+        return self._present

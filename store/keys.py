@@ -7,6 +7,7 @@ status {s}          zset     … with this status        } all with the same sco
 tag {t}             zset     … with this tag           } any filter is one range query
 both {s} {t}        zset     … with this status and tag
 queue               zset     queued jobs, lowest score next: -priority * 1e13 + sequence
+queue {device}      zset     … those that name a GPU, which only its workers take; they are not in `queue`
 leases              zset     held jobs, score = the time in ms at which the holder is given up
 idempotency {hash}  string   "<sha256 of the body> <job id>", kept 24 h
 deleted {id}        string   the sequence of a deleted job, kept 1 h, so that a page cursor outlives it
@@ -36,6 +37,7 @@ TEMPLATES: Mapping[str, str] = MappingProxyType(
         "tag": PREFIX + "jobs:tag:%s",
         "both": PREFIX + "jobs:both:%s:%s",
         "queue": PREFIX + "queue",
+        "device_queue": PREFIX + "queue:%s",
         "leases": PREFIX + "leases",
         "sequence": PREFIX + "sequence",
         "idempotency": PREFIX + "idempotency:%s",
@@ -96,6 +98,11 @@ def dataset(dataset_id: str) -> str:
 def dataset_jobs(dataset_id: str) -> str:
     """The unfinished jobs that use a data set."""
     return TEMPLATES["dataset_jobs"] % dataset_id
+
+
+def device_queue(device: str) -> str:
+    """The queued jobs that name this GPU."""
+    return TEMPLATES["device_queue"] % device
 
 
 def worker(worker_id: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, cast
 
@@ -117,7 +118,10 @@ class Supervisor(Worker):
         log.info("listening", queue=QUEUE_NAME, pid=os.getpid(), device=self.settings.device)
 
     def _serve_once(self) -> None:
-        """Report crashes, keep the training process warm, then wait a second for a wake-up and act on it."""
+        """Report crashes, keep the training process warm, then act on what waits for our GPU or on a wake-up.
+
+        A wake-up is waited for for a second.
+        """
         self._report_crash()
         self._sweep_intermediate()
         if self._trainer is not None and self._trainer.has_ended:
@@ -126,6 +130,9 @@ class Supervisor(Worker):
         if self.stopping:
             return
         self.ownership.check()
+        if self.presence.device.startswith("cuda") and self.jobs.waits_for(self.presence.device):
+            self._run_next()
+            return
         wakeup = self._pop()
         if wakeup is not None:
             self.execute_job(wakeup, self.queues[0])
@@ -157,12 +164,15 @@ class Supervisor(Worker):
 
         The wake-up itself is used up: it named no job, and the reaper makes another if one is missing.
         """
+        self._run_next(lambda: self._consume(job, queue))
+
+    def _run_next(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         trainer = self._trainer
         if trainer is None:
             return
         trainer.send({"do": "run"})
         trainer.runs += 1
-        self._consume(job, queue)
+        meanwhile()
         try:
             self._follow(trainer)
         except ChannelClosedError:

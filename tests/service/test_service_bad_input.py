@@ -142,7 +142,7 @@ WIDE = '{"dataset": "iris", "net": {"hidden": [30000, 30000]}, "training": {"dev
         ("auto", {"a": ("cpu", 8), "b": ("cuda:0", None)}, 202),
         ("cpu", {"a": ("cpu", 8)}, 422),
         ("cpu", {"a": ("cpu", 8), "b": ("cuda:0", 80)}, 202),
-        ("cuda:0", {"a": ("cpu", 8)}, 202),
+        ("cuda:0", {"a": ("cuda:0", 8)}, 422),
     ],
 )
 def test_what_no_living_worker_has_the_memory_for_is_refused_at_submit(
