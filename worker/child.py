@@ -85,7 +85,7 @@ class Child:
         self._device = backend.device
         self._jobs = JobStore(connection)
         data = DataCache(DatasetStore(connection, data_dir), DATA_CACHE_BYTES)
-        self._runner = Runner(self._jobs, data, Files(data_dir), backend, inbox.stopping, self._tell)
+        self._runner = Runner(self._jobs, data, Files(data_dir), backend, inbox.stopping, self._tell, self._leave)
 
     def serve(self) -> None:
         """Act on each "run" until told to stop."""
@@ -108,6 +108,11 @@ class Child:
         self._tell({"event": "claimed", "jobs": [claim.job_id]})
         log.info("claimed", job=claim.job_id, fence=claim.fence, attempt=claim.job.attempt)
         return [claim]
+
+    def _leave(self) -> None:
+        """End at once, whatever the main thread is busy with; the worker starts another process."""
+        self._tell({"event": "idle", "recycle": True})
+        os._exit(0)
 
     def _tell(self, message: Message) -> None:
         try:

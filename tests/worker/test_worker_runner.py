@@ -37,10 +37,12 @@ class Bench:
     def __init__(self, site: Site) -> None:
         self.site = site
         self.stopping = threading.Event()
+        self.left = threading.Event()
         self.told: list[Message] = []
         self.data = DataCache(DatasetStore(site.store.redis, site.data_dir), limit_bytes=1 << 28)
         files = Files(site.data_dir)
-        self.runner = Runner(site.store, self.data, files, select("cpu"), self.stopping, self.told.append)
+        backend = select("cpu")
+        self.runner = Runner(site.store, self.data, files, backend, self.stopping, self.told.append, self.left.set)
 
     def claim(self, n: int) -> list[Claim]:
         """The next `n` queued jobs."""
