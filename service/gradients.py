@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.errors import InvalidInput, NotFound
-from nets.export import load_npz
 from nets.gradient_check import GradientCheck, check_prepared
 from nets.prepare import prepare
 from nets.resolve import layout_of, parameter_count, resolve
@@ -77,7 +76,7 @@ def explanation_of(services: Services, job: Job, rows: int) -> dict[str, Any]:
     flat = None
     if at != "initial":
         info = services.tables.info(job.dataset).weighted_by(spec.training.sample_weight)
-        arrays = load_npz(services.predictors.file(job, "npz", None if at == "result" else "latest").content)
+        arrays = services.predictors.arrays(job, None if at == "result" else "latest")
         flat = layout_of(spec, info.n_inputs, info.n_outputs).flat(arrays, np.dtype(np.float64))
     check = _afforded(services, job.dataset, spec, rows, flat)
     shown = {"loss": check.loss if math.isfinite(check.loss) else None, **check.to_json()}
