@@ -14,7 +14,7 @@ from kernels.errors import InvalidInput, NotFound
 from nets.gradient_check import GradientCheck, check_prepared
 from nets.prepare import prepare
 from nets.resolve import layout_of, parameter_count, resolve
-from nets.spec import ResolvedSpec, TrainingSpec
+from nets.spec import ResolvedSpec, TrainingOptions, TrainingSpec
 from nets.table import Table
 from service.context import Services
 from service.models import GradientCheckRequest
@@ -63,7 +63,8 @@ def gradient_check_of(services: Services, request: GradientCheckRequest) -> dict
     except NotFound:
         detail = f"is {echo(request.dataset)}; there is no such data set: see GET /v1/datasets"
         raise InvalidInput.at("/dataset", detail) from None
-    spec = resolve(TrainingSpec(net=request.net, loss=request.loss), info)
+    training = TrainingOptions(validation_fraction=0.0)  # nothing is trained: no row has to be held back
+    spec = resolve(TrainingSpec(net=request.net, loss=request.loss, training=training), info)
     check = _afforded(services, request.dataset, spec, request.rows)
     shown = {"net": spec.to_json()["net"], "loss": spec.to_json()["loss"]}
     return {"object": "gradient_check", "dataset": request.dataset, **shown, "at": "initial", **check.to_json()}
