@@ -10,6 +10,7 @@ MlpqError
 ├── DiskFull                507  no space left; nothing was written
 ├── Corrupted               500  a stored file does not match its sha256
 ├── StoreUnavailable        503  Redis is away; try again after `retry_after_s`
+├── ForeignStore            503  Redis belongs to another data directory
 ├── Fenced                   -   this worker's lease was taken over: stop, write nothing more
 └── TrainingError            -   ends the job as failed: its code becomes the job's error
     ├── Diverged                 a loss or parameter became non-finite
@@ -104,6 +105,12 @@ class StoreUnavailable(MlpqError):
     def __init__(self, detail: str = "the job store cannot be reached", retry_after_s: int = 1) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
+
+
+class ForeignStore(MlpqError):
+    """The Redis database belongs to another data directory; the files of its records are not here."""
+
+    code = "foreign_store"
 
 
 class Fenced(MlpqError):

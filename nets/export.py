@@ -2,45 +2,97 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from kernels.errors import MalformedInput
+from kernels.errors import DiskFull, MalformedInput
 
 Arrays = Mapping[str, NDArray[Any]]
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MAX_BYTES = 1 << 36
+_LOCAL_HEADER = 30
+"""Bytes of a zip member's local header before its name; the lengths of name and extra field end it."""
 
 
 def to_npz(arrays: Arrays) -> bytes:
     """An uncompressed .npz with fixed dates: `numpy.load` reads it, equal arrays give equal bytes."""
     out = io.BytesIO()
+    _write_npz(arrays, out)
+    return out.getvalue()
+
+
+def _write_npz(arrays: Arrays, out: Path | IO[bytes]) -> None:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             member = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
             with archive.open(member, "w", force_zip64=array.nbytes > 1 << 30) as file:
                 np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
-    return out.getvalue()
 
 
 def to_safetensors(arrays: Arrays) -> bytes:
     """A .safetensors file; `meta` travels as its metadata. Text arrays other than `meta` do not exist here."""
-    tensors = {name: np.asarray(a, order="C") for name, a in arrays.items() if name != "meta"}
-    return safetensors.numpy.save(tensors, metadata={"meta": str(arrays["meta"])})
+    return safetensors.numpy.save(_tensors(arrays), metadata={"meta": str(arrays["meta"])})
+
+
+def _tensors(arrays: Arrays) -> dict[str, NDArray[Any]]:
+    return {name: np.asarray(a, order="C") for name, a in arrays.items() if name != "meta"}
+
+
+def _write_safetensors(arrays: Arrays, path: Path) -> None:
+    try:
+        safetensors.numpy.save_file(_tensors(arrays), path, metadata={"meta": str(arrays["meta"])})
+    except safetensors.SafetensorError as error:
+        if f"os error {errno.ENOSPC}" in str(error):
+            raise DiskFull("no space left on the data volume") from error
+        raise
 
 
 EXPORTERS: Mapping[str, Callable[[Arrays], bytes]] = {"npz": to_npz, "safetensors": to_safetensors}
 """File formats of weights: name -> arrays to bytes."""
+
+WRITERS: Mapping[str, Callable[[Arrays, Path], None]] = {"npz": _write_npz, "safetensors": _write_safetensors}
+"""The same formats: name -> arrays to a file of the same bytes, in little memory where the arrays are mapped ones."""
+
+
+def map_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """Arrays of an uncompressed .npz without reading them: each is a read-only view of the file.
+
+    Raises MalformedInput for anything that is not plain arrays, stored as they are.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+            members = archive.infolist()
+            return {member.filename.removesuffix(".npy"): _mapped(path, file, member) for member in members}
+    except (ValueError, EOFError, zipfile.BadZipFile, struct.error) as error:
+        raise MalformedInput(f"not an uncompressed .npz of plain arrays: {error}") from error
+
+
+def _mapped(path: Path, file: IO[bytes], member: zipfile.ZipInfo) -> NDArray[Any]:
+    """One array of the archive, at its place behind the local header of its member and its own."""
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{member.filename} is compressed")
+    file.seek(member.header_offset)
+    n_name, n_extra = struct.unpack("<HH", file.read(_LOCAL_HEADER)[-4:])
+    file.seek(n_name + n_extra, io.SEEK_CUR)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    shape, fortran_order, dtype = read_header[np.lib.format.read_magic(file)](file)
+    if dtype.hasobject:
+        raise ValueError(f"{member.filename} holds objects")
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    order: Literal["C", "F"] = "F" if fortran_order else "C"
+    return np.asarray(np.memmap(path, dtype, "r", file.tell(), shape, order))
 
 
 def load_npz(source: bytes | Path) -> dict[str, NDArray[Any]]:

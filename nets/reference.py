@@ -96,7 +96,7 @@ def _allowed(field: Mapping[str, Any], known: Mapping[str, Any]) -> str:
     if field.get("type") == "array":
         return f"a list of at most {field['maxItems']}, each: {_allowed(field['items'], known)}"
     if field.get("pattern"):
-        return f"text like `{field['pattern']}`"
+        return str(field["description"])
     low = f"> {field['exclusiveMinimum']:g}" if "exclusiveMinimum" in field else ""
     low = low or (f">= {field['minimum']:g}" if "minimum" in field else "")
     high = f"<= {field['maximum']:.16g}" if "maximum" in field else ""

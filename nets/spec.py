@@ -8,7 +8,6 @@ settings exist is read from the registries, so a new row needs no change here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -16,7 +15,6 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     SerializerFunctionWrapHandler,
     Tag,
@@ -25,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema
 
 from kernels.custom import PARAMETER_LIMIT, custom_operation
 from kernels.errors import InvalidInput
@@ -36,6 +34,7 @@ from nets.optimizers import OPTIMIZERS
 from nets.options import ACTIVATION_ROWS, CUSTOM, Option, Row, Value, number
 from nets.schedules import SCHEDULES
 from nets.spec_errors import field_errors, shown
+from nets.spec_fields import Form, Range, problem
 
 MAX_LAYERS = 64
 MAX_WIDTH = 65_536
@@ -45,29 +44,6 @@ MAX_FOLDS = 20
 MAX_COLUMN_NAME = 200
 MAX_SEED = 2**53 - 1
 """The largest seed that every JSON reader keeps exact."""
-
-
-@dataclass(frozen=True)
-class Range:
-    """An allowed range that an error names whole: `is 0; must be 1..65536`."""
-
-    low: float
-    high: float
-    low_open: bool = False
-
-    def check(self, value: float) -> float:
-        """The value itself, if it lies in the range."""
-        if self.low <= value <= self.high and not (self.low_open and value == self.low):
-            return value
-        bounds = f"> {self.low:g} and <= {self.high:g}" if self.low_open else f"{self.low:.16g}..{self.high:.16g}"
-        raise _problem("", f"is {shown(value)}; must be {bounds}")
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        low = "exclusiveMinimum" if self.low_open else "minimum"
-        return {**handler(core), low: self.low, "maximum": self.high}
 
 
 class Strict(BaseModel):
@@ -95,7 +71,7 @@ class Choice(BaseModel):
     def _check(self) -> Self:
         row = self.registry.get(self.name)
         if row is None:
-            raise _problem("name", f"is {self.name!r}; must be one of {', '.join(self.registry)}")
+            raise problem("name", f"is {shown(self.name)}; must be one of {', '.join(self.registry)}")
         self._check_settings(row)
         return self
 
@@ -104,9 +80,9 @@ class Choice(BaseModel):
         for name, value in self.given.items():
             if name not in options:
                 known = ", ".join(options) or "none"
-                raise _problem(name, f"is not a setting of {self.name}; its settings are: {known}")
+                raise problem(name, f"is not a setting of {self.name}; its settings are: {known}")
             if not options[name].accepts(value):
-                raise _problem(name, f"is {shown(value)}; must be {options[name].allowed}")
+                raise problem(name, f"is {shown(value)}; must be {options[name].allowed}")
 
     @property
     def row(self) -> Row:
@@ -160,10 +136,6 @@ class Choice(BaseModel):
         return schema
 
 
-def _problem(at: str, detail: str) -> PydanticCustomError:
-    return PydanticCustomError("setting", "{detail}", {"at": at, "detail": detail})
-
-
 class ActivationSpec(Choice):
     """Activation of a hidden layer: a row of the table, or `{"name": "custom", "expression": ..., numbers}`."""
 
@@ -187,15 +159,15 @@ class ActivationSpec(Choice):
             super()._check_settings(row)
             return
         if not isinstance(self.given.get("expression"), str):
-            raise _problem("expression", f"is {shown(self.given.get('expression'))}; must be a formula in x")
+            raise problem("expression", f"is {shown(self.given.get('expression'))}; must be a formula in x")
         allowed = Option("", 0.0, "", -PARAMETER_LIMIT, PARAMETER_LIMIT)
         for name, value in self.given.items():
             if name != "expression" and not allowed.accepts(value):
-                raise _problem(name, f"is {shown(value)}; must be {allowed.allowed}")
+                raise problem(name, f"is {shown(value)}; must be {allowed.allowed}")
         try:
             _ = self.operation
         except InvalidInput as error:
-            raise _problem(error.errors[0].pointer.removeprefix("/"), error.errors[0].detail) from None
+            raise problem(error.errors[0].pointer.removeprefix("/"), error.errors[0].detail) from None
 
     @classmethod
     def _adapt_schema(cls, schema: JsonSchemaValue) -> JsonSchemaValue:
@@ -253,7 +225,7 @@ class InitSpec(Choice):
         try:
             return {"name": name, "std": float(text)}
         except ValueError:
-            raise _problem("", f"is {shown(data)}; must be a name, or normal:<std>") from None
+            raise problem("", f"is {shown(data)}; must be a name, or normal:<std>") from None
 
 
 def _one_or_many(data: Any) -> str:
@@ -313,6 +285,7 @@ ClassWeight = Annotated[
 
 
 Epochs = Annotated[int, Range(1, MAX_EPOCHS)]
+Device = Annotated[str, Form(r"auto|cpu|cuda:(0|[1-9][0-9]?)", "auto, cpu or cuda:N")]
 BatchSize = Annotated[int, Range(1, MAX_BATCH)]
 
 
@@ -333,7 +306,7 @@ class TrainingOptions(Strict):
     class_weight: ClassWeight | None = None
     seed: Annotated[int, Range(0, MAX_SEED)] = 0
     precision: Literal["float32", "float64"] = "float32"
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda:[0-9]{1,2})$")] = "auto"
+    device: Device = "auto"
     checkpoint_every_s: Annotated[float, Range(0.1, 86_400.0)] = 10.0
     max_runtime_s: Annotated[float, Range(0.0, 31_536_000.0, low_open=True)] | None = None
     folds: Annotated[int, Range(2, MAX_FOLDS)] | None = None

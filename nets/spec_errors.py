@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,8 +17,9 @@ UNION_LABELS = frozenset({"<one>", "<many>"})
 
 
 def shown(value: object) -> str:
-    """A value as an error shows it: at most 60 characters."""
-    text = repr(value)
+    """A value as an error shows it: as JSON writes it, at most 60 characters."""
+    strange = isinstance(value, float) and not math.isfinite(value)
+    text = repr(value) if strange else json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -31,7 +35,7 @@ def field_errors(error: ValidationError, prefix: str = "") -> tuple[FieldError, 
         elif item["type"] in {"extra_forbidden", "missing"}:
             detail = "is not a known field" if item["type"] == "extra_forbidden" else "is required"
         else:
-            detail = f"is {shown(item['input'])}; must be {_wanted(item['type'], item['msg'], context)}"
+            detail = f"is {shown(item['input'])}; {demand(item['type'], item['msg'], context)}"
         pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
         found.append(FieldError(prefix + pointer, detail))
     return tuple(found)
@@ -49,9 +53,12 @@ _WANTED = {
 }
 
 
-def _wanted(kind: str, message: str, context: Mapping[str, Any]) -> str:
+def demand(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    """What must be instead, for a type of pydantic's errors with its message and context: `must be an integer`."""
+    if kind in _WANTED:
+        return f"must be {_WANTED[kind]}"
+    if kind == "literal_error":
+        return "must be " + str(context["expected"]).replace("'", '"')
     if kind == "too_long":
-        return f"at most {context['max_length']} long"
-    if kind == "string_pattern_mismatch":
-        return f"text that matches {context['pattern']}"
-    return _WANTED.get(kind, message.removeprefix("Input should be "))
+        return f"must hold at most {context['max_length']}"
+    return re.sub(r"^\w+ should", "must", message)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.errors import InvalidInput
+from nets.spec_errors import shown
 
 Kind = Literal["numeric", "categorical", "boolean"]
 Task = Literal["classification", "regression"]
@@ -67,13 +68,13 @@ class TableInfo:
         """The place of a column that can hold weights. Raises InvalidInput at /training/sample_weight."""
         pointer, names = "/training/sample_weight", [column.name for column in self.columns]
         if name not in names:
-            raise InvalidInput.at(pointer, f"is {name!r:.60}; must be one of the columns {', '.join(names[:20])}")
+            raise InvalidInput.at(pointer, f"is {shown(name)}; must be one of the columns {', '.join(names[:20])}")
         column = self.columns[names.index(name)]
         if column.kind != "numeric" or column.missing:
             lacks = f"is missing in {column.missing} rows" if column.missing else f"is {column.kind}"
-            raise InvalidInput.at(pointer, f"is {name!r:.60}, which {lacks}; weights must be numbers in every row")
+            raise InvalidInput.at(pointer, f"is {shown(name)}, which {lacks}; weights must be numbers in every row")
         if len(names) == 1:
-            raise InvalidInput.at(pointer, f"is {name!r:.60}, the only column: nothing is left to learn from")
+            raise InvalidInput.at(pointer, f"is {shown(name)}, the only column: nothing is left to learn from")
         return names.index(name)
 
     def to_json(self) -> dict[str, Any]:

@@ -23,12 +23,14 @@ from nets.parameters import Layout
 from nets.preprocess import Preprocessing
 from nets.resolve import layout_of
 from nets.spec import ResolvedSpec
+from nets.spec_errors import shown
 from nets.table import TableInfo
 from nets.tape import play
 
 FORMAT = "mlpq-weights-1"
 GOLDEN_ROWS = 8
 _BLOCK = 1024
+_PIECE = 1 << 20
 
 
 def pack(
@@ -39,13 +41,16 @@ def pack(
     metrics: Mapping[str, float | None],
     *,
     golden_rows: NDArray[Any] | None = None,
+    flat: NDArray[Any] | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Everything that a weights file holds. `golden_rows` (G, F) are cells to prove it with; default: made up.
 
+    `flat` (P,) may give the same parameters in one piece, in the spec's precision: then they are not copied,
+    and the outputs of `golden_rows` come from a product of fewer rows, whose last bits may differ.
     Non-finite parameters are refused with InvalidInput: a file that proves itself cannot hold them.
     """
     for name, array in parameters.items():
-        if not np.isfinite(array).all():
+        if not _finite(array):
             raise InvalidInput.at(f"/{name}", "is not finite everywhere")
     meta = {"format": FORMAT, "spec": spec.to_json(), "info": info.to_json(), "metrics": dict(metrics)}
     text = json.dumps(meta, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -54,8 +59,16 @@ def pack(
     arrays["meta"] = np.array(text)
     golden = _made_up_rows(preprocessing) if golden_rows is None else golden_rows[:GOLDEN_ROWS].astype(np.float64)
     arrays["golden_inputs"] = golden
-    arrays["golden_outputs"] = Predictor.from_arrays(arrays).scores(golden)
+    block = _BLOCK if flat is None else GOLDEN_ROWS
+    predictor = Predictor(spec, info, preprocessing, arrays, flat=flat, block=block)
+    arrays["golden_outputs"] = predictor.scores(golden)
     return arrays
+
+
+def _finite(array: NDArray[Any]) -> bool:
+    """Whether all numbers are finite, a block at a time."""
+    pieces = np.ravel(array)
+    return all(np.isfinite(pieces[at : at + _PIECE]).all() for at in range(0, pieces.size, _PIECE))
 
 
 def _made_up_rows(preprocessing: Preprocessing) -> NDArray[np.float64]:
@@ -84,15 +97,20 @@ class Predictor:
         preprocessing: Preprocessing,
         parameters: Mapping[str, NDArray[Any]],
         backend: Backend | None = None,
+        *,
+        flat: NDArray[Any] | None = None,
+        block: int = _BLOCK,
     ) -> None:
         self.spec, self.info, self.preprocessing = spec, info, preprocessing
         self._backend = backend or NumpyBackend()
         self._layout: Layout = layout_of(spec, info.n_inputs, info.n_outputs)
         self._dtype = np.dtype(spec.training.precision)
-        flat = self._layout.flat(parameters, self._dtype)
-        self._parameters = self._backend.to_device(flat[None])
+        if flat is None:
+            flat = self._backend.to_device(self._layout.flat(parameters, self._dtype))
+        self._parameters = flat[None]
         activations = activations_of(spec.net.activation)
-        self._net = Network(self._backend, self._layout, activations, _BLOCK, self._parameters)
+        self._block = block
+        self._net = Network(self._backend, self._layout, activations, block, self._parameters)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], backend: Backend | None = None) -> Predictor:
@@ -114,9 +132,9 @@ class Predictor:
             raise InvalidInput.at("/rows", f"have shape {cells.shape}; must have {len(self.info.columns)} columns")
         inputs = self.preprocessing.transform(cells, self._dtype)
         out = np.empty((len(inputs), self._layout.widths[-1]), self._dtype)
-        block = np.ones((1, _BLOCK, self._layout.rows[0]), self._dtype)
-        for start in range(0, len(inputs), _BLOCK):
-            part = inputs[start : start + _BLOCK]
+        block = np.ones((1, self._block, self._layout.rows[0]), self._dtype)
+        for start in range(0, len(inputs), self._block):
+            part = inputs[start : start + self._block]
             block[0, : len(part), : part.shape[1]] = part
             self._net.inputs[...] = self._backend.to_device(block)
             with np.errstate(all="ignore"):
@@ -164,7 +182,7 @@ class Predictor:
             text = str(value)
             return float(column.categories.index(text)) if text in column.categories else float("nan")
         if not isinstance(value, bool | int | float) or not -1e300 < value < 1e300:
-            raise InvalidInput.at(f"/rows/{i}/{j}", f"is {value!r:.60}; {column.name} must be a finite number or null")
+            raise InvalidInput.at(f"/rows/{i}/{j}", f"is {shown(value)}; {column.name} must be a finite number or null")
         return float(value)
 
     def verify(self, golden_inputs: NDArray[Any], golden_outputs: NDArray[Any], tolerance: float = 1e-5) -> None:

@@ -9,14 +9,18 @@ import resource
 import signal
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
 
+from kernels.errors import DiskFull, ForeignStore, StoreUnavailable
 from service.app import create_app
 from service.context import Services
 from service.settings import RefusedToStart, Settings, check_exposure, from_environment
+
+log = logging.getLogger("mlpq.service")
 
 EXIT_REFUSED = 2
 BACKLOG = 2048
@@ -55,11 +59,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = parse(arguments)
         check_exposure(settings.host, os.environ)
-    except RefusedToStart as refusal:
+        app = create_app(settings)
+        _check_ownership(app.state.services)
+    except (RefusedToStart, ForeignStore, OSError) as refusal:
         sys.stderr.write(f"mlpq: {refusal}\n")
         return EXIT_REFUSED
     _allow_many_connections()
-    app = create_app(settings)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -81,6 +86,16 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: None)
     server.run()
     return 0 if server.started else 1
+
+
+def _check_ownership(services: Services) -> None:
+    """Refuse a store that belongs to another data directory; one that is away is looked at again later.
+
+    Raises:
+        ForeignStore: naming both directories.
+    """
+    with suppress(StoreUnavailable, DiskFull):
+        services.check_ownership()
 
 
 def _allow_many_connections() -> None:

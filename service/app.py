@@ -34,6 +34,7 @@ from store.datasets import DatasetStore
 from store.events import EventLog
 from store.files import LocalArtifacts
 from store.idempotency import Idempotency
+from store.identity import Ownership
 from store.jobs import JobStore
 from store.reaper import Reaper
 from store.workers import Workers
@@ -88,6 +89,7 @@ def build(settings: Settings, metrics: Metrics) -> Services:
         predictors=Predictors(artifacts, tables),
         feed=Feed(connect_async(settings.redis_url, "fail_fast"), metrics),
         metrics=metrics,
+        ownership=Ownership(redis, settings.data_dir),
     )
 
 
@@ -99,7 +101,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await asyncio.to_thread(services.artifacts.sweep)
     await asyncio.to_thread(services.datasets.sweep)
     current_default_thread_limiter().total_tokens = THREADS
-    reaper = Reaper(JobStore(connect(settings.redis_url, "fail_fast")))
+    reaper = Reaper(JobStore(connect(settings.redis_url, "fail_fast")), guard=services.check_ownership)
     reaper.start()
     services.feed.start()
     yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from kernels.errors import StoreUnavailable
+from kernels.errors import ForeignStore, StoreUnavailable
 from service.feed import Feed
 from service.metrics import Metrics
 from service.predictors import Predictors
@@ -15,6 +15,7 @@ from store.datasets import DatasetStore
 from store.events import EventLog
 from store.files import LocalArtifacts
 from store.idempotency import Idempotency
+from store.identity import Ownership
 from store.jobs import JobStore
 from store.transitions import Status
 from store.workers import WorkerInfo, Workers
@@ -45,6 +46,8 @@ class Services:
     predictors: Predictors
     feed: Feed
     metrics: Metrics
+    ownership: Ownership
+    _foreign: str | None = None
     _counts: dict[Status, int] = field(default_factory=dict)
     _counted_at: float = 0.0
     _present: list[WorkerInfo] = field(default_factory=list)
@@ -52,9 +55,20 @@ class Services:
     _away_until: float = 0.0
 
     def check_store(self) -> None:
-        """Raise StillAway if the store failed somebody a moment ago."""
+        """Raise StillAway if the store failed somebody a moment ago, ForeignStore while it is another directory's."""
+        if self._foreign is not None:
+            raise ForeignStore(self._foreign)
         if time.monotonic() < self._away_until:
             raise StillAway
+
+    def check_ownership(self) -> None:
+        """Look whether the store is still ours, and remember it for every request. Raises as `Ownership.check`."""
+        try:
+            self.ownership.check()
+            self._foreign = None
+        except ForeignStore as error:
+            self._foreign = str(error)
+            raise
 
     def store_failed(self) -> None:
         """The store did not answer a request."""
@@ -72,10 +86,30 @@ class Services:
 
         The list of workers is at most `COUNTS_AGE_S` old. Raises StoreUnavailable.
         """
-        now = time.monotonic()
-        if now - self._listed_at > COUNTS_AGE_S:
-            self._present, self._listed_at = self.workers.list(), now
-        suited = [one for one in self._present if device in ("auto", "cpu", one.device)]
+        suited = [one for one in self._workers(COUNTS_AGE_S) if device in ("auto", "cpu", one.device)]
         sizes = [one.memory_total_bytes if device in ("auto", one.device) else None for one in suited]
         known = [size for size in sizes if size is not None]
         return max(known) if known and len(known) == len(sizes) else None
+
+    def offered(self, age_s: float = COUNTS_AGE_S) -> frozenset[str] | None:
+        """What `training.device` may be so that a living worker takes the job; None where that cannot be told.
+
+        That is so while there is no worker, or one that does not yet know its device. Raises StoreUnavailable.
+        """
+        present = self._workers(age_s)
+        if not present or any(one.device == "auto" for one in present):
+            return None
+        return frozenset({"auto", "cpu", *(one.device for one in present)})
+
+    def nobody_takes(self, device: str) -> bool:
+        """Whether a job that asks for `device` waits for a worker that is not there. Raises StoreUnavailable."""
+        return device.startswith("cuda") and {one.device for one in self._workers(COUNTS_AGE_S)}.isdisjoint(
+            {device, "auto"}
+        )
+
+    def _workers(self, age_s: float) -> list[WorkerInfo]:
+        """The living workers, as they were at most `age_s` ago."""
+        now = time.monotonic()
+        if now - self._listed_at > age_s:
+            self._present, self._listed_at = self.workers.list(), now
+        return self._present

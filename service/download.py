@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
-from anyio import open_file
+from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -19,12 +22,14 @@ CHUNK_BYTES = 256 * 1024
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
-def download(request: Request, content: bytes | Path, sha256: str, filename: str, media_type: str) -> Response:
+def download(
+    request: Request, content: bytes | Path | BinaryIO, sha256: str, filename: str, media_type: str
+) -> Response:
     """`content` whole (200), in part (206), or not at all because the client has it (304).
 
     Args:
         request: its `Range`, `If-Range` and `If-None-Match` decide.
-        content: the file, or where it lies; then no more than a piece of it is in memory.
+        content: the file, where it lies, or as it was opened; then no more than a piece of it is in memory.
         sha256: of the file, in hex; also its entity tag.
         filename: made by the service: it is not quoted any further.
         media_type: of the file.
@@ -43,7 +48,7 @@ def download(request: Request, content: bytes | Path, sha256: str, filename: str
     }
     if _holds(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
-    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    size = _size(content)
     part = _part(request, etag, size)
     start, stop = part or (0, size)
     status = 200 if part is None else 206
@@ -55,15 +60,24 @@ def download(request: Request, content: bytes | Path, sha256: str, filename: str
     return StreamingResponse(_pieces(content, start, stop), status, headers, media_type)
 
 
-async def _pieces(content: bytes | Path, start: int, stop: int) -> AsyncIterator[bytes]:
+def _size(content: bytes | Path | BinaryIO) -> int:
+    match content:
+        case bytes():
+            return len(content)
+        case Path():
+            return content.stat().st_size
+    return os.fstat(content.fileno()).st_size
+
+
+async def _pieces(content: bytes | Path | BinaryIO, start: int, stop: int) -> AsyncIterator[bytes]:
     if isinstance(content, bytes):
         for at in range(start, stop, CHUNK_BYTES):
             yield content[at : min(at + CHUNK_BYTES, stop)]
         return
-    async with await open_file(content, "rb") as file:
-        await file.seek(start)
-        while start < stop:
-            piece = await file.read(min(CHUNK_BYTES, stop - start))
+    opened = await to_thread.run_sync(content.open, "rb") if isinstance(content, Path) else nullcontext(content)
+    with opened as file:
+        while start < stop:  # by position: several answers may read one open file
+            piece = await to_thread.run_sync(os.pread, file.fileno(), min(CHUNK_BYTES, stop - start), start)
             if not piece:
                 raise EOFError(f"{content} became shorter while it was sent")
             start += len(piece)

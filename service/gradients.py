@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.errors import InvalidInput, NotFound
-from nets.export import load_npz
 from nets.gradient_check import GradientCheck, check_prepared
 from nets.prepare import prepare
 from nets.resolve import layout_of, parameter_count, resolve
-from nets.spec import ResolvedSpec, TrainingSpec
+from nets.spec import ResolvedSpec, TrainingOptions, TrainingSpec
 from nets.table import Table
 from service.context import Services
 from service.models import GradientCheckRequest
@@ -64,7 +63,8 @@ def gradient_check_of(services: Services, request: GradientCheckRequest) -> dict
     except NotFound:
         detail = f"is {echo(request.dataset)}; there is no such data set: see GET /v1/datasets"
         raise InvalidInput.at("/dataset", detail) from None
-    spec = resolve(TrainingSpec(net=request.net, loss=request.loss), info)
+    training = TrainingOptions(validation_fraction=0.0)  # nothing is trained: no row has to be held back
+    spec = resolve(TrainingSpec(net=request.net, loss=request.loss, training=training), info)
     check = _afforded(services, request.dataset, spec, request.rows)
     shown = {"net": spec.to_json()["net"], "loss": spec.to_json()["loss"]}
     return {"object": "gradient_check", "dataset": request.dataset, **shown, "at": "initial", **check.to_json()}
@@ -77,7 +77,7 @@ def explanation_of(services: Services, job: Job, rows: int) -> dict[str, Any]:
     flat = None
     if at != "initial":
         info = services.tables.info(job.dataset).weighted_by(spec.training.sample_weight)
-        arrays = load_npz(services.predictors.file(job, "npz", None if at == "result" else "latest").content)
+        arrays = services.predictors.arrays(job, None if at == "result" else "latest")
         flat = layout_of(spec, info.n_inputs, info.n_outputs).flat(arrays, np.dtype(np.float64))
     check = _afforded(services, job.dataset, spec, rows, flat)
     shown = {"loss": check.loss if math.isfinite(check.loss) else None, **check.to_json()}

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kernels.errors import Corrupted, InvalidInput, NotFound
-from nets.export import EXPORTERS, load_npz
+from nets.export import EXPORTERS, WRITERS, load_npz, map_npz
 from nets.prepare import split
 from nets.preprocess import Preprocessing
 from nets.resolve import layout_of
 from nets.spec import ResolvedSpec
+from nets.table import Table
 from nets.weights import Predictor, pack
 from service.problems import Refused
 from service.tables import Tables
 from service.text import echo
 from store.checkpoints import Checkpoints
-from store.files import LocalArtifacts, StoredFile
+from store.files import LocalArtifacts, StoredFile, hidden_file, sha256_of_open
 from store.records import Job, Json
 
 Held = TypeVar("Held")
@@ -30,7 +37,11 @@ CACHED_BYTES = 256 * 1024 * 1024
 """Of converted files, and again of predictors."""
 
 HELD_BYTES = 16 * 1024 * 1024
-"""Larger results are sent from the disk, after each of them was read once to verify it."""
+"""Larger results are sent from the disk, after each of them was read once to verify it; what is made of larger files
+is made on the disk."""
+
+HIDDEN_BYTES = 4 * 1024 * 1024 * 1024
+"""Of the disk, for converted files that are too large for memory."""
 
 LATEST = "latest"
 """The value of `checkpoint` that stands for the newest one."""
@@ -65,7 +76,7 @@ class ByteCache(Generic[Held]):
 class WeightsFile:
     """One file of weights: its bytes, or where they lie if they are many; their sha256 in hex; the service's name."""
 
-    content: bytes | Path
+    content: bytes | Path | BinaryIO
     sha256: str
     filename: str
 
@@ -99,6 +110,7 @@ class Predictors:
         self._checkpoints = Checkpoints(artifacts)
         self._tables = tables
         self._files: ByteCache[WeightsFile] = ByteCache(CACHED_BYTES)
+        self._hidden: ByteCache[WeightsFile] = ByteCache(HIDDEN_BYTES)
         self._ready: ByteCache[Ready] = ByteCache(CACHED_BYTES)
 
     def file(self, job: Job, file_format: str, checkpoint: str | None) -> WeightsFile:
@@ -113,6 +125,8 @@ class Predictors:
             self._artifacts.verify(StoredFile(source["key"], source["sha256"], source["bytes"]))
             return WeightsFile(self._artifacts.path(source["key"]), source["sha256"], f"{name}.npz")
         key = f"{source['sha256']} {name}.{file_format}"  # equal weights of two jobs differ in the file's name
+        if source["bytes"] > HELD_BYTES:
+            return self._hidden.get(key, lambda: self._make_hidden(job, source, file_format, f"{name}.{file_format}"))
         return self._files.get(key, lambda: self._make(job, source, file_format, f"{name}.{file_format}"))
 
     def ready(self, job: Job, checkpoint: str | None) -> Ready:
@@ -120,10 +134,42 @@ class Predictors:
         source = _source(job, checkpoint)
 
         def make() -> tuple[Ready, int]:
-            arrays = load_npz(self.file(job, "npz", checkpoint).content)
+            arrays = self.arrays(job, checkpoint)
             return Ready(Predictor.from_arrays(arrays)), sum(array.nbytes for array in arrays.values())
 
         return self._ready.get(source["sha256"], make)
+
+    def arrays(self, job: Job, checkpoint: str | None) -> dict[str, NDArray[Any]]:
+        """The arrays of the same weights. Raises as `file` does."""
+        content = self.file(job, "npz", checkpoint).content
+        if isinstance(content, bytes | Path):
+            return load_npz(content)
+        with ExitStack() as opened:
+            mapped = self._packed_from_disk(job, _source(job, checkpoint), opened)
+            return {name: np.array(array) for name, array in mapped.items()}
+
+    def _make_hidden(self, job: Job, source: Json, file_format: str, filename: str) -> tuple[WeightsFile, int]:
+        """The same file made on the disk from mapped arrays, in no more memory than a few blocks."""
+        with ExitStack() as opened:
+            arrays = self._packed_from_disk(job, source, opened) if "step" in source else self._mapped(source)
+            file = hidden_file(self._artifacts.root, partial(WRITERS[file_format], arrays))
+        return WeightsFile(file, sha256_of_open(file), filename), os.fstat(file.fileno()).st_size
+
+    def _mapped(self, source: Json) -> dict[str, NDArray[Any]]:
+        self._artifacts.verify(StoredFile(source["key"], source["sha256"], source["bytes"]))
+        return map_npz(self._artifacts.path(source["key"]))
+
+    def _packed_from_disk(self, job: Job, manifest: Json, opened: ExitStack) -> dict[str, NDArray[Any]]:
+        """A checkpoint's weights, mapped from a file of their own: products would copy what is not aligned."""
+        spec = ResolvedSpec.parse(job.spec)
+        table = self._table(job, spec)
+        try:
+            stored = map_npz(self._checkpoints.locate(manifest))["parameters"]
+        except NotFound:
+            raise _files_gone(job) from None
+        content = memoryview(stored.data).cast("B")
+        file = opened.enter_context(hidden_file(self._artifacts.root, lambda path: path.write_bytes(content)))
+        return _packed(spec, table, np.asarray(np.memmap(file, stored.dtype, "r")))
 
     def _make(self, job: Job, source: Json, file_format: str, filename: str) -> tuple[WeightsFile, int]:
         content = self._packed(job, source) if "step" in source else self._read(source)
@@ -141,15 +187,28 @@ class Predictors:
     def _packed(self, job: Job, manifest: Json) -> bytes:
         """A checkpoint as a weights file: its parameters with the preprocessing of the job's training rows."""
         spec = ResolvedSpec.parse(job.spec)
+        table = self._table(job, spec)
         try:
-            table = self._tables.table(job.dataset).weighted_by(spec.training.sample_weight)
             flat = self._checkpoints.load(manifest)["parameters"]
         except NotFound:
-            detail = f"the files of this checkpoint, or data set {job.dataset}, are gone"
-            raise _no_weights(detail) from None
-        rows, _ = split(table, spec.training.seed, spec.training.validation_fraction)
-        named = layout_of(spec, table.info.n_inputs, table.info.n_outputs).named(flat)
-        return EXPORTERS["npz"](pack(named, Preprocessing.fit(table, rows), spec, table.info, {}))
+            raise _files_gone(job) from None
+        return EXPORTERS["npz"](_packed(spec, table, flat))
+
+    def _table(self, job: Job, spec: ResolvedSpec) -> Table:
+        try:
+            return self._tables.table(job.dataset).weighted_by(spec.training.sample_weight)
+        except NotFound:
+            raise _files_gone(job) from None
+
+
+def _packed(spec: ResolvedSpec, table: Table, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    rows, _ = split(table, spec.training.seed, spec.training.validation_fraction)
+    named = layout_of(spec, table.info.n_inputs, table.info.n_outputs).named(flat)
+    return pack(named, Preprocessing.fit(table, rows), spec, table.info, {}, flat=flat)
+
+
+def _files_gone(job: Job) -> Refused:
+    return _no_weights(f"the files of this checkpoint, or data set {job.dataset}, are gone")
 
 
 def _source(job: Job, checkpoint: str | None) -> Json:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from kernels import errors
 from kernels.errors import FieldError
+from nets.spec_errors import demand
 from service.strict_json import escape_pointer
 from service.text import echo, safe_sentence
 
@@ -32,6 +33,7 @@ ERRORS: Mapping[type[errors.MlpqError], tuple[int, str]] = {
     errors.TooLarge: (413, "The request is too large"),
     errors.DiskFull: (507, "There is no space left on the data volume"),
     errors.StoreUnavailable: (503, "The job store cannot be reached"),
+    errors.ForeignStore: (503, "The job store belongs to another data directory"),
     errors.Corrupted: (500, "A stored file is damaged"),
 }
 """HTTP status and title of each class of the exception tree; what is not here is our own fault (500)."""
@@ -151,16 +153,15 @@ def _joined(outer: str, inner: str) -> str:
 
 
 def _sentence(item: Any) -> str:
-    message: str = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    message = message[:1].lower() + message[1:]
     match item["type"]:
         case "extra_forbidden":
             return "is not a known field"
         case "missing":
             return "is required"
         case "value_error":
-            return message
-    return f"is {echo(item['input'])}; {message.replace('should', 'must', 1)}"
+            message = str(item["msg"]).removeprefix("Value error, ")
+            return message[:1].lower() + message[1:]
+    return f"is {echo(item['input'])}; {demand(item['type'], item['msg'], item.get('ctx', {}))}"
 
 
 def _pointer(location: Sequence[int | str], body: object, *, missing: bool) -> str:

@@ -74,6 +74,7 @@ def _resolved(services: Services, request: JobRequest, info: TableInfo) -> Resol
     """The spec with every default. Raises InvalidInput, also for what cannot train on this data or these workers."""
     spec = resolve(request, info)
     _check_classes(spec, info)
+    _check_device(services, spec.training.device)
     _check_capacity(services, spec, info)
     return spec
 
@@ -85,6 +86,15 @@ def _check_classes(spec: ResolvedSpec, info: TableInfo) -> None:
     if info.task == "classification" and n_train < len(info.classes):
         detail = f"is {fraction:g}; leaves {n_train} of {info.n_rows} rows to train {len(info.classes)} classes"
         raise InvalidInput.at("/training/validation_fraction", detail)
+
+
+def _check_device(services: Services, device: str) -> None:
+    """Refuse a GPU that no living worker has; without any worker the job waits for one."""
+    if services.nobody_takes(device):
+        offered = services.offered(age_s=0.0)  # one may have come since
+        if offered is not None and device not in offered:
+            detail = f"is {echo(device)}; the workers offer {', '.join(sorted(offered))}"
+            raise InvalidInput.at("/training/device", detail)
 
 
 def _check_capacity(services: Services, spec: ResolvedSpec, info: TableInfo) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from store.records import Job, iso
@@ -11,8 +12,8 @@ FORMATS = ("npz", "safetensors")
 """Formats of `GET …/weights`."""
 
 
-def job_view(job: Job) -> dict[str, Any]:
-    """A job resource."""
+def job_view(job: Job, nobody_takes: Callable[[str], bool]) -> dict[str, Any]:
+    """A job resource; `nobody_takes` says whether no living worker offers a device."""
     base = f"/v1/jobs/{job.id}"
     links = {
         "self": base,
@@ -29,7 +30,7 @@ def job_view(job: Job) -> dict[str, Any]:
         "object": "job",
         "name": job.name or None,
         "status": job.status,
-        "status_reason": job.status_reason,
+        "status_reason": _waits_in_vain(job, nobody_takes) or job.status_reason,
         "attempt": job.attempt,
         "progress": _progress(job),
         "queue_position": job.queue_position,
@@ -49,6 +50,14 @@ def job_view(job: Job) -> dict[str, Any]:
         "priority": job.priority,
         "links": links,
     }
+
+
+def _waits_in_vain(job: Job, nobody_takes: Callable[[str], bool]) -> str | None:
+    """Why a queued job is not even considered, which changes with the workers and is in no record."""
+    if job.status is not Status.QUEUED:
+        return None
+    device = job.spec.get("training", {}).get("device", "auto")
+    return f"no worker offers {device}" if nobody_takes(device) else None
 
 
 def _progress(job: Job) -> dict[str, Any]:

@@ -13,12 +13,13 @@ import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kernels.errors import Corrupted, NotFound
-from store.files import LocalArtifacts
+from store.files import LocalArtifacts, StoredFile
 from store.records import Job, Json
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -103,6 +104,11 @@ class Checkpoints:
                 return {name: archive[name] for name in archive.files}
         except (ValueError, zipfile.BadZipFile) as error:
             raise Corrupted(f"{manifest['key']} is no checkpoint: {error}") from error
+
+    def locate(self, manifest: Json) -> Path:
+        """Where one checkpoint lies, read once and found to be what was written. Raises: NotFound, Corrupted."""
+        self.artifacts.verify(StoredFile(manifest["key"], manifest["sha256"], manifest["bytes"]))
+        return self.artifacts.path(manifest["key"])
 
     def load_latest(self, job: Job) -> Restored:
         """The newest checkpoint that the record names and whose file is what was written.

@@ -43,17 +43,25 @@ class Claims:
         self.events = EventLog(redis)
         self._scripts = scripts.load(redis)
 
-    def claim(self, worker_id: str, lease_s: float = LEASE_S) -> Claim | None:
-        """Take the best queued job by priority, then age, or None when nothing is queued."""
-        taken = self._claim(worker_id, lease_s, ())
+    def claim(self, worker_id: str, lease_s: float = LEASE_S, device: str = "cpu") -> Claim | None:
+        """Take the best queued job by priority, then age, or None when there is none for a worker on `device`.
+
+        A job that names a GPU is taken by that GPU's workers alone, any other job by everyone.
+        """
+        taken = self._claim(worker_id, lease_s, device, ())
         return taken[0] if taken else None
 
     def claim_also(self, worker_id: str, job_ids: Sequence[str], lease_s: float = LEASE_S) -> list[Claim]:
         """Take those of `job_ids` that are still queued, in that order: the rest of a stack."""
-        return self._claim(worker_id, lease_s, job_ids) if job_ids else []
+        return self._claim(worker_id, lease_s, "", job_ids) if job_ids else []
 
-    def _claim(self, worker_id: str, lease_s: float, job_ids: Sequence[str]) -> list[Claim]:
-        answer = self._call("claim", worker_id, int(lease_s * 1000), secrets.token_hex(8), *job_ids)
+    def waits_for(self, device: str) -> bool:
+        """Whether there are queued jobs that name this GPU."""
+        with redis_errors():
+            return bool(self.redis.exists(keys.device_queue(device)))
+
+    def _claim(self, worker_id: str, lease_s: float, device: str, job_ids: Sequence[str]) -> list[Claim]:
+        answer = self._call("claim", worker_id, int(lease_s * 1000), secrets.token_hex(8), device, *job_ids)
         jobs = [job_from_parts(parts) for parts in answer]
         return [Claim(job, job.fence, worker_id, lease_s) for job in jobs]
 

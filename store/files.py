@@ -66,7 +66,15 @@ def sync_directory(directory: Path) -> None:
 def sha256_of(path: Path) -> str:
     """The sha256 of a file in hex, read in blocks."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of_open(file)
+
+
+def sha256_of_open(file: BinaryIO) -> str:
+    """The same of an open file, from where it stands."""
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def atomic_write(path: Path, content: bytes | FileWriter) -> StoredFile:
@@ -102,6 +110,23 @@ def atomic_write(path: Path, content: bytes | FileWriter) -> StoredFile:
             temporary.unlink(missing_ok=True)
             raise
     return StoredFile(str(path), digest, size)
+
+
+def hidden_file(folder: Path, write: Callable[[Path], object]) -> BinaryIO:
+    """A file that `write` fills and nobody else sees; its place on the disk is free again when it is closed.
+
+    Raises:
+        DiskFull: no space left.
+    """
+    with disk_errors():
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary, lock = _locked_temporary(folder)
+        with lock:
+            try:
+                write(temporary)
+                return temporary.open("rb")
+            finally:
+                temporary.unlink(missing_ok=True)
 
 
 def _locked_temporary(folder: Path) -> tuple[Path, BufferedRandom]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from kernels.errors import Conflict, IllegalTransition, InvalidInput, NotFound
 from store import keys
@@ -167,8 +167,8 @@ class JobStore(Claims):
 
     def queue_position(self, job_id: str) -> int | None:
         """How many jobs will be started before this one, or None when it is not queued."""
-        with redis_errors():
-            return cast("int | None", self.redis.zrank(keys.QUEUE, job_id))
+        parts = self._call("get", job_id)
+        return job_from_parts(parts).queue_position if parts else None
 
 
 def _missing(job_id: str) -> NotFound:

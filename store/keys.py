@@ -7,12 +7,14 @@ status {s}          zset     … with this status        } all with the same sco
 tag {t}             zset     … with this tag           } any filter is one range query
 both {s} {t}        zset     … with this status and tag
 queue               zset     queued jobs, lowest score next: -priority * 1e13 + sequence
+queue {device}      zset     … those that name a GPU, which only its workers take; they are not in `queue`
 leases              zset     held jobs, score = the time in ms at which the holder is given up
 idempotency {hash}  string   "<sha256 of the body> <job id>", kept 24 h
 deleted {id}        string   the sequence of a deleted job, kept 1 h, so that a page cursor outlives it
 claimed {token}     string   ids taken by one claim, kept 60 s, so that a repeated call gets the same answer
 dataset {id}        hash     a data set's record; dataset_jobs {id}: set of unfinished jobs that use it
 worker {id}         string   what a worker says of itself (JSON), gone when it stops saying it
+data_dir            string   which data directory holds the files of all this (JSON); see `identity`
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ TEMPLATES: Mapping[str, str] = MappingProxyType(
         "tag": PREFIX + "jobs:tag:%s",
         "both": PREFIX + "jobs:both:%s:%s",
         "queue": PREFIX + "queue",
+        "device_queue": PREFIX + "queue:%s",
         "leases": PREFIX + "leases",
         "sequence": PREFIX + "sequence",
         "idempotency": PREFIX + "idempotency:%s",
@@ -45,6 +48,7 @@ TEMPLATES: Mapping[str, str] = MappingProxyType(
         "dataset_jobs": PREFIX + "dataset:%s:jobs",
         "workers": PREFIX + "workers",
         "worker": PREFIX + "worker:%s",
+        "data_dir": PREFIX + "data_dir",
         "wakeups": PREFIX + "wakeups",
         "reaper_last": PREFIX + "reaper:last",
         "reaper_grace": PREFIX + "reaper:grace",
@@ -57,6 +61,7 @@ QUEUE = TEMPLATES["queue"]
 LEASES = TEMPLATES["leases"]
 DATASETS = TEMPLATES["datasets"]
 WORKERS = TEMPLATES["workers"]
+DATA_DIR = TEMPLATES["data_dir"]
 
 
 def job(job_id: str) -> str:
@@ -93,6 +98,11 @@ def dataset(dataset_id: str) -> str:
 def dataset_jobs(dataset_id: str) -> str:
     """The unfinished jobs that use a data set."""
     return TEMPLATES["dataset_jobs"] % dataset_id
+
+
+def device_queue(device: str) -> str:
+    """The queued jobs that name this GPU."""
+    return TEMPLATES["device_queue"] % device
 
 
 def worker(worker_id: str) -> str:

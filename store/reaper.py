@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from kernels.errors import MlpqError
 from store.claims import LEASE_S, REAP_PAUSE_S, REAP_PERIOD_S, Claims
@@ -23,6 +24,7 @@ class Reaper:
         period_s: seconds between two reaps.
         grace_s: after an outage, how long expired leases are left alone.
         pause_s: silence of all reapers that counts as an outage.
+        guard: called before each reap; while it raises an MlpqError nothing is reaped.
     """
 
     def __init__(
@@ -31,11 +33,13 @@ class Reaper:
         period_s: float = REAP_PERIOD_S,
         grace_s: float = LEASE_S,
         pause_s: float = REAP_PAUSE_S,
+        guard: Callable[[], None] | None = None,
     ) -> None:
         self._store = store
         self._period_s = period_s
         self._grace_s = grace_s
         self._pause_s = pause_s
+        self._guard = guard
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mlpq-reaper", daemon=True)
 
@@ -53,6 +57,8 @@ class Reaper:
         away = False
         while not self._stop.is_set():
             try:
+                if self._guard is not None:
+                    self._guard()
                 reaped = self._store.reap(self._grace_s, self._pause_s)
             except MlpqError as error:
                 if not away:

@@ -17,7 +17,7 @@ One worker trains on one device; start one per GPU. It keeps a warm training pro
 trains, and reports to the job store. SIGTERM or Ctrl-C writes a checkpoint, gives the job back to the queue without
 counting an attempt, and exits with status 0 within seconds; a second one ends everything at once.
 
-exit status: 0 stopped as asked, 2 wrong arguments, 3 the device cannot be used
+exit status: 0 stopped as asked, 2 wrong arguments, 3 the device or the store cannot be used
 """
 
 

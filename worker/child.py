@@ -82,9 +82,10 @@ class Child:
         self._worker_id = arguments.worker_id
         self._channel = channel
         self._inbox = inbox
+        self._device = backend.device
         self._jobs = JobStore(connection)
         data = DataCache(DatasetStore(connection, data_dir), DATA_CACHE_BYTES)
-        self._runner = Runner(self._jobs, data, Files(data_dir), backend, inbox.stopping, self._tell)
+        self._runner = Runner(self._jobs, data, Files(data_dir), backend, inbox.stopping, self._tell, self._leave)
 
     def serve(self) -> None:
         """Act on each "run" until told to stop."""
@@ -97,7 +98,7 @@ class Child:
         """What to train now: the best queued job, or nothing when another worker was quicker."""
         failpoints.reach("before_claim")
         try:
-            claim = self._jobs.claim(self._worker_id, LEASE_S)
+            claim = self._jobs.claim(self._worker_id, LEASE_S, self._device)
         except StoreUnavailable as error:
             log.warning("claim_failed", detail=str(error))  # the reaper sees to it that the job is found again
             return []
@@ -107,6 +108,11 @@ class Child:
         self._tell({"event": "claimed", "jobs": [claim.job_id]})
         log.info("claimed", job=claim.job_id, fence=claim.fence, attempt=claim.job.attempt)
         return [claim]
+
+    def _leave(self) -> None:
+        """End at once, whatever the main thread is busy with; the worker starts another process."""
+        self._tell({"event": "idle", "recycle": True})
+        os._exit(0)
 
     def _tell(self, message: Message) -> None:
         try:

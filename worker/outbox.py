@@ -34,6 +34,15 @@ class Closing:
     metrics: dict[str, Any] | None = None
 
 
+def stopped(directive: Directive) -> Closing:
+    """How a run ends that stops before its time: as its user asked, else for somebody else to go on with."""
+    if directive is Directive.CANCEL:
+        return Closing(Status.CANCELLED, "cancelled")
+    if directive is Directive.PAUSE:
+        return Closing(Status.PAUSED, "paused")
+    return Closing(Status.QUEUED, "given_back")
+
+
 @dataclass
 class Batch:
     """One fenced write: up to `BATCH_EVENTS` events and the fields that belong to them.
@@ -62,6 +71,8 @@ class Outbox:
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.directive = Directive.CONTINUE
+        self.begun = False
+        """Training asks between its steps what is wanted; until then nobody does."""
         self.closed = False
         """No more is to be sent: the ending was acknowledged, or the claim was fenced."""
         self.fenced = False

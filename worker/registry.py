@@ -66,6 +66,11 @@ class Presence:
         self.ready = False
         self._set(backend="starting", jobs=(), samples_per_s=None)
 
+    @property
+    def device(self) -> str:
+        """The device of the training process, or what was asked for until it is ready."""
+        return self._info.device
+
     def busy_with(self, jobs: Sequence[str]) -> None:
         """What is being trained right now."""
         if tuple(jobs) != self._info.jobs:

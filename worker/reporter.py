@@ -1,7 +1,8 @@
 """The thread of the training process that talks to the store while the main thread trains.
 
 It renews every lease, sends events in batches, and brings back what the store asks for. While Redis is away
-it keeps everything and tries again; training does not notice.
+it keeps everything and tries again; training does not notice. Runs that are to end before training listens to anyone
+(their data is read and prepared, code is compiled) it ends itself, and the process with them.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from collections.abc import Callable, Sequence
 
 from kernels.errors import DiskFull, Fenced, IllegalTransition, StoreUnavailable
 from store.jobs import JobStore
+from store.transitions import Directive
 from worker import failpoints, log
 from worker.outage import Outage
-from worker.outbox import Batch, Closing, Outbox
+from worker.outbox import Batch, Closing, Outbox, stopped
 from worker.publish import Files
-from worker.settings import BATCH_S, GIVE_BACK_OUTAGE_S, HEARTBEAT_S, OUTAGE_RETRY_S
+from worker.settings import ABANDON_S, BATCH_S, GIVE_BACK_OUTAGE_S, HEARTBEAT_S, OUTAGE_RETRY_S
 
 
 class Reporter:
@@ -29,6 +31,7 @@ class Reporter:
         stopping: set when the process was told to go: an outage is then waited for no longer than
             `GIVE_BACK_OUTAGE_S`.
         released: called with the job's id when its outbox is closed.
+        leave: ends this process, whose main thread is still busy with runs that have ended.
     """
 
     def __init__(
@@ -38,12 +41,16 @@ class Reporter:
         files: Files,
         stopping: threading.Event,
         released: Callable[[str], None],
+        leave: Callable[[], None],
     ) -> None:
         self._jobs = jobs
         self._open = list(outboxes)
         self._files = files
         self._stopping = stopping
         self._released = released
+        self._leave = leave
+        self._unheard_since: float | None = None
+        self._abandoned = False
         self._wake = threading.Event()
         self._renewed_at = {id(outbox): time.monotonic() for outbox in outboxes}
         self._told_at = {id(outbox): float("-inf") for outbox in outboxes}
@@ -65,6 +72,11 @@ class Reporter:
         self._thread.join()
 
     def _run(self) -> None:
+        self._serve()
+        if self._abandoned:
+            self._leave()
+
+    def _serve(self) -> None:
         while self._open:
             self._wake.wait(max(0.0, min(map(self._due, self._open)) - time.monotonic()))
             self._wake.clear()
@@ -73,6 +85,8 @@ class Reporter:
                     if time.monotonic() >= self._due(outbox):
                         self._send(outbox)
                 self._outage.over()
+                if self._unheard():
+                    self._abandon()
             except (StoreUnavailable, DiskFull) as error:
                 self._outage.noticed(error)
                 if self._out_of_patience():
@@ -139,6 +153,24 @@ class Reporter:
         )
         failpoints.reach("after_publish")
         log.info("let_go", job=job.id, fence=outbox.claim.fence, status=job.status, reason=job.status_reason)
+
+    def _unheard(self) -> bool:
+        """Whether all runs are to end, for `ABANDON_S` already, and training does not listen yet."""
+        ending = [self._stopping.is_set() or outbox.directive is not Directive.CONTINUE for outbox in self._open]
+        busy = any(outbox.begun or outbox.closing_waits for outbox in self._open)
+        if busy or not ending or not all(ending):
+            self._unheard_since = None
+            return False
+        if self._unheard_since is None:
+            self._unheard_since = time.monotonic()
+        return time.monotonic() - self._unheard_since > ABANDON_S
+
+    def _abandon(self) -> None:
+        """Have every run end as it would have by itself, but for the checkpoint: no step was taken."""
+        self._abandoned = True
+        for outbox in self._open:
+            log.info("abandoned", job=outbox.claim.job_id, fence=outbox.claim.fence)
+            outbox.close(stopped(outbox.directive))
 
     def _out_of_patience(self) -> bool:
         """Whether we were told to go and Redis stays away: the leases then run out by themselves."""

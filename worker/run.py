@@ -16,7 +16,7 @@ from store.transitions import Directive, Status
 from worker import failpoints, log
 from worker.channel import Message
 from worker.failures import Failure, classify
-from worker.outbox import Closing, Outbox, finite
+from worker.outbox import Closing, Outbox, finite, stopped
 from worker.publish import Files
 from worker.reporter import Reporter
 
@@ -93,6 +93,7 @@ class Watch:
     def command(self, member: int) -> Command:
         """What is wanted of this member now; a fenced or failed one leaves without another word."""
         run = self._runs[member]
+        run.outbox.begun = True
         run.polls_since_point += 1
         run.told = self._wanted(run)
         if run.points > 0 and run.polls_since_point > 1:  # the first poll after a point is at the end of its epoch
@@ -174,10 +175,10 @@ class Watch:
 
     def _closing(self, run: Run, outcome: Outcome) -> Closing:
         if outcome.kind is Ending.CANCELLED:
-            return Closing(Status.CANCELLED, "cancelled")
+            return stopped(Directive.CANCEL)
         if outcome.kind is Ending.PAUSED:
             asked = run.outbox.directive is Directive.PAUSE
-            return Closing(Status.PAUSED, "paused") if asked else Closing(Status.QUEUED, "given_back")
+            return stopped(Directive.PAUSE if asked else Directive.CONTINUE)
         result = self._files.save_result(run.claim, run.member, run.about, outcome)
         metrics = finite(outcome.metrics)
         if outcome.reason is not None:

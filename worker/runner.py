@@ -34,6 +34,7 @@ class Runner:
         backend: the worker's device.
         stopping: set when the process was told to go.
         tell: sends a message to the worker.
+        leave: ends the process; a run that is to end while it is still being prepared is not waited for.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Runner:
         backend: Backend,
         stopping: threading.Event,
         tell: Callable[[Message], None],
+        leave: Callable[[], None],
     ) -> None:
         self._jobs = jobs
         self._data = data
@@ -51,6 +53,7 @@ class Runner:
         self._backends = {backend.device: backend, "auto": backend}
         self._stopping = stopping
         self._tell = tell
+        self._leave = leave
 
     def run(self, claims: Sequence[Claim]) -> bool:
         """Train `claims` together until each has ended, been given back or been fenced.
@@ -59,7 +62,8 @@ class Runner:
             Whether the process should be replaced (an error of the device or of memory).
         """
         runs = [Run(claim) for claim in claims]
-        reporter = Reporter(self._jobs, [run.outbox for run in runs], self._files, self._stopping, self._released)
+        outboxes = [run.outbox for run in runs]
+        reporter = Reporter(self._jobs, outboxes, self._files, self._stopping, self._released, self._leave)
         reporter.start()
         ready = [run for run in runs if self._prepare(run)]
         if ready:

@@ -17,6 +17,9 @@ BATCH_S = 0.05
 BATCH_EVENTS = 500
 """Most events in one write: bounds how long the script holds the server."""
 
+ABANDON_S = 0.5
+"""Seconds that a run which is to end, and is still being prepared, gets to begin and stop by itself."""
+
 OUTAGE_RETRY_S = 0.5
 """Seconds between attempts to reach a Redis that is away."""
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from kernels.errors import DiskFull, StoreUnavailable
+from kernels.errors import DiskFull, ForeignStore, StoreUnavailable
 from store.connection import connect
 from store.files import sweep
+from store.identity import Ownership
 from store.jobs import JobStore
 from store.reaper import Reaper
 from store.workers import Workers
@@ -24,19 +25,25 @@ from worker.supervisor import Supervisor, UnusableError
 def run(settings: Settings) -> int:
     """Run one worker until it is told to stop; returns the exit status of the process."""
     log.setup(settings.name, "worker")
-    reaper = Reaper(JobStore(connect(settings.redis_url)))
-    supervisor = _build(settings)
+    try:
+        ownership = Ownership(connect(settings.redis_url), settings.data_dir)
+        supervisor = _build(settings, ownership)
+        _serve(settings, supervisor, ownership)
+    except (UnusableError, ForeignStore, OSError) as error:
+        log.error("unusable", detail=str(error))
+        return EXIT_UNUSABLE
+    log.info("stopped")
+    return 0
+
+
+def _serve(settings: Settings, supervisor: Supervisor, ownership: Ownership) -> None:
+    reaper = Reaper(JobStore(connect(settings.redis_url)), guard=ownership.check)
     reaper.start()
     threading.Thread(target=_sweep, args=(settings.data_dir,), name="sweep", daemon=True).start()
     try:
         supervisor.work()
-    except UnusableError as error:
-        log.error("unusable", detail=str(error))
-        return EXIT_UNUSABLE
     finally:
         reaper.stop()
-    log.info("stopped")
-    return 0
 
 
 def _sweep(data_dir: Path) -> None:
@@ -46,14 +53,15 @@ def _sweep(data_dir: Path) -> None:
         log.info("swept", temporaries=removed)
 
 
-def _build(settings: Settings) -> Supervisor:
-    """The supervisor, as soon as Redis answers for the first time."""
+def _build(settings: Settings, ownership: Ownership) -> Supervisor:
+    """The supervisor, as soon as Redis answers for the first time. Raises: ForeignStore."""
     jobs = JobStore(connect(settings.redis_url))
     outage = Outage("start")
     while True:
         try:
+            ownership.check()
             presence = Presence(settings.name, settings.device, Workers(connect(settings.redis_url)))
-            return Supervisor(settings, connect(settings.redis_url), jobs, presence)
+            return Supervisor(settings, connect(settings.redis_url), jobs, presence, ownership)
         except (RedisError, StoreUnavailable, DiskFull) as error:
             outage.noticed(error)
             time.sleep(OUTAGE_RETRY_S)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, cast
 
@@ -24,6 +25,7 @@ from rq.queue import Queue
 from rq.worker import WorkerStatus
 
 from kernels.errors import DiskFull, StoreUnavailable
+from store.identity import Ownership
 from store.jobs import JobStore
 from store.wakeups import QUEUE_NAME, WakeUp, WakeUpQueue
 from worker import failpoints, log
@@ -57,17 +59,21 @@ class Supervisor(Worker):
         connection: a client that fails within seconds; outages are ridden out here.
         jobs: the job store, over the same server.
         presence: what the worker registry shows of this worker.
+        ownership: of the data directory and the server, looked at before each pop.
     """
 
     queue_class: type[Queue] = WakeUpQueue
     job_class: type[Job] = WakeUp
     dequeue_timeout = DEQUEUE_S  # RQ blocks for minutes, deaf to signals
 
-    def __init__(self, settings: Settings, connection: Redis, jobs: JobStore, presence: Presence) -> None:
+    def __init__(
+        self, settings: Settings, connection: Redis, jobs: JobStore, presence: Presence, ownership: Ownership
+    ) -> None:
         super().__init__([QUEUE_NAME], name=presence.worker_id, connection=connection, serializer="json")
         self.settings = settings
         self.jobs = jobs
         self.presence = presence
+        self.ownership = ownership
         self.stopping = False
         self._stopping_since = 0.0
         self._environment = dict(os.environ)
@@ -81,7 +87,7 @@ class Supervisor(Worker):
     # ---- the loop -------------------------------------------------------------------------------------
 
     def work(self, *_arguments: Any, **_options: Any) -> bool:
-        """Serve until SIGTERM or SIGINT. Returns True; Raises: UnusableError."""
+        """Serve until SIGTERM or SIGINT. Returns True. Raises: UnusableError, ForeignStore."""
         signal.signal(signal.SIGINT, self.request_stop)
         signal.signal(signal.SIGTERM, self.request_stop)
         self._start_trainer()
@@ -112,13 +118,20 @@ class Supervisor(Worker):
         log.info("listening", queue=QUEUE_NAME, pid=os.getpid(), device=self.settings.device)
 
     def _serve_once(self) -> None:
-        """Report crashes, keep the training process warm, then wait a second for a wake-up and act on it."""
+        """Report crashes, keep the training process warm, then act on what waits for our GPU or on a wake-up.
+
+        A wake-up is waited for for a second.
+        """
         self._report_crash()
         self._sweep_intermediate()
         if self._trainer is not None and self._trainer.has_ended:
             self._bury(self._trainer)  # killed while it was idle: by the kernel short of memory, or by hand
         self._await_ready()
         if self.stopping:
+            return
+        self.ownership.check()
+        if self.presence.device.startswith("cuda") and self.jobs.waits_for(self.presence.device):
+            self._run_next()
             return
         wakeup = self._pop()
         if wakeup is not None:
@@ -151,12 +164,15 @@ class Supervisor(Worker):
 
         The wake-up itself is used up: it named no job, and the reaper makes another if one is missing.
         """
+        self._run_next(lambda: self._consume(job, queue))
+
+    def _run_next(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         trainer = self._trainer
         if trainer is None:
             return
         trainer.send({"do": "run"})
         trainer.runs += 1
-        self._consume(job, queue)
+        meanwhile()
         try:
             self._follow(trainer)
         except ChannelClosedError:

@@ -54,39 +54,19 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a net on a data set, or on a file: `mlpq train iris.csv --target species --hidden 64 64 --watch`."""
-    given: dict[str, Any] = {
-        "hidden": None if hidden is None else widths(hidden),
-        "activation": activation,
-        "loss": loss,
-        "optimizer": optimizer,
-        "learning_rate": learning_rate,
-        "momentum": momentum,
-        "l2": l2,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "validation_fraction": validation_fraction,
-        "seed": seed,
-        "device": device,
-        "precision": precision,
-        "name": name,
-        "tags": tag or None,
-        "priority": priority,
-        "early_stopping": None if patience is None else {"patience": patience},
-    }
-    specification = _specification(given, spec, assignments or [])
+    net = {"hidden": None if hidden is None else widths(hidden), "activation": activation, "loss": loss}
+    descent = {"optimizer": optimizer, "learning_rate": learning_rate, "momentum": momentum, "l2": l2}
+    length = {"epochs": epochs, "early_stopping": None if patience is None else {"patience": patience}}
+    rows = {"batch_size": batch_size, "validation_fraction": validation_fraction}
+    machine = {"seed": seed, "device": device, "precision": precision}
+    about = {"name": name, "tags": tag or None, "priority": priority}
+    specification = _specification(net | descent | length | rows | machine | about, spec, assignments or [])
     with connect(url) as client:
         specification["dataset"] = _dataset(client, dataset, target, quiet=as_json)
         if dry_run:
             _print_dry_run(client.dry_run_of(specification), as_json)
-            return
-        job = client.submit(specification)
-        if follow or save is not None:
-            _follow(job, as_json, save)
-        elif as_json:
-            print_json(job.to_json())
         else:
-            console().print(f"{job.id} {job.status}", markup=False)
-            say(f"follow it with: mlpq watch {job.id}")
+            _report(client.submit(specification), as_json, follow, save)
 
 
 def jobs(
@@ -219,6 +199,17 @@ def _dataset(client: Any, dataset: str, target: str | None, *, quiet: bool) -> s
     if not looks_like_file(dataset):
         return dataset
     return str(upload_with_bar(client, Path(dataset), {"target": target}, quiet=quiet).id)
+
+
+def _report(job: Job, as_json: bool, follow: bool, save: Path | None) -> None:
+    """What is said of a job that was just submitted."""
+    if follow or save is not None:
+        _follow(job, as_json, save)
+    elif as_json:
+        print_json(job.to_json())
+    else:
+        console().print(f"{job.id} {job.status}", markup=False)
+        say(f"follow it with: mlpq watch {job.id}")
 
 
 def _follow(job: Job, as_json: bool, save: Path | None) -> None:

@@ -17,7 +17,7 @@ from mlpq.addresses import page_url, without_password
 from mlpq.embedded import EmbeddedServer, ServerNotFoundError
 from mlpq.errors import DeploymentError
 from mlpq.up import plan
-from mlpq.up.existing_store import require_store
+from mlpq.up.existing_store import require_own_store, require_store
 from mlpq.up.lock import DataDirectoryLock
 from mlpq.up.plan import Options
 from mlpq.up.program import ManagedProcess
@@ -78,6 +78,8 @@ def up(
     lock = DataDirectoryLock(options.data_dir)
     lock.acquire()
     try:
+        if options.redis_url:
+            require_own_store(options.redis_url, options.data_dir, environment)
         options = replace(options, port=plan.choose_port(options.host, options.port))
         with Signals() as signals:
             return _Deployment(options, devices, lock, signals, say, environment).run(ready)

@@ -1,14 +1,20 @@
-"""Whether an existing Redis or Valkey can be used: asked in its own protocol, before anything is started."""
+"""Whether an existing Redis or Valkey can be used: asked before anything is started."""
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from mlpq.addresses import without_password
 from mlpq.errors import DeploymentError
 
 TIMEOUT_S = 3.0
+CHECK_TIMEOUT_S = 60.0
 
 
 def require_store(url: str) -> None:
@@ -58,3 +64,16 @@ def _refusal(connection: socket.socket, parts: SplitResult) -> str:
             if not answer.startswith(("+OK", "+PONG", "-LOADING")):
                 return answer.removeprefix("-") or "it closed the connection"
     return ""
+
+
+def require_own_store(url: str, data_dir: Path, environment: Mapping[str, str]) -> None:
+    """Refuse to go on when the server's database belongs to another data directory.
+
+    Raises:
+        DeploymentError: naming both directories, and what to do.
+    """
+    named = {**environment, "REDIS_URL": url, "MLPQ_DATA_DIR": os.fspath(data_dir)}
+    command = [sys.executable, "-m", "store.identity"]
+    asked = subprocess.run(command, env=named, capture_output=True, text=True, timeout=CHECK_TIMEOUT_S, check=False)
+    if asked.returncode:
+        raise DeploymentError(asked.stderr.strip().splitlines()[-1])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from service.body import accepts, json_body
+from service.context import Services
 from service.models import DryRunOut, JobList, JobOut, JobPatch, JobRequest
 from service.params import After, IdempotencyKey, JobId, Limit, ServicesDep, answer, answers, page_of
 from service.problems import Refused
 from service.submit import ask, dry_run_of, submit
 from service.views import job_view
+from store.records import Job
 from store.transitions import Action, Status
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -47,7 +49,7 @@ def create_job(
         raise Refused(429, "queue_full", "Too much is queued", detail, {"Retry-After": "10"})
     idempotency = None if key is None else (key, "jobs:" + request.state.body_sha256)
     job = submit(services, body, idempotency)
-    return answer(job_view(job), 202, {"Location": f"/v1/jobs/{job.id}"})
+    return answer(_shown(services, job), 202, {"Location": f"/v1/jobs/{job.id}"})
 
 
 @router.get("", responses=answers({200: {"model": JobList}}, 422))
@@ -60,13 +62,13 @@ def list_jobs(
 ) -> Response:
     """Jobs, newest first."""
     page = services.jobs.page(status, tag, limit, after)
-    return answer(page_of([job_view(job) for job in page.items], page.has_more))
+    return answer(page_of([_shown(services, job) for job in page.items], page.has_more))
 
 
 @router.get("/{job_id}", responses=answers({200: {"model": JobOut}}, 404))
 def get_job(services: ServicesDep, job_id: JobId) -> Response:
     """One job as it is now."""
-    return answer(job_view(services.jobs.get(job_id)))
+    return answer(_shown(services, services.jobs.get(job_id)))
 
 
 @router.patch(
@@ -81,7 +83,7 @@ def patch_job(
     changes = {field: getattr(body, field) for field in body.model_fields_set}
     if "name" in changes:
         changes["name"] = changes["name"] or ""
-    return answer(job_view(services.jobs.patch(job_id, **changes)))
+    return answer(_shown(services, services.jobs.patch(job_id, **changes)))
 
 
 @router.delete("/{job_id}", status_code=204, responses=answers({204: {"description": "Deleted"}}, 404, 409))
@@ -95,16 +97,20 @@ def delete_job(services: ServicesDep, job_id: JobId) -> Response:
 @router.post("/{job_id}/cancel", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409, 422))
 def cancel_job(services: ServicesDep, job_id: JobId, key: IdempotencyKey) -> Response:
     """Stop for good: at once while it waits, within two seconds while it trains."""
-    return answer(job_view(ask(services, job_id, Action.CANCEL, key)), 202)
+    return answer(_shown(services, ask(services, job_id, Action.CANCEL, key)), 202)
 
 
 @router.post("/{job_id}/pause", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409, 422))
 def pause_job(services: ServicesDep, job_id: JobId, key: IdempotencyKey) -> Response:
     """Write a checkpoint, release the device and wait for `resume`."""
-    return answer(job_view(ask(services, job_id, Action.PAUSE, key)), 202)
+    return answer(_shown(services, ask(services, job_id, Action.PAUSE, key)), 202)
 
 
 @router.post("/{job_id}/resume", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409, 422))
 def resume_job(services: ServicesDep, job_id: JobId, key: IdempotencyKey) -> Response:
     """Go on from where the job was paused."""
-    return answer(job_view(ask(services, job_id, Action.RESUME, key)), 202)
+    return answer(_shown(services, ask(services, job_id, Action.RESUME, key)), 202)
+
+
+def _shown(services: Services, job: Job) -> dict[str, Any]:
+    return job_view(job, services.nobody_takes)

@@ -78,10 +78,11 @@ async def healthz() -> Response:
 
 @router.get("/readyz", include_in_schema=False)
 def readyz(services: ServicesDep) -> Response:
-    """200 when requests can be served: the store answers, and not only with its clock while it loads. Else 503.
+    """200 when requests can be served: the store is ours and answers, not only with its clock while it loads. Else 503.
 
     `warnings` names each setting of the store that would break a promise, such as a log that is switched off.
     """
+    services.check_ownership()
     services.jobs.counts()
     return answer({"status": "ready", "warnings": examine(services.jobs.redis)})
 

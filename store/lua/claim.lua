@@ -1,24 +1,38 @@
--- Take queued jobs under a lease. ARGV: worker id, lease in ms, token, candidate ids …
--- Without candidates: the best one by priority and age. With: each of them that is still queued.
+-- Take queued jobs under a lease. ARGV: worker id, lease in ms, token, the worker's device, candidate ids …
+-- Without candidates: the best one by priority and age of those that this device may take. With: each of them that is
+-- still queued.
 -- Answers the records taken; the same token gets the same answer again.
-local worker, lease_ms, token = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local worker, lease_ms, token, device = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local receipt = KEY.claimed:format(token)
 local ids = redis.call('LRANGE', receipt, 0, -1)
 
--- The best queued job; a stray entry, which no script leaves, must not block the queue.
-local function best()
+-- The first job of a queue and its score; a stray entry, which no script leaves, must not block the queue.
+local function first_of(queue)
   while true do
-    local id = redis.call('ZRANGE', KEY.queue, 0, 0)[1]
-    if not id or redis.call('HGET', KEY.job:format(id), 'status') == 'queued' then
-      return id
+    local id, score = unpack(redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES'))
+    if not id then
+      return nil
     end
-    redis.call('ZREM', KEY.queue, id)
+    local waits = redis.call('HGET', KEY.job:format(id), 'status') == 'queued'
+    if waits and queue_of(id) == queue then
+      return id, tonumber(score)
+    end
+    redis.call('ZREM', queue, id)
+    if waits then -- recorded before there were queues for devices
+      redis.call('ZADD', queue_of(id), score, id)
+    end
   end
+end
+
+local function best()
+  local id, score = first_of(KEY.queue)
+  local own, own_score = first_of(KEY.device_queue:format(device))
+  return own and (not id or own_score < score) and own or id
 end
 
 if #ids == 0 then
   local now = now_ms()
-  local candidates = #ARGV > 3 and { unpack(ARGV, 4) } or { best() }
+  local candidates = #ARGV > 4 and { unpack(ARGV, 5) } or { best() }
   for _, id in ipairs(candidates) do
     local key = KEY.job:format(id)
     if redis.call('HGET', key, 'status') == 'queued' then

@@ -38,6 +38,18 @@ local function queue_score(priority, sequence)
   return -tonumber(priority) * 1e13 + tonumber(sequence)
 end
 
+-- Where a job waits: with all others, or with those whose spec names the same GPU.
+local function queue_of(id)
+  local key = KEY.job:format(id)
+  local wanted = redis.call('HGET', key, 'wanted')
+  if not wanted then
+    local training = cjson.decode(redis.call('HGET', key, 'spec')).training
+    wanted = type(training) == 'table' and training.device or 'auto'
+    redis.call('HSET', key, 'wanted', wanted)
+  end
+  return wanted:sub(1, 5) == 'cuda:' and KEY.device_queue:format(wanted) or KEY.queue
+end
+
 -- Every index that holds jobs of this status and these tags, apart from the one of all jobs.
 local function index_keys(status, tags)
   local found = { KEY.status:format(status) }
@@ -70,9 +82,9 @@ local function move(id, to, reason, now)
     redis.call('ZADD', KEY.both:format(to, tag), sequence, id)
   end
   if to == 'queued' then
-    redis.call('ZADD', KEY.queue, queue_score(priority, sequence), id)
+    redis.call('ZADD', queue_of(id), queue_score(priority, sequence), id)
   elseif from == 'queued' then
-    redis.call('ZREM', KEY.queue, id)
+    redis.call('ZREM', queue_of(id), id)
   end
   if HELD[from] and not HELD[to] then
     redis.call('ZREM', KEY.leases, id)
@@ -89,25 +101,49 @@ local function move(id, to, reason, now)
   notify(id)
 end
 
--- Push wake-ups until as many wait as jobs are queued, at most `most`. They are all alike, so this never
--- piles up, and one that was lost is made good by whoever comes next.
-local function wake(most, fields)
-  local missing = math.min(most, redis.call('ZCARD', KEY.queue) - redis.call('LLEN', KEY.entries))
-  for _ = 1, missing do
+local function push(count, fields)
+  for _ = 1, count do
     local entry = 'wake_' .. redis.call('INCR', KEY.wakeups)
     redis.call('HSET', KEY.entry:format(entry), unpack(fields))
     redis.call('RPUSH', KEY.entries, entry)
   end
-  if missing > 0 then
+  if count > 0 then
     redis.call('SADD', KEY.rq_queues, KEY.entries)
   end
+end
+
+-- Push wake-ups until as many wait as jobs are queued for anyone, at most `most`. They are all alike, so this never
+-- piles up, and one that was lost is made good by whoever comes next.
+local function wake(most, fields)
+  local missing = math.min(most, redis.call('ZCARD', KEY.queue) - redis.call('LLEN', KEY.entries))
+  push(missing, fields)
   return math.max(missing, 0)
+end
+
+-- A job has come to wait. Workers look into the queue of their GPU by themselves; a wake-up only makes them quicker.
+local function wake_for(id, fields)
+  if queue_of(id) == KEY.queue then
+    wake(1, fields)
+  elseif redis.call('LLEN', KEY.entries) == 0 then
+    push(1, fields)
+  end
+end
+
+-- How many jobs are before this one: in its own queue, and of those for anyone.
+local function queue_position(id)
+  local queue = queue_of(id)
+  local rank = redis.call('ZRANK', queue, id)
+  if rank and queue ~= KEY.queue then
+    rank = rank + redis.call('ZCOUNT', KEY.queue, '-inf', '(' .. redis.call('ZSCORE', queue, id))
+  end
+  return rank
 end
 
 -- The record as field, value, …, with its place in the queue while it waits there.
 local function record(id)
-  local found = redis.call('HGETALL', KEY.job:format(id))
-  local rank = redis.call('ZRANK', KEY.queue, id)
+  local key = KEY.job:format(id)
+  local found = redis.call('HGETALL', key)
+  local rank = redis.call('HGET', key, 'status') == 'queued' and queue_position(id)
   if rank then
     found[#found + 1] = 'queue_position'
     found[#found + 1] = tostring(rank)

@@ -5,6 +5,6 @@ if not holds(KEY.job:format(id), ARGV[2]) then
   return {}
 end
 if crash(id, ARGV[3], ARGV[4], now_ms()) == 'queued' then
-  wake(1, { unpack(ARGV, 5) })
+  wake_for(id, { unpack(ARGV, 5) })
 end
 return record(id)

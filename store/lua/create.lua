@@ -36,9 +36,9 @@ redis.call('ZADD', KEY.jobs, sequence, id)
 for _, name in ipairs(index_keys('queued', cjson.decode(tags))) do
   redis.call('ZADD', name, sequence, id)
 end
-redis.call('ZADD', KEY.queue, queue_score(priority, sequence), id)
+redis.call('ZADD', queue_of(id), queue_score(priority, sequence), id)
 redis.call('SADD', KEY.dataset_jobs:format(dataset), id)
 status_event(id, key, 'status', now)
-wake(1, { unpack(ARGV, 7 + n) })
+wake_for(id, { unpack(ARGV, 7 + n) })
 notify(id)
 return { 'ok', record(id) }

@@ -38,6 +38,6 @@ for i = first_event, first_event + m - 1, 2 do
 end
 move(id, to, to == asked and reason or '', now)
 if to == 'queued' then
-  wake(1, { unpack(ARGV, first_event + m) })
+  wake_for(id, { unpack(ARGV, first_event + m) })
 end
 return { 'ok', record(id) }

@@ -12,7 +12,7 @@ end
 if to ~= status then
   move(id, to, reason, now_ms())
   if to == 'queued' then
-    wake(1, { unpack(ARGV, 4) })
+    wake_for(id, { unpack(ARGV, 4) })
   end
 end
 return { 'ok', record(id) }

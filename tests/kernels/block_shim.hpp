@@ -1,7 +1,13 @@
 // CUDA's names for a host compiler: what a program of `kernels/cuda` needs to run as fibers. See block_shim.cpp.
 #pragma once
-#include <math.h>  // with overloads for float, as CUDA has them
+#include <math.h>
 #include <stddef.h>
+
+// CUDA's overloads for float; any other function of a float would compute in double, which is refused.
+inline float exp(float x) { return expf(x); }
+inline float expm1(float x) { return expm1f(x); }
+inline float log1p(float x) { return log1pf(x); }
+inline float fabs(float x) { return fabsf(x); }
 
 #define __device__
 #define __global__
@@ -23,6 +29,7 @@ void copy_async(void* to, const void* from, size_t size);
 void wait_for_copies();
 int run(unsigned blocks, unsigned threads, size_t shared, unsigned order, bool late, void (*kernel)(void**),
         void** arguments);
+int run_guarded(const char* path, bool at_end, int count, void (*kernel)(void**));
 }  // namespace shim
 
 template <class T>

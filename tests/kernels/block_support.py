@@ -1,4 +1,4 @@
-"""Persistent programs built by g++ and run on NumPy arrays: a backend whose compiler is the host's.
+"""Persistent programs built for the host and run on NumPy arrays: a backend whose compiler is the host's.
 
 Everything above the launch is the real thing: the generated source, the engine, the trainer.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 from kernels.numpy_backend import NumpyBackend
 from kernels.persistent import SHARED_BYTES
 from kernels.persistent_source import SYMBOL
+from tests.kernels.host_compiler import CHECKED_BOUNDS, FLOAT_ALONE, compile_for_host
 
 Array = np.ndarray[Any, Any]
 
@@ -28,9 +28,6 @@ SHIM = Path(__file__).with_name("block_shim.hpp")
 RUNTIME = SHIM.with_suffix(".cpp")
 ORDERS = (0, 1, 2, 3)
 """Thread orders: ascending, descending, two seeds of shuffles."""
-_FLAGS = ("-std=c++17", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-function")
-_STRICT = ("-Werror", "-Werror=double-promotion", "-Werror=float-conversion")
-_SANITIZED = ("-O1", "-g1", "-fsanitize=address", "-fno-omit-frame-pointer")
 _DRIVER = """
 static void call(void** a) {{ {symbol}({arguments}); }}
 extern "C" int launch(
@@ -40,22 +37,7 @@ extern "C" int launch(
 """
 _SIGNATURE = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\(([^)]*)\)', re.S)
 _MAIN = """
-#include <cstdio>
-#include <cstdlib>
-// Reads blocks, threads, shared bytes, then every argument as its size and its bytes, each into memory of exactly
-// that size, so that the address sanitizer sees a step beyond any of them.
-int main(int, char** names) {
-  long long head[3], size;
-  FILE* file = std::fopen(names[1], "rb");
-  if (!file || std::fread(head, 8, 3, file) != 3) return 3;
-  void* arguments[COUNT];
-  for (void*& argument : arguments) {
-    if (std::fread(&size, 8, 1, file) != 1) return 3;
-    argument = std::malloc((size_t)size);
-    if (std::fread(argument, 1, (size_t)size, file) != (size_t)size) return 3;
-  }
-  return launch((unsigned)head[0], (unsigned)head[1], (unsigned long)head[2], 0, 1, arguments);
-}
+int main(int, char** words) {{ return shim::run_guarded(words[1], *words[2] == 'e', {count}, call); }}
 """
 
 
@@ -63,42 +45,34 @@ class BarriersDiffer(AssertionError):
     """Some threads waited at a barrier that others never reached."""
 
 
-def build(source: str, output: Path, *, sanitize: bool = False) -> Path:
-    """Compile a program behind the shim; a warning is an error, double arithmetic in float code too.
+def build(source: str, output: Path, *, guarded: bool = False) -> Path:
+    """Compile a program behind the shim; double arithmetic in float code is an error.
 
-    The result is a library, or with `sanitize` a program of its own under AddressSanitizer.
+    The result is a library, or with `guarded` a program of its own in which a step beyond an array is found.
     """
     code = output.with_suffix(".cpp")
-    code.write_text(f'#include "{SHIM}"\n{source}{_driver(source)}{_MAIN if sanitize else ""}')
-    strict = _STRICT if "typedef float real;" in source else _STRICT[:1]
-    kind = _SANITIZED if sanitize else ("-O1", "-shared", "-fPIC")
-    _compile(*kind, *strict, "-o", str(output), str(code), str(RUNTIME if sanitize else _runtime()))
+    code.write_text(f'#include "{SHIM}"\n{source}{_driver(source, guarded)}')
+    strict = FLOAT_ALONE if "typedef float real;" in source else ()
+    kind = ("-O1", *CHECKED_BOUNDS) if guarded else ("-O1", "-shared", "-fPIC")
+    compile_for_host(*kind, "-Wno-unused-function", *strict, "-o", str(output), str(code), str(_runtime()))
     return output
 
 
-def _driver(source: str) -> str:
+def _driver(source: str, guarded: bool) -> str:
     """C that calls the program's one kernel with the addresses of its arguments."""
     ((symbol, parameters),) = _SIGNATURE.findall(source)
     types = [one.strip().rpartition(" ")[0] for one in parameters.split(",")]
     casts = [f"({kind})a[{k}]" if "*" in kind else f"*({kind}*)a[{k}]" for k, kind in enumerate(types)]
-    return f"constexpr int COUNT = {len(types)};" + _DRIVER.format(symbol=symbol, arguments=", ".join(casts))
+    main = _MAIN.format(count=len(types)) if guarded else ""
+    return _DRIVER.format(symbol=symbol, arguments=", ".join(casts)) + main
 
 
 @lru_cache(maxsize=1)
 def _runtime() -> Path:
     """The fibers, built once per test run."""
     path = Path(_FOLDER.name) / "runtime.o"
-    _compile("-O2", "-c", "-fPIC", "-o", str(path), str(RUNTIME))
+    compile_for_host("-O2", "-c", "-fPIC", "-o", str(path), str(RUNTIME))
     return path
-
-
-def _compile(*arguments: str) -> None:
-    compiler = shutil.which("g++")
-    if compiler is None:
-        raise RuntimeError("g++ is not installed: without it no test can run the CUDA kernels on the host")
-    built = subprocess.run([compiler, *_FLAGS, *arguments], capture_output=True, text=True, check=False)
-    if built.returncode:
-        raise RuntimeError(f"g++ refused the program:\n{built.stderr[:4000]}")
 
 
 class HostCompiler:
@@ -158,17 +132,21 @@ def _library(source: str) -> ctypes.CDLL:
     return _LIBRARIES[key]
 
 
-def sanitized_run(
+def guarded_run(
     folder: Path, source: str, blocks: int, threads: int, shared: int, arguments: Iterable[Array]
-) -> subprocess.CompletedProcess[str]:
-    """Run one launch in a program of its own under AddressSanitizer, every array in memory of its own size."""
-    program = build(source, folder / "sanitized", sanitize=True)
+) -> list[tuple[int, str]]:
+    """Run one launch in a program of its own, every array between stretches of memory that nobody may touch.
+
+    Returns exit status and words of two runs: with the arrays close to the second stretch, and to the first.
+    """
+    program = build(source, folder / "guarded", guarded=True)
     blob = np.array([blocks, threads, shared], np.int64).tobytes()
     for one in arguments:
         array = np.ascontiguousarray(one)
         blob += np.int64(array.nbytes).tobytes() + array.tobytes()
     (folder / "arguments").write_bytes(blob)
-    environment = {"ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0"}
-    return subprocess.run(
-        [str(program), str(folder / "arguments")], capture_output=True, text=True, check=False, env=environment
-    )
+    runs = [
+        subprocess.run([program, folder / "arguments", side], capture_output=True, text=True, check=False)
+        for side in ("end", "start")
+    ]
+    return [(one.returncode, one.stderr) for one in runs]

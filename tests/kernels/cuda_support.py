@@ -9,8 +9,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import re
-import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from cupy.cuda import compiler
 from cupy_backends.cuda.libs import nvrtc
 
 from kernels.cupy_backend import NVRTC_OPTIONS
+from tests.kernels.host_compiler import FLOAT_ALONE, compile_for_host
 
 Array = np.ndarray[Any, Any]
 
@@ -143,21 +142,14 @@ def compile_ptx(source: str, architecture: str) -> str:
 
 
 class HostLibrary:
-    """The same sources built by g++ behind a shim of CUDA's names and run on NumPy arrays."""
+    """The same sources built by the host's compiler behind a shim of CUDA's names and run on NumPy arrays."""
 
     def __init__(self, kernels: Sequence[Kernel], folder: Path) -> None:
-        compiler_path = shutil.which("g++")
-        if compiler_path is None:
-            raise RuntimeError("g++ is not installed: without it no test can run the CUDA kernels on the host")
         text = "\n".join(['#include "host_shim.hpp"', *(k.source() + _driver(k) for k in kernels)])
         stem = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
         stem.with_suffix(".cpp").write_text(text)
-        command = [compiler_path, "-O1", "-std=c++17", "-shared", "-fPIC", "-ffp-contract=off", "-Wall"]
-        command += ["-Werror", "-Werror=double-promotion", "-Werror=float-conversion", "-Wno-unknown-pragmas"]
-        command += [f"-I{SHIM.parent}", "-o", str(stem.with_suffix(".so")), str(stem.with_suffix(".cpp"))]
-        built = subprocess.run(command, capture_output=True, text=True, check=False)
-        if built.returncode:
-            raise RuntimeError(f"g++ refused the kernels:\n{built.stderr}")
+        files = ("-o", str(stem.with_suffix(".so")), str(stem.with_suffix(".cpp")))
+        compile_for_host("-O1", "-shared", "-fPIC", *FLOAT_ALONE, f"-I{SHIM.parent}", *files)
         self._library = ctypes.CDLL(str(stem.with_suffix(".so")))
 
     def run(self, kernel: Kernel, arguments: Sequence[Array | float], out: Array) -> None:

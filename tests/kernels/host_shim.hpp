@@ -1,7 +1,7 @@
 // CUDA's names for a host compiler: enough to run the source of a CuPy ElementwiseKernel on NumPy arrays.
 // An array is described by seven numbers: address, three extents, three strides in bytes.
-#include <cmath>
-#include <cstddef>
+#include <math.h>
+#include <stddef.h>
 
 #define __device__
 #define __global__

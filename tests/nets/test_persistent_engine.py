@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from nets.persistent_engine import PersistentEngine, program_for
 from nets.spec import NetSpec, TrainingOptions
 from nets.table import Table
 from nets.trainer import Command, Ending, fit
-from tests.kernels.block_support import ORDERS, BarriersDiffer, BlockBackend, HostCompiler, build, sanitized_run
+from tests.kernels.block_support import ORDERS, BarriersDiffer, BlockBackend, HostCompiler, build, guarded_run
 from tests.nets.support import BACKEND, Recorder, assert_same_arrays, blobs, line, member_for
 from tests.nets.test_divergence import wild
 
@@ -445,29 +446,40 @@ def test_memory_that_was_never_written_is_not_a_number():
 
 # ---- the discipline of memory
 
+STATE, X, RECORDS, SHARED = (f"a step beyond array {number}\n" for number in (3, 4, 10, 12))
+"""The program's arguments by their numbers; its shared memory comes after them."""
 STEPS_BEYOND = {
-    "nothing": ("", ""),
-    "the pooled rows": ("(offset)rows[r] * Layer1::rows", "(offset)(rows[r] + 200) * Layer1::rows"),
-    "the parameters": ("L::flat + i];", "L::flat + i + 40];"),
-    "shared memory": ("(targets + 2 * BATCH * TARGETS)", "(targets + 2 * BATCH * TARGETS + 1)"),
-    "the records": ("step.records[r] =", "step.records[r + 1] ="),
+    "the pooled rows": ("(offset)rows[r] * Layer1::rows", "(offset)(rows[r] + 200) * Layer1::rows", X),
+    "the parameters": ("L::flat + i];", "L::flat + i + 40];", STATE),
+    "the parameters' beginning": ("L::flat + i];", "L::flat + i - 40];", STATE),
+    "shared memory": ("(targets + 2 * BATCH * TARGETS)", "(targets + 2 * BATCH * TARGETS + 1)", SHARED),
+    "the records": ("step.records[r] =", "step.records[r + 1] =", RECORDS),
 }
 
 
-@pytest.mark.parametrize("what", STEPS_BEYOND)
-def test_a_step_beyond_an_array_is_found(tmp_path: Path, what: str):
+def guarded_training(folder: Path, before: str, after: str) -> list[tuple[int, str]]:
     engine = engine_of(case("float32", **SMALL))
-    before, after = STEPS_BEYOND[what]
     engine._records = engine._records[: 16 * 3]
     engine._losses = engine._losses[:3]
     engine.advance(3)
     source, *launch = engine._backend.compiler.launches[0]
     assert before in source
-    done = sanitized_run(tmp_path, source.replace(before, after) if before else source, *launch)
-    if what == "nothing":
-        assert done.returncode == 0, done.stderr[:2000]
-    else:
-        assert "AddressSanitizer: heap-buffer-overflow" in done.stderr, done.stderr[:2000]
+    return guarded_run(folder, source.replace(before, after), *launch)
+
+
+def test_the_program_keeps_to_its_arrays(tmp_path: Path):
+    assert guarded_training(tmp_path, "real", "real") == [(0, ""), (0, "")]
+
+
+@pytest.mark.parametrize("what", STEPS_BEYOND)
+def test_a_step_beyond_an_array_is_found(tmp_path: Path, what: str):
+    before, after, said = STEPS_BEYOND[what]
+    assert (9, said) in guarded_training(tmp_path, before, after)
+
+
+def test_a_step_beyond_a_thread_s_own_sums_is_found(tmp_path: Path):
+    ended = guarded_training(tmp_path, "sum[i][j] += a[i] * b[j];", "sum[i][j + 1] += a[i] * b[j];")
+    assert all(status in (-signal.SIGILL, -signal.SIGTRAP) for status, _ in ended), ended
 
 
 def test_double_arithmetic_in_a_float_program_is_refused(tmp_path: Path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kernels.errors import InvalidInput, MalformedInput
-from nets.export import EXPORTERS, load_npz, load_safetensors
+from nets.export import EXPORTERS, WRITERS, load_npz, load_safetensors, map_npz
 from nets.weights import Predictor, pack
 from tests.nets.support import blobs, line, member_for, run
 from tests.nets.test_data_preparation import mixed
@@ -131,3 +131,28 @@ def test_json_rows_become_cells():
         with pytest.raises(InvalidInput) as caught:
             predictor.cells(bad)
         assert caught.value.errors[0].pointer == pointer
+
+
+@pytest.mark.parametrize("name", EXPORTERS)
+def test_a_file_is_written_from_mapped_arrays_with_the_same_bytes(name, tmp_path):
+    _, _, arrays = trained(blobs())
+    (tmp_path / "source.npz").write_bytes(EXPORTERS["npz"](arrays))
+    mapped = map_npz(tmp_path / "source.npz")
+    assert mapped.keys() == arrays.keys()
+    for key, array in arrays.items():
+        assert np.array_equal(mapped[key], array), key
+    WRITERS[name](mapped, tmp_path / "written")
+    assert (tmp_path / "written").read_bytes() == EXPORTERS[name](arrays)
+
+
+def test_only_plain_stored_arrays_are_mapped(tmp_path):
+    np.savez_compressed(tmp_path / "compressed.npz", x=np.zeros(4))
+    np.savez(tmp_path / "objects.npz", x=np.array([{}], object), allow_pickle=True)
+    (tmp_path / "text.npz").write_bytes(b"no archive")
+    for name in ("compressed", "objects", "text"):
+        with pytest.raises(MalformedInput):
+            map_npz(tmp_path / f"{name}.npz")
+    np.savez(tmp_path / "odd.npz", empty=np.zeros((0, 3)), columns=np.asfortranarray(np.arange(6.0).reshape(2, 3)))
+    mapped = map_npz(tmp_path / "odd.npz")
+    assert mapped["empty"].shape == (0, 3)
+    assert np.array_equal(mapped["columns"], np.arange(6.0).reshape(2, 3))

@@ -6,10 +6,12 @@ import json
 import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx2
 
+from store.identity import FILE, identity_of
 from store.jobs import JobStore
 from store.records import Claim
 from store.transitions import Status
@@ -102,3 +104,10 @@ def raw_exchange(url: str, request: bytes, chunks: Iterable[bytes] = (), timeout
         except (ConnectionResetError, TimeoutError):
             pass
         return received
+
+
+def twin_of(data_dir: Path, folder: Path) -> Path:
+    """An empty data directory of the same identity, for two processes that share one store and no files."""
+    folder.mkdir()
+    (folder / FILE).write_text(identity_of(data_dir))
+    return folder

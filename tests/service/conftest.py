@@ -12,6 +12,7 @@ from redis import Redis
 from mlpq.embedded import EmbeddedServer
 from store.jobs import JobStore
 from tests.processes import Processes, Service
+from tests.service.api_parts import twin_of
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +48,12 @@ def api(service: Service, redis: Redis) -> Iterator[httpx2.Client]:
 def jobs(redis: Redis) -> JobStore:
     """The store as a worker has it."""
     return JobStore(redis)
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, service_data: Path, service: Service) -> Path:
+    """An empty data directory, which counts as the shared process's: both use one store."""
+    return twin_of(service_data, tmp_path / "data")
 
 
 @pytest.fixture

@@ -120,6 +120,28 @@ def test_an_error_names_the_value_and_the_allowed_range(api: httpx2.Client) -> N
     assert "65536" in error["detail"]
 
 
+SENTENCES = {
+    '{"training": {"device": "gpu"}}': 'is "gpu"; must be auto, cpu or cuda:N',
+    '{"training": {"shuffle": null}}': "is null; must be true or false",
+    '{"training": {"epochs": true}}': "is true; must be an integer",
+    '{"training": {"class_weight": "balance"}}': 'is "balance"; must be "balanced"',
+    '{"optimizer": {"name": "sgd", "nesterov": null}}': "is null; must be true or false",
+    '{"optimizer": {"name": "sgd", "learning_rate": true}}': "is true; must be a number > 0 and <= 1e+06",
+    '{"optimizer": {"name": "sgdd"}}': 'is "sgdd"; must be one of ',
+    '{"loss": true}': "is true; must be an object",
+    f'{{"net": {{"hidden": {[8] * 65}}}}}': "is a list of 65; must hold at most 64",
+    '{"net": {"hidden": {}}}': "is an object; must be a list",
+    '{"name": 5}': "is 5; must be a string",
+}
+
+
+@pytest.mark.parametrize("body", SENTENCES, ids=lambda body: body[:50])
+def test_a_refusal_is_a_sentence_in_the_words_of_json(api: httpx2.Client, body: str) -> None:
+    problem = assert_problem(post(api, '{"dataset": "iris", ' + body[1:]), 422)
+    (error,) = problem["errors"]
+    assert error["detail"].startswith(SENTENCES[body])
+
+
 def test_every_wrong_field_is_named_at_once(api: httpx2.Client) -> None:
     problem = assert_problem(post(api, '{"dataset": "iris", "training": {"epochs": 0, "seed": -1}, "x": 1}'), 422)
     assert {error["pointer"] for error in problem["errors"]} == {"/training/epochs", "/training/seed", "/x"}
@@ -142,7 +164,7 @@ WIDE = '{"dataset": "iris", "net": {"hidden": [30000, 30000]}, "training": {"dev
         ("auto", {"a": ("cpu", 8), "b": ("cuda:0", None)}, 202),
         ("cpu", {"a": ("cpu", 8)}, 422),
         ("cpu", {"a": ("cpu", 8), "b": ("cuda:0", 80)}, 202),
-        ("cuda:0", {"a": ("cpu", 8)}, 202),
+        ("cuda:0", {"a": ("cuda:0", 8)}, 422),
     ],
 )
 def test_what_no_living_worker_has_the_memory_for_is_refused_at_submit(

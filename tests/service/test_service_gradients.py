@@ -36,6 +36,17 @@ def test_a_net_is_checked_on_a_data_set(api: httpx2.Client, jobs: JobStore) -> N
     assert least["expected_loss"] == pytest.approx(np.log(10))
 
 
+def test_a_class_of_one_row_needs_no_split_to_be_checked(api: httpx2.Client) -> None:
+    rows = [f"{k}.5,{k * k},class{k}" for k in range(6)]
+    uploaded = api.post("/v1/datasets", files={"file": ("one_each.csv", "\n".join(["a,b,label", *rows]).encode())})
+    dataset = uploaded.json()["id"]
+    answer = api.post("/v1/gradient_checks", json={"dataset": dataset, "net": {"hidden": [5]}})
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert (found["ok"], found["rows"]) == (True, 6)
+    assert found["expected_loss"] == pytest.approx(np.log(6))
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_is_checked_with_norm_dropout_and_a_formula(api: httpx2.Client, loss: str) -> None:
     net = {"hidden": [6], "activation": SWISH, "batch_norm": True, "dropout": 0.3}

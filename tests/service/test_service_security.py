@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -14,15 +15,17 @@ import pytest
 from mlpq.embedded import EmbeddedServer
 from service.settings import from_environment
 from tests.processes import Processes, Service, free_port, wait_until
-from tests.service.api_parts import SPEC, assert_problem, raw_exchange
+from tests.service.api_parts import SPEC, assert_problem, raw_exchange, twin_of
 
 KEYS = ("first-key-of-many-characters", "second-key-of-many-characters")
 
 
 @pytest.fixture(scope="module")
-def guarded(valkey: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def guarded(
+    valkey: EmbeddedServer, service: Service, service_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("guarded")
-    with Processes(folder, valkey.url, folder / "data") as processes:
+    with Processes(folder, valkey.url, twin_of(service_data, folder / "data")) as processes:
         yield processes.service(MLPQ_API_KEY=", ".join(KEYS), MLPQ_ALLOWED_HOSTS="mlpq.example").ready()
 
 

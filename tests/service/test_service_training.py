@@ -31,7 +31,7 @@ def run_next(jobs: JobStore, data_dir: Path, cache: DataCache | None = None) -> 
     """Train the next queued job to its end."""
     cache = cache or DataCache(DatasetStore(jobs.redis, data_dir), limit_bytes=1 << 28)
     stopping = threading.Event()
-    Runner(jobs, cache, Files(data_dir), select("cpu"), stopping, lambda _: None).run([claimed(jobs)])
+    Runner(jobs, cache, Files(data_dir), select("cpu"), stopping, lambda _: None, lambda: None).run([claimed(jobs)])
 
 
 def trained(api: httpx2.Client, jobs: JobStore, data_dir: Path, **spec: Any) -> dict[str, Any]:

@@ -36,6 +36,14 @@ def bring_to(store: JobStore, status: Status) -> Job:
     return store.finish(claim, status)
 
 
+def device_of(job: Job) -> str:
+    return str(job.spec.get("training", {}).get("device", "auto"))
+
+
+def on_device(device: str, **changes: Any) -> NewJob:
+    return new_job(spec={"training": {"device": device}}, **changes)
+
+
 def check_laws(redis: Redis, store: JobStore) -> None:
     """Indexes, queue, leases, references and logs say exactly what the records say."""
     ids = [member.decode() for member in redis.zrange(keys.JOBS, 0, -1)]
@@ -48,7 +56,10 @@ def check_laws(redis: Redis, store: JobStore) -> None:
             assert _members(redis, keys.index(status, tag)) == both, f"index of {status} and {tag}"
             tagged = {job.id for job in jobs if tag in job.tags}
             assert _members(redis, keys.index(None, tag)) == tagged, f"index of {tag}"
-    assert _members(redis, keys.QUEUE) == {job.id for job in jobs if job.status is Status.QUEUED}
+    queues = {device_of(job): keys.device_queue(device_of(job)) for job in jobs if device_of(job) != "auto"}
+    for device, queue in ({"auto": keys.QUEUE} | queues).items():
+        waiting = {job.id for job in jobs if job.status is Status.QUEUED and device_of(job) == device}
+        assert _members(redis, queue) == waiting, queue
     assert _members(redis, keys.LEASES) == {job.id for job in jobs if job.status in HELD}
     unfinished = {job.id for job in jobs if job.status not in TERMINAL and job.dataset == "digits"}
     assert {member.decode() for member in redis.smembers(keys.dataset_jobs("digits"))} == unfinished

@@ -193,6 +193,22 @@ def test_damaged_archives_are_refused(tmp_path: Path, data: bytes, said: str) ->
     assert said in refused(tmp_path, data, "a.npz").detail
 
 
+@pytest.mark.parametrize(
+    ("offset", "value", "said"),
+    [
+        (8, 0x20, "is a damaged or unsupported archive: compressed patched data"),
+        (8, 0x40, "is a damaged or unsupported archive: strong encryption"),
+        (6, 99, "is a damaged or unsupported archive: zip file version 9.9"),
+    ],
+)
+def test_archives_that_zipfile_does_not_implement_are_refused(
+    tmp_path: Path, offset: int, value: int, said: str
+) -> None:
+    data = bytearray(zipped(X=GOOD_X, y=GOOD_Y))
+    data[data.index(b"PK\x01\x02") + offset] = value
+    assert said in refused(tmp_path, bytes(data), "a.npz").detail
+
+
 def test_declared_sizes_are_refused_before_anything_is_inflated(tmp_path: Path) -> None:
     huge = npy_header(np.dtype(np.float64), (10**13,))
     with pytest.raises(TooLarge, match="declares arrays of 80000000000160 bytes"):

@@ -88,7 +88,7 @@ def test_a_finish_sent_twice_counts_once(store: JobStore, redis: Redis) -> None:
 def test_a_claim_sent_twice_takes_one_job(store: JobStore, redis: Redis) -> None:
     store.create(new_job())
     store.create(new_job())
-    first, again = (store._call("claim", "w", 8000, "token") for _ in range(2))
+    first, again = (store._call("claim", "w", 8000, "token", "cpu") for _ in range(2))
     assert first == again
     assert redis.zcard(keys.LEASES) == 1
 

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 
+import pytest
 from redis import Redis
 
 from store.transitions import Status
@@ -82,3 +83,29 @@ def test_workers_are_listed_while_they_live(site: Site, redis: Redis) -> None:
 def test_a_worker_is_small_without_its_training_process(site: Site) -> None:
     worker = site.processes.worker().ready()
     assert resident_bytes(worker.pid) < 100 * 2**20
+
+
+def test_a_worker_leaves_a_job_that_names_a_gpu_and_takes_the_next(site: Site) -> None:
+    pinned = site.submit(QUICK | {"training": QUICK["training"] | {"device": "cuda:0"}}, "iris")
+    worker = site.processes.worker().ready()
+    assert site.wait(site.submit(QUICK, "iris")).status is Status.SUCCEEDED
+    time.sleep(2.5)  # a reap, and an idle worker's look at the queue
+    job = site.store.get(pinned)
+    assert (job.status, job.attempt, job.fence, job.error) == (Status.QUEUED, 1, 0, None)
+    assert pinned not in worker.log
+    site.store.request(pinned, "cancel")
+    site.check()
+
+
+@pytest.mark.gpu
+def test_jobs_that_name_a_worker_s_gpu_are_taken_one_after_the_other(site: Site) -> None:
+    site.processes.worker(device="cuda:0").ready()
+    time.sleep(1.5)
+    spec = QUICK | {"training": QUICK["training"] | {"device": "cuda:0"}}
+    site.wait(site.submit(spec, "iris"))
+    began = time.monotonic()
+    for job_id in [site.submit(spec, "iris") for _ in range(10)]:
+        job = site.wait(job_id)
+        assert (job.status, job.device) == (Status.SUCCEEDED, "cuda:0")
+    assert time.monotonic() - began < 8
+    site.check()

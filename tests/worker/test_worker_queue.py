@@ -12,6 +12,7 @@ from rq import Queue, Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from store.identity import Ownership
 from store.transitions import Status
 from store.wakeups import QUEUE_NAME, TASK, WakeUpQueue
 from tests.processes import wait_until
@@ -151,4 +152,5 @@ def _supervisor(site: Site, monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     monkeypatch.setattr("worker.supervisor.INTERMEDIATE_SWEEP_S", 0.0)
     settings = Settings(site.server.url, site.data_dir, "cpu", f"w-{uuid.uuid4().hex[:4]}")
     connection = connect(site.server.url)
-    return Supervisor(settings, connection, site.store, Presence("w", "cpu", Workers(connection)))
+    presence, ownership = Presence("w", "cpu", Workers(connection)), Ownership(connection, site.data_dir)
+    return Supervisor(settings, connection, site.store, presence, ownership)

@@ -1,0 +1,128 @@
+"""Weights of a big net: every format, of the result and of a checkpoint, is made on the disk and not in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+from redis import Redis
+
+from nets.export import load_npz, load_safetensors, map_npz, to_npz
+from nets.prepare import split
+from nets.preprocess import Preprocessing
+from nets.resolve import layout_of
+from nets.spec import ResolvedSpec
+from nets.table import Table, TableInfo
+from nets.weights import Predictor, pack
+from service.predictors import HELD_BYTES
+from store.checkpoints import Checkpoints
+from store.datasets import DatasetStore
+from store.files import LocalArtifacts
+from store.jobs import JobStore
+from store.transitions import Status
+from tests.processes import Processes, Service
+from tests.service.api_parts import assert_problem, claimed, submitted
+
+HIDDEN = [5000, 5000]
+FILE_BYTES = 100_000_000
+"""More than these parameters take, and far more than the memory that may be used."""
+
+
+def own_memory(pid: int) -> int:
+    """Memory that a process cannot give back: without pages that mirror files."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 1024
+
+
+@contextmanager
+def memory_watched(pid: int, limit: int) -> Iterator[None]:
+    before, peak, done = own_memory(pid), 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.002):
+            peak = max(peak, own_memory(pid))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+    assert peak - before < limit, f"{(peak - before) >> 20} MiB more"
+
+
+@pytest.fixture
+def service(processes: Processes) -> Service:
+    return processes.service().ready()
+
+
+@pytest.fixture
+def job(service: Service, redis: Redis, data_dir: Path) -> str:
+    """A job whose result and checkpoint hold random weights."""
+    jobs, artifacts = JobStore(redis), LocalArtifacts(data_dir)
+    with httpx2.Client(base_url=service.url, timeout=60) as api:
+        job_id = submitted(api, net={"hidden": HIDDEN})["id"]
+    claim = claimed(jobs)
+    info, x, y = DatasetStore(redis, data_dir).load("iris")
+    table, spec = Table(TableInfo.from_json(info), x, y), ResolvedSpec.parse(claim.job.spec)
+    layout = layout_of(spec, table.info.n_inputs, table.info.n_outputs)
+    flat = np.random.default_rng(0).standard_normal(layout.count, np.float32) / 50
+    assert flat.nbytes > FILE_BYTES > HELD_BYTES
+    jobs.write(claim, checkpoint=Checkpoints(artifacts).put(job_id, claim.fence, 7, 1, {"parameters": flat}))
+    preprocessing = Preprocessing.fit(table, split(table, spec.training.seed, 0.2)[0])
+    arrays = pack(layout.named(flat), preprocessing, spec, table.info, {}, flat=flat)
+    stored = artifacts.put(f"{job_id}/{claim.fence}-weights.npz", to_npz(arrays))
+    result = {"key": stored.key, "sha256": stored.sha256, "bytes": stored.bytes}
+    jobs.finish(claim, Status.SUCCEEDED, result=result)
+    return job_id
+
+
+def fetched(api: httpx2.Client, path: str, file: Path) -> None:
+    """Download to a file, with the hash that the service names."""
+    digest = hashlib.sha256()
+    with api.stream("GET", path) as answer, file.open("wb") as out:
+        assert answer.status_code == 200
+        for block in answer.iter_raw(1 << 20):
+            out.write(block)
+            digest.update(block)
+    assert digest.hexdigest() == answer.headers["x-content-sha256"]
+    assert int(answer.headers["content-length"]) == file.stat().st_size > FILE_BYTES
+
+
+@pytest.mark.parametrize("query", ["format=safetensors", "checkpoint=7", "checkpoint=7&format=safetensors"])
+def test_a_large_file_is_made_and_sent_in_little_memory(
+    service: Service, job: str, tmp_path: Path, data_dir: Path, query: str
+) -> None:
+    path, file = f"/v1/jobs/{job}/weights?{query}", tmp_path / "fetched"
+    with httpx2.Client(base_url=service.url, timeout=60) as api:
+        api.get(f"/v1/jobs/{job}")
+        with memory_watched(service.pid, 32 << 20):
+            fetched(api, path, file)
+        part = api.get(path, headers={"Range": "bytes=70000000-70000999"})
+        assert (part.status_code, len(part.content)) == (206, 1000)
+    with file.open("rb") as whole:
+        whole.seek(70_000_000)
+        assert whole.read(1000) == part.content
+    arrays = load_safetensors(file.read_bytes()) if "safetensors" in query else load_npz(file)
+    Predictor.from_arrays(arrays).verify(arrays["golden_inputs"], arrays["golden_outputs"])
+    result = map_npz(next((data_dir / "artifacts" / job).glob("*-weights.npz")))
+    for name in ("W1", "b1", "W2", "W3", "input_mean", "golden_outputs"):
+        np.testing.assert_array_equal(arrays[name], result[name])
+    assert not list((data_dir / "artifacts").glob(".tmp-*"))
+
+
+def test_damage_of_a_large_checkpoint_is_found(service: Service, job: str, data_dir: Path) -> None:
+    (stored,) = (data_dir / "artifacts" / job).glob("*-checkpoint-*.npz")
+    with stored.open("r+b") as file:
+        file.seek(1 << 20)
+        file.write(b"damaged")
+    with httpx2.Client(base_url=service.url, timeout=60) as api:
+        assert_problem(api.get(f"/v1/jobs/{job}/weights?checkpoint=7"), 500, "corrupted")
