@@ -7,13 +7,14 @@ but `to_device`, `to_host` and `synchronize` only enqueues work on a device that
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
 
 from kernels.errors import InvalidInput
 from kernels.operations import Operation
+from kernels.tape import Expression
 
 Array = Any
 """An array of the backend: numpy.ndarray or cupy.ndarray."""
@@ -80,6 +81,11 @@ class Backend(Protocol):
         self, operation: Operation, z: Array, a: Array, upstream: Array, parameters: Mapping[str, float], out: Array
     ) -> None:
         """`out = upstream * f'(z)` with `a = f(z)`; all of one shape and dtype; `out` may be `upstream`."""
+
+    def bind(
+        self, expression: Expression, arrays: Mapping[str, Array], parameters: Mapping[str, float], out: Array
+    ) -> list[Callable[[], object]]:
+        """Calls that set `out` to the expression of arrays of its shape and dtype; `out` may be one of them."""
 
     def take_rows(self, source: Array, indices: Array, out: Array) -> None:
         """`out[m, b] = source[indices[m, b]]`: source (R, F) C-contiguous, indices (M, B) int64 within 0..R-1

@@ -6,7 +6,8 @@ CuPy also keeps the binaries on disk.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any, Final
 
@@ -19,7 +20,6 @@ from kernels.operations import Operation
 from kernels.tape import Expression
 
 _REAL: Final[dict[str, Real]] = {"f": "float", "d": "double"}
-_ARRAYS: Final = ("x", "y", "upstream")
 _MAX_KERNELS: Final = 512
 NVRTC_OPTIONS: Final = ("--std=c++17",)
 """How whole programs are compiled; nothing trades accuracy for speed."""
@@ -36,7 +36,7 @@ def device_count() -> int:
 def elementwise_kernel(name: str, expression: Expression, dtype: np.dtype[Any]) -> Any:
     """The ElementwiseKernel of a tape, over exactly the inputs that the tape reads, in the tape's order.
 
-    `x`, `y` and `upstream` are arrays of any one shape, parameters are scalars; the output may be an input.
+    Inputs are arrays of any one shape or, as parameters, scalars; the output may be an input.
     """
     inputs = ", ".join(f"{dtype.name} in_{input_name}" for input_name in expression.names)
     source = assignments(expression, _REAL[dtype.char], "out")
@@ -137,6 +137,12 @@ class CupyBackend:
         arrays = {"x": z, "y": a, "upstream": upstream}
         self._launch(f"{operation.name}_gradient", operation.pullback_expression, arrays, parameters, out)
 
+    def bind(
+        self, expression: Expression, arrays: Mapping[str, Any], parameters: Mapping[str, float], out: Any
+    ) -> list[Callable[[], object]]:
+        """See Backend: one kernel."""
+        return [partial(self._launch, "bound", expression, arrays, parameters, out)]
+
     def take_rows(self, source: Any, indices: Any, out: Any) -> None:
         """See Backend."""
         key = ("take_rows", out.dtype.char)
@@ -153,7 +159,7 @@ class CupyBackend:
             if len(self._kernels) >= _MAX_KERNELS:
                 self._kernels.clear()
             kernel = self._kernels[key] = elementwise_kernel(name, expression, out.dtype)
-        kernel(*(arrays[n] if n in _ARRAYS else parameters[n] for n in expression.names), out)
+        kernel(*(arrays[n] if n in arrays else parameters[n] for n in expression.names), out)
 
     def synchronize(self) -> None:
         """See Backend."""

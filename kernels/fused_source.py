@@ -1,6 +1,7 @@
 """Elementwise CUDA programs of the layered path: a loss with its gradient, an optimizer's whole update, dropout masks.
 
-Losses come from `cuda/losses.cuh`, updates from `updates`: the same text that the persistent kernel is made of.
+Losses over classes come from `cuda/losses.cuh`, those over values from `pointwise`, updates from `updates`: the same
+text that the persistent kernel is made of.
 Masks come from `cuda/random.cuh`, the generator of `random`.
 
 Axis legend: M models, C scores, B samples, P parameters, H units.
@@ -8,10 +9,14 @@ Axis legend: M models, C scores, B samples, P parameters, H units.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from kernels.c_source import Real, assignments, literal
+from kernels.pointwise import Pointwise
 from kernels.random import Stream
 from kernels.updates import UpdateRule
 
@@ -20,15 +25,11 @@ UPDATE_SYMBOL: Final = "update_step"
 MASK_SYMBOL: Final = "mask_step"
 THREADS: Final = 256
 
-# Struct of `cuda/losses.cuh`, and the option that it takes.
-LOSSES: Final[dict[str, tuple[str, str | None]]] = {
+CLASS_LOSSES: Final[dict[str, tuple[str, str]]] = {
     "softmax": ("Softmax", "label_smoothing"),
     "svm": ("Svm", "margin"),
-    "squared_error": ("SquaredError", None),
-    "huber": ("Huber", "delta"),
-    "absolute_error": ("AbsoluteError", None),
-    "binary_cross_entropy": ("BinaryCrossEntropy", None),
 }
+"""Structs of `cuda/losses.cuh`, each with the option that it takes."""
 MASK_WORDS: Final = 8
 """Numbers of a mask that one thread draws: the halves of a generator's block."""
 _CUDA: Final = Path(__file__).parent / "cuda"
@@ -56,14 +57,84 @@ _CLASS: Final = "const int label = (int)(targets[i] / batch % count); const int*
 _VALUES: Final = "const real* target = targets + i * count;"
 
 
-def loss_source(name: str, option: float, real: Real) -> str:
-    """The program of one loss; `option` is what the struct in `LOSSES` takes."""
-    struct = LOSSES[name][0]
-    by_class = struct in {"Softmax", "Svm"}
-    given = "long long" if by_class else "real"
-    body = _LOSS.replace("TARGET", _CLASS if by_class else _VALUES).replace("OPTION", literal(option, real))
-    head = f"typedef {real} real;\ntypedef {struct}<real> Loss;\ntypedef {given} given_type;\n"
-    return LOSSES_TEXT + head + body
+@dataclass(frozen=True, eq=False)
+class LossProgram:
+    """A loss as kernels have it: the struct `name` with one option, or what a sum over scores is of each of them."""
+
+    name: str
+    option: float = 0.0
+    one: Pointwise | None = None
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def by_class(self) -> bool:
+        """True if targets are classes."""
+        return self.one is None
+
+    def text(self, real: Real) -> str:
+        """The types `real` and `Loss`, and whatever they need."""
+        struct = "" if self.one is None else _pointwise_struct(self.name, self.one, self.numbers, real)
+        return f"{LOSSES_TEXT}{struct}typedef {real} real;\ntypedef {self.name}<real> Loss;\n"
+
+
+def loss_program(name: str, one: Pointwise | None, options: Mapping[str, float]) -> LossProgram | None:
+    """The program of a loss over values, or of one over classes that has a struct; None for an option it lacks."""
+    if one is not None:
+        numbers = {parameter: options[parameter] for parameter in one.parameters}
+        return LossProgram("Pointwise", one=one, numbers=numbers)
+    struct, option = CLASS_LOSSES.get(name, ("", ""))
+    if not struct or not set(options) <= {option}:
+        return None
+    return LossProgram(struct, options.get(option, 0.0))
+
+
+_STRUCT: Final = """
+template <class real>
+struct NAME {
+  typedef real target_type;
+  static constexpr int records = 1;
+
+  static __device__ __forceinline__ void step(
+      real* scores, int stride, int count, const real* target, real weight, real, real* record) {
+NUMBERS
+    real loss = 0;
+    for (int c = 0; c < count; ++c) {
+      const real in_score = scores[c * stride], in_target = target[c], in_weight = weight;
+      real value, slope;
+      { VALUE }
+      { SLOPE }
+      loss += value;
+      scores[c * stride] = slope;
+    }
+    record[0] = loss;
+  }
+
+  static __device__ __forceinline__ real value(const real* record) { return record[0]; }
+};
+
+"""
+
+
+def _pointwise_struct(name: str, one: Pointwise, numbers: Mapping[str, float], real: Real) -> str:
+    constants = [f"    const real in_{key} = {literal(value, real)};" for key, value in numbers.items()]
+    parts = {
+        "NAME": name,
+        "NUMBERS": "\n".join(constants),
+        "VALUE": _one_line(assignments(one.value_expression, real, "value")),
+        "SLOPE": _one_line(assignments(one.pullback_expression, real, "slope")),
+    }
+    return re.sub("|".join(parts), lambda found: parts[found[0]], _STRUCT)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.splitlines())
+
+
+def loss_source(loss: LossProgram, real: Real) -> str:
+    """The program of one loss."""
+    given = "long long" if loss.by_class else "real"
+    body = _LOSS.replace("TARGET", _CLASS if loss.by_class else _VALUES).replace("OPTION", literal(loss.option, real))
+    return f"{loss.text(real)}typedef {given} given_type;\n{body}"
 
 
 def update_source(rule: UpdateRule, real: Real) -> str:
@@ -86,7 +157,7 @@ def update_source(rule: UpdateRule, real: Real) -> str:
     lines += [f"    real in_{slot} = {slot}[i];" for slot in rule.slots]
     lines += [f"    const real in_{name} = {name}[model * {name}_stride];" for name in numbers]
     for target, expression in rule.steps:
-        lines.append(f"    {{ {' '.join(assignments(expression, real, f'in_{target}').splitlines())} }}")
+        lines.append(f"    {{ {_one_line(assignments(expression, real, f'in_{target}'))} }}")
     lines += [f"    {name}[i] = in_{name};" for name in ("parameter", *rule.slots)]
     return "\n".join([*lines, "    (void)in_gradient;", "  }", "}", ""])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -13,7 +13,8 @@ import numpy as np
 
 from kernels.backend import Compiler
 from kernels.operations import Operation
-from kernels.programs import Evaluator
+from kernels.programs import Evaluator, Pool, bound_calls
+from kernels.tape import Expression
 
 Array = np.ndarray[Any, Any]
 
@@ -66,6 +67,12 @@ class NumpyBackend:
         """See Backend."""
         bound = _bind(operation, parameters)
         self._evaluator.evaluate(operation.pullback_expression, _BACKWARD, (z, a, upstream), bound, out)
+
+    def bind(
+        self, expression: Expression, arrays: Mapping[str, Array], parameters: Mapping[str, float], out: Array
+    ) -> list[Callable[[], object]]:
+        """See Backend."""
+        return bound_calls(expression, arrays, parameters, out, Pool(out.dtype))
 
     def take_rows(self, source: Array, indices: Array, out: Array) -> None:
         """See Backend; `clip` spares NumPy the second buffer that its own bounds check needs."""

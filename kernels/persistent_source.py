@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from kernels.c_source import Real, assignments, literal
-from kernels.fused_source import LOSSES, LOSSES_TEXT
+from kernels.fused_source import LossProgram
 from kernels.operations import Operation
 from kernels.persistent import LayerPlan, PersistentPlan
 from kernels.updates import UpdateRule
@@ -29,8 +29,7 @@ class Rules:
     """What a program computes beside its shape: activations with their numbers, loss, optimizer."""
 
     activations: Sequence[tuple[Operation, Mapping[str, float]]]
-    loss: str
-    loss_option: float
+    loss: LossProgram
     loss_is_mean: bool
     update: UpdateRule
     row_weights: bool
@@ -43,7 +42,7 @@ def source(plan: PersistentPlan, rules: Rules) -> str:
     return "\n".join(
         [
             _SHARED_MEMORY,
-            LOSSES_TEXT,
+            rules.loss.text(real),
             *_constants(plan, rules, real),
             *layers,
             _update_source(rules.update, real),
@@ -80,11 +79,9 @@ def _constants(plan: PersistentPlan, rules: Rules, real: Real) -> list[str]:
         "ROW_WEIGHTS": rules.row_weights,
     }
     return [
-        f"typedef {real} real;",
-        f"typedef {LOSSES[rules.loss][0]}<real> Loss;",
         *(f"constexpr int {name} = {value};" for name, value in integers.items()),
         *(f"constexpr bool {name} = {str(value).lower()};" for name, value in truths.items()),
-        f"constexpr real LOSS_OPTION = {literal(rules.loss_option, real)};",
+        f"constexpr real LOSS_OPTION = {literal(rules.loss.option, real)};",
         "template <int DOWN, int ACROSS> struct Tile;",
     ]
 

@@ -14,6 +14,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -149,8 +150,15 @@ def _storage(register: _Register) -> _Register:
     return register.integer_of or register
 
 
-def _assign_scratch(instructions: Sequence[_Instruction]) -> int:
-    """Give every scratch register a buffer; a buffer is free again after the last read. Returns the count."""
+_OUTPUT: Final = -2
+"""The slot of scratch that lies in the output, once the input that lies there is read no more."""
+
+
+def _assign_scratch(instructions: Sequence[_Instruction], in_place: _Register | None = None) -> int:
+    """Give every scratch register a buffer; a buffer is free again after the last read. Returns the count.
+
+    `in_place` is an input that lies where the output does.
+    """
     last_use: dict[_Register, int] = {}
     for position, instruction in enumerate(instructions):
         for register in (*instruction.arguments, instruction.out):
@@ -159,9 +167,10 @@ def _assign_scratch(instructions: Sequence[_Instruction]) -> int:
     count = 0
     for position, instruction in enumerate(instructions):
         done = {register for register in map(_storage, instruction.arguments) if last_use[register] == position}
-        free.extend(register.slot for register in done if register.slot >= 0)
+        free.extend(register.slot for register in done if register.slot != -1)
+        free.extend(_OUTPUT for register in done if register is in_place)
         target = _storage(instruction.out)
-        if target.role == "scratch" and target.slot < 0:
+        if target.role == "scratch" and target.slot == -1:
             if not free:
                 free.append(count)
                 count += 1
@@ -169,7 +178,7 @@ def _assign_scratch(instructions: Sequence[_Instruction]) -> int:
     return count
 
 
-class _Pool:
+class Pool:
     """Buffers of one thread and dtype: scratch that plans share, and arrays filled with one number."""
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
@@ -214,13 +223,13 @@ class Plan:
 
     def _place(self, register: _Register) -> int:
         """The index of a register among this plan's; what can be bound for good is bound here."""
-        if register.role == "output":
+        if register.role == "output" or register.slot == _OUTPUT:
             return self._output
         if register not in self._places:
             place = self._places[register] = len(self._registers)
             self._registers.append(register.constant)
             storage = _storage(register)
-            if storage.role == "scratch":
+            if storage.role == "scratch" and storage.slot != _OUTPUT:
                 buffer = self._scratch[storage.slot]
                 self._registers[place] = buffer.view(self._bits) if register.integer_of else buffer
             elif register.integer_of:
@@ -229,16 +238,44 @@ class Plan:
 
     def run(self, inputs: Sequence[Array], out: Array) -> None:
         """Evaluate one tile. The output is written last, so `out` may be one of the inputs."""
-        registers = self._registers.copy()
-        registers[: len(inputs)] = inputs
-        registers[self._output] = out
-        for source, target in self._views:
-            registers[target] = registers[source].view(self._bits)
+        registers = self._filled(inputs, out)
         for ufunc, first, second, target in self._calls:
             if second < 0:
                 ufunc(registers[first], out=registers[target])
             else:
                 ufunc(registers[first], registers[second], out=registers[target])
+
+    def _filled(self, inputs: Sequence[Array], out: Array) -> list[Any]:
+        registers = self._registers.copy()
+        registers[: len(inputs)] = inputs
+        registers[self._output] = out
+        for source, target in self._views:
+            registers[target] = registers[source].view(self._bits)
+        return registers
+
+    def bound(self, inputs: Sequence[Array], out: Array) -> list[Callable[[], object]]:
+        """The calls of one `run`, with nothing left to look up."""
+        registers = self._filled(inputs, out)
+        return [
+            partial(ufunc, *(registers[place] for place in (first, second) if place >= 0), out=registers[target])
+            for ufunc, first, second, target in self._calls
+        ]
+
+
+def bound_calls(
+    expression: Expression, arrays: Mapping[str, Array], parameters: Mapping[str, float], out: Array, pool: Pool
+) -> list[Callable[[], object]]:
+    """The calls that set `out` to the expression of arrays that `out`'s shape can be broadcast from.
+
+    `out` may be one of the arrays, the very same view; it then serves as scratch once that is read no more.
+    """
+    registers = {name: _Register("input") for name in arrays}
+    lowering = _Lowering(out.dtype, lambda value: pool.filled(value, out.shape), parameters, registers)
+    lowering.lower(expression)
+    here = next((registers[name] for name, array in arrays.items() if array is out), None)
+    scratch = pool.scratch(_assign_scratch(lowering.instructions, here), out.shape)
+    plan = Plan(lowering.instructions, list(registers.values()), scratch, _INTEGER[out.dtype.char])
+    return plan.bound(list(arrays.values()), out)
 
 
 class Evaluator(threading.local):
@@ -246,7 +283,7 @@ class Evaluator(threading.local):
 
     def __init__(self) -> None:
         self._plans: dict[tuple[Any, ...], Plan] = {}
-        self._pools: dict[str, _Pool] = {}
+        self._pools: dict[str, Pool] = {}
 
     def evaluate(
         self,
@@ -284,7 +321,7 @@ class Evaluator(threading.local):
     ) -> Plan:
         if out.dtype.char not in _INTEGER:
             raise TypeError(f"activations are float32 or float64, not {out.dtype}")
-        pool = self._pools.setdefault(out.dtype.char, _Pool(out.dtype))
+        pool = self._pools.setdefault(out.dtype.char, Pool(out.dtype))
         registers = {name: _Register("input") for name in names}
         lowering = _Lowering(out.dtype, lambda value: pool.filled(value, out.shape), parameters, registers)
         lowering.lower(expression)

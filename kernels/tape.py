@@ -7,7 +7,7 @@ and what the result does not need is dropped. `programs.py` runs a tape, `c_sour
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -90,6 +90,28 @@ class Expression:
         product = tape.call("multiply", (tape.name(name), root))
         return Expression(f"{name} * ({self.text})", tape.finish(product))
 
+    def given(self, numbers: Mapping[str, float], names: Mapping[str, str] = {}) -> Expression:
+        """This with numbers, or other names, in the place of names: what is known to be 0 or never taken vanishes.
+
+        0 times anything counts as 0, also where that is not finite.
+        """
+        tape, places, truths = Tape(), list[int](), dict[int, bool]()
+        for index, step in enumerate(self.steps):
+            arguments = tuple(places[i] for i in step.arguments)
+            if step.function == "name" and step.name not in numbers:
+                places.append(tape.name(names.get(step.name, step.name)))
+            elif step.function in ("name", "constant"):
+                places.append(tape.constant(numbers.get(step.name, step.constant)))
+            elif step.arguments and step.arguments[0] in truths:
+                chosen = (tape.constant(1.0), tape.constant(0.0)) if step.function == "indicator" else arguments[1:]
+                places.append(chosen[0 if truths[step.arguments[0]] else 1])
+            else:
+                places.append(tape.reduced(step.function, arguments))
+                known = tape.comparison(places[-1])
+                if known is not None:
+                    truths[index] = known
+        return Expression(self.text, tape.finish(places[-1]))
+
 
 class Tape:
     """Builds steps: equal steps are shared, constants folded, what the result does not need is dropped."""
@@ -127,13 +149,31 @@ class Tape:
             return self.constant(_fold(function, known))
         return self._add(Step(function, arguments))
 
-    def append(self, expression: Expression) -> int:
-        """Copy another tape onto this one and return the index of its result."""
+    def reduced(self, function: str, arguments: tuple[int, ...]) -> int:
+        """Like `call`, and what a 0 makes needless is left out."""
+        zeros = [self.steps[index] == _ZERO for index in arguments]
+        if function == "multiply" and any(zeros):
+            return self.constant(0.0)
+        if function == "add" and any(zeros):
+            return arguments[0 if zeros[1] else 1]
+        if function == "subtract" and zeros[1]:
+            return arguments[0]
+        return self.call(function, arguments)
+
+    def comparison(self, index: int) -> bool | None:
+        """What a comparison of two constants says; None for any other step."""
+        step = self.steps[index]
+        given = [self.steps[argument] for argument in step.arguments]
+        if self.kind(index) != "truth" or any(one.function != "constant" for one in given):
+            return None
+        return bool(getattr(np, step.function)(*(one.constant for one in given)))
+
+    def append(self, expression: Expression, known: Mapping[str, int] = {}) -> int:
+        """Copy another tape onto this one and return the index of its result; `known` names are steps already."""
         places: list[int] = []
         for step in expression.steps:
-            places.append(
-                self._add(Step(step.function, tuple(places[i] for i in step.arguments), step.constant, step.name))
-            )
+            copy = Step(step.function, tuple(places[i] for i in step.arguments), step.constant, step.name)
+            places.append(known[step.name] if step.name in known else self._add(copy))
         return places[-1]
 
     def kind(self, index: int) -> Kind:
@@ -153,6 +193,7 @@ class Tape:
         return tuple(Step(s.function, tuple(place[i] for i in s.arguments), s.constant, s.name) for s in kept)
 
 
+_ZERO: Final = Step("constant")
 _SMALLEST: Final = float(np.finfo(np.float32).smallest_normal)
 _LARGEST: Final = float(np.finfo(np.float32).max)
 

@@ -13,7 +13,7 @@ from kernels.backend import Backend
 from nets.tape import Array, Tape, call
 
 
-def bind_clipping(backend: Backend, limits: Sequence[float | None], gradient: Array, scratch: Array) -> Tape:
+def bind_clipping(backend: Backend, limits: Sequence[float | None], gradient: Array) -> Tape:
     """gradient (M, P) *= min(1, limit / ‖gradient‖), with one limit for each model; nothing where no model has one.
 
     The norm is that of gradient / largest, whose squares neither overflow nor vanish. A model without a limit is
@@ -24,6 +24,7 @@ def bind_clipping(backend: Backend, limits: Sequence[float | None], gradient: Ar
         return tape
     xp, dtype = backend.xp, gradient.dtype
     given = np.array([np.inf if limit is None else limit for limit in limits], np.float64)
+    scratch = backend.zeros(gradient.shape, dtype)
     limit = backend.to_device(given.astype(dtype)[:, None])
     largest, factor = backend.zeros(limit.shape, dtype), backend.zeros(limit.shape, dtype)
     call(tape, xp.abs, gradient, out=scratch)

@@ -21,18 +21,14 @@ from kernels.compiled.orders import orders
 from kernels.compiled.panels import Panels, aligned
 from kernels.compiled.workspace import samples_per_task
 from nets.batches import Pool, RowOrder
-from nets.compiled_evaluator import LOSS_NUMBERS, CompiledEvaluator, each, kind_of, pooled_rows, workspace_for
+from nets.compiled_evaluator import CompiledEvaluator, each, kind_of, knows_loss, pooled_rows, workspace_for
 from nets.engine import Crossing
 from nets.losses import LOSSES
 from nets.member import Member, State
-from nets.optimizers import OPTIMIZERS, hyper_value
+from nets.optimizers import OPTIMIZERS, keeps_zeros, zeros_of
 from nets.progress import interval_of
 from nets.tape import Array
 from nets.threads import Pace
-
-OPTIMIZER_NUMBERS: Final = {"sgd": updates.SGD, "adam": updates.ADAM}
-HYPER: Final = {"sgd": ("momentum", "nesterov"), "adam": ("beta1", "beta2", "1-beta1", "1-beta2")}
-"""What an update is given, after the limit of the gradient's norm and 2·l2."""
 
 SPAN: Final = 4096
 """Steps whose learning rates are computed at once; no chunk crosses a multiple of it."""
@@ -47,12 +43,13 @@ MAX_CROSSING_ROWS: Final = 1 << 16
 def compiles(member: Member) -> bool:
     """True if compiled code has everything the member's spec asks for."""
     spec, layout = member.spec, member.layout
+    optimizer = OPTIMIZERS[spec.optimizer.name]
     dense = sum(rows * out for rows, out in zip(layout.rows, layout.widths[1:], strict=True))
     return (
         layout.count == dense  # nothing but weights and biases
-        and spec.loss.name in LOSS_NUMBERS
-        and not spec.loss.options.get("label_smoothing")
-        and spec.optimizer.name in OPTIMIZER_NUMBERS
+        and knows_loss(member)
+        and not optimizer.searches
+        and keeps_zeros(optimizer.rule_for(spec.optimizer.options))
         and not spec.net.dropout
     )
 
@@ -64,6 +61,8 @@ class _Model:
     member: Member
     place: int
     order: RowOrder
+    update: int
+    """Where the compiled update of its optimizer lies."""
     hyper: NDArray[Any]
     valid: NDArray[np.int64]
     weight: NDArray[np.float64]
@@ -100,10 +99,9 @@ class CompiledEngine:
         states = [member.state or {"parameters": member.initial_parameters()} for member in members]
         blank = np.zeros(first.layout.count, self._dtype)
         self._panels = Panels(first.layout.widths, first.layout.bias, self._dtype)
-        self._state = {
-            name: self._panels.pack([state.get(name, blank) for state in states])
-            for name in ("parameters", *self._optimizer.slots)
-        }  # M models in panels, each
+        self._names = ("parameters", *self._optimizer.slots)
+        self._packed = self._panels.pack([state.get(name, blank) for name in self._names for state in states])
+        self._state = self._views()
         self._kept = {name: array.copy() for name, array in self._state.items()}
         self._steps = [int(state.get("step", np.zeros(()))) for state in states]
         self._kept_steps = list(self._steps)
@@ -111,7 +109,6 @@ class CompiledEngine:
         self._is_mean = LOSSES[first.spec.loss.name].is_mean(first.spec.loss.options)
         self._models = [self._model(place, member, pool) for place, member in enumerate(members)]
         self._shared = (*kind_of(first), *pooled_rows(members, pool))
-        self._optimizer_number = OPTIMIZER_NUMBERS[first.spec.optimizer.name]
         beside, team = _shared_out(first, len(members), threads)
         batch, block = first.spec.training.batch_size, val.block if val else 0
         self._workspaces = [workspace_for(first, batch, team, block) for _ in range(beside)]
@@ -121,16 +118,22 @@ class CompiledEngine:
         self._crosses = all(_can_cross(model) for model in self._models)
         self._pending: list[NDArray[np.float64]] = []
 
+    def _views(self) -> dict[str, NDArray[Any]]:
+        """Parameters and slots by name, M models in panels, each."""
+        return dict(zip(self._names, np.split(self._packed, len(self._names)), strict=True))
+
     def _model(self, place: int, member: Member, pool: Pool) -> _Model:
         training, options = member.spec.training, member.spec.optimizer.options
         count, offset = pool.counts[place], pool.offsets[place]
         order = RowOrder(training.seed, count, training.batch_size, offset, training.shuffle, member.data.row_weight)
         limit = np.inf if training.clip_norm is None else training.clip_norm
-        own = [hyper_value(options, name) for name in HYPER[member.spec.optimizer.name]]
-        hyper = np.array([limit, 2 * hyper_value(options, "l2"), *own], np.float64).astype(self._dtype)
+        fixed = [limit, self._optimizer.decay(options), *self._optimizer.numbers(options)]
+        hyper = np.array(fixed, np.float64).astype(self._dtype)
+        known = dict.fromkeys(zeros_of(self._optimizer, [options]) - {"decay"}, 0.0)
+        update = updates.address_of(self._optimizer.rule_for(options).given(known), self._dtype)
         epoch = order.epoch(0)
         scaled = self._scaled(epoch.weight, epoch.valid)
-        return _Model(member, place, order, hyper, epoch.valid.astype(np.int64), epoch.weight, scaled)
+        return _Model(member, place, order, update, hyper, epoch.valid.astype(np.int64), epoch.weight, scaled)
 
     def _scaled(self, weight: NDArray[np.float64], valid: NDArray[Any]) -> NDArray[Any]:
         return (weight / valid[:, None] if self._is_mean else weight).astype(self._dtype)
@@ -168,14 +171,15 @@ class CompiledEngine:
         block = self._val.block if self._val else 1
         figures, finite = np.zeros((n_epochs, -(-len(validation[-1]) // block), 2)), np.zeros(n_epochs)
         interval = interval_of(model.member.spec.training.epochs)
-        slots = [self._state[name][position] for name in self._optimizer.slots]
-        learnt = (self._state["parameters"][position], self._gradients[place], slots[0], slots[-1])
+        first_slot = self._state[self._names[min(1, len(self._names) - 1)]][position]
+        between = self._packed.strides[0] // self._packed.itemsize * len(self._models)  # from slot to slot
+        learnt = (self._packed[position], self._gradients[place], first_slot, between)
         rows, rates = self._rows(model, epoch, start, len(sums)), self._rates(model, step, len(sums))
         space.counters[:] = 0
         chunk = (rows, model.valid, model.scaled, model.weight, rates, sums, start, epoch, interval, figures, finite)
 
         head, size = (*self._shared, *validation, block), samples_per_task(model.order.batch, team)
-        rest = (self._optimizer_number, model.hyper, *learnt, *chunk)
+        rest = (model.update, model.hyper, *learnt, *chunk)
 
         def join(thread: int, _thread: int) -> None:
             place = (*space.heads[thread], *space.plan, size)
@@ -209,7 +213,7 @@ class CompiledEngine:
         if model.span != first or model.rates is None:
             numbers = np.arange(first, first + SPAN, dtype=np.float64)
             learning_rates = model.member.learning_rates(first, SPAN)
-            rates = self._optimizer.rates(learning_rates, numbers, model.member.spec.optimizer.options)
+            rates = self._optimizer.rates_at(learning_rates, numbers, model.member.spec.optimizer.options)
             model.span, model.rates = first, np.ascontiguousarray(rates.T).astype(self._dtype)
         return model.rates[step - first : step - first + n_steps]
 
@@ -275,7 +279,9 @@ class CompiledEngine:
         self._models = [self._models[p] for p in chosen]
         self._steps = [self._steps[p] for p in chosen]
         self._kept_steps = [self._kept_steps[p] for p in chosen]
-        self._state = {name: self._panels.chosen(array, chosen) for name, array in self._state.items()}
+        models, names = len(self._packed) // len(self._names), range(len(self._names))
+        self._packed = self._panels.chosen(self._packed, [name * models + place for name in names for place in chosen])
+        self._state = self._views()
         self._kept = {name: array[chosen] for name, array in self._kept.items()}
 
     def _one(self, arrays: Mapping[str, NDArray[Any]], counts: Sequence[int], position: int) -> State:

@@ -6,16 +6,16 @@ Axis legend: R rows of a pool, I inputs, C scores, M models.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backend import Backend
-from kernels.compiled import losses, measures
+from kernels.compiled import layers, losses, measures
 from kernels.compiled.panels import Panels
-from kernels.compiled.workspace import Workspace
+from kernels.compiled.workspace import Programmed, Workspace
 from nets.batches import Pool
 from nets.evaluate import Evaluator, Measured
 from nets.losses import LOSSES
@@ -24,7 +24,8 @@ from nets.network import activations_of
 from nets.options import number
 from nets.tape import Array
 
-LOSS_NUMBERS: Final = {"softmax": losses.SOFTMAX, "svm": losses.SVM, "squared_error": losses.SQUARED_ERROR}
+CLASS_LOSSES: Final = {"softmax": losses.SOFTMAX, "svm": losses.SVM}
+"""Losses over classes that compiled code has; it has all losses over values."""
 
 LARGE_MEASURE: Final = 4_000_000
 """Multiply-adds of a measure from which on several threads share its blocks."""
@@ -37,21 +38,42 @@ def pooled_rows(members: Sequence[Member], pool: Pool) -> PooledRows:
     if LOSSES[members[0].spec.loss.name].target == "class":
         return pool.x, np.ascontiguousarray(pool.y[:, 0]), np.zeros((1, 1), members[0].dtype)
     values = np.ascontiguousarray(pool.y)
-    by_class = members[0].data.task == "classification"
-    return pool.x, values.argmax(axis=1) if by_class else np.zeros(1, np.int64), values
+    tells, codes = tells_of(members[0]), np.zeros(1, np.int64)
+    if tells != layers.NO_CLASS:
+        codes = values.argmax(axis=1) if tells == layers.LARGEST else (values[:, 0] > 0).astype(np.int64)
+    return pool.x, codes, values
 
 
 def workspace_for(member: Member, batch: int, threads: int = 1, block: int = 0) -> Workspace:
     """Buffers of a team of threads for the member's net: for batches, and for blocks measured on the way."""
-    layout, activations = member.layout, activations_of(member.spec.net.activation)
-    return Workspace(layout.widths, layout.bias, activations, batch, member.dtype, threads, block)
+    layout, loss = member.layout, member.spec.loss
+    programs: list[tuple[Programmed, Mapping[str, float]]] = [*activations_of(member.spec.net.activation)]
+    one = LOSSES[loss.name].pointwise
+    if one is not None:
+        programs.append((one, {name: number(loss.options, name) for name in one.parameters}))
+    return Workspace(layout.widths, layout.bias, programs, batch, member.dtype, threads, block)
 
 
-def kind_of(member: Member) -> tuple[int, np.floating, bool]:
-    """The loss's number in compiled code, its option, and whether a score is about classes."""
+def knows_loss(member: Member) -> bool:
+    """True if compiled code has the member's loss with all of its options."""
+    loss = member.spec.loss
+    return LOSSES[loss.name].pointwise is not None or (
+        loss.name in CLASS_LOSSES and not loss.options.get("label_smoothing")
+    )
+
+
+def tells_of(member: Member) -> int:
+    """How the member's scores tell a class."""
+    if member.data.task != "classification":
+        return layers.NO_CLASS
+    return layers.SIGN if LOSSES[member.spec.loss.name].one_output else layers.LARGEST
+
+
+def kind_of(member: Member) -> tuple[int, np.floating, int]:
+    """The loss's number in compiled code, its option, and how scores tell a class."""
     loss = member.spec.loss
     margin = member.dtype.type(number(loss.options, "margin") if loss.name == "svm" else 0.0)
-    return LOSS_NUMBERS[loss.name], margin, member.data.task == "classification"
+    return CLASS_LOSSES.get(loss.name, losses.POINTWISE), margin, tells_of(member)
 
 
 def each(threads: int, count: int, work: Callable[[int, int], None]) -> None:

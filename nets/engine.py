@@ -23,7 +23,7 @@ from nets.fused import bind_loss, bind_update
 from nets.losses import LOSSES, Arrays
 from nets.member import Member, State
 from nets.network import Network, activations_of
-from nets.optimizers import OPTIMIZERS, Update, flags_of, hyper_value
+from nets.optimizers import OPTIMIZERS, Update, zeros_of
 from nets.search import RandomSearch
 from nets.tape import Array, Tape, play
 
@@ -169,23 +169,22 @@ class LayeredEngine:
 
     def _build_update(self) -> Tape:
         options = [member.spec.optimizer.options for member in self._members]
-        flags = flags_of(options)
         decay, decays = None, np.array([self._optimizer.decay(one) for one in options])[:, None]
         if decays.any():
             decay = self._backend.to_device((decays * self._layout.is_weight()).astype(self._dtype))
+        hyper = zip(*(self._optimizer.numbers(one) for one in options), strict=True)
         update = Update(
+            self._optimizer.rule_for(options[0]),
             self._state["parameters"],
             self._gradient,
             decay,
             {name: self._state[name] for name in self._optimizer.slots},
-            self._backend.zeros(self._gradient.shape, self._dtype),
             [self._numbers[:, k : k + 1] for k in range(self._batch, self._batch + self._optimizer.n_rates)],
-            {name: self._column([hyper_value(one, name) for one in options]) for name in self._optimizer.hyper},
-            flags,
+            [self._column(values) for values in hyper],
+            zeros_of(self._optimizer, options),
         )
         limits = [member.spec.training.clip_norm for member in self._members]
-        clipping = bind_clipping(self._backend, limits, self._gradient, update.scratch)
-        return clipping + bind_update(self._optimizer, self._backend, update)
+        return bind_clipping(self._backend, limits, self._gradient) + bind_update(self._backend, update)
 
     def _build_search(self) -> Tape:
         search = RandomSearch(
@@ -299,7 +298,7 @@ class LayeredEngine:
         for member, start in zip(self._members, self._steps, strict=True):
             rates = member.learning_rates(start, n_steps)
             steps = np.arange(start, start + n_steps, dtype=np.float64)
-            columns.append(self._optimizer.rates(rates, steps, member.spec.optimizer.options))
+            columns.append(self._optimizer.rates_at(rates, steps, member.spec.optimizer.options))
         return np.stack(columns).transpose(2, 0, 1)
 
     def trace_step(self) -> Iterator[tuple[str, Array]]:

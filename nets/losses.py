@@ -1,21 +1,24 @@
 """Losses: each takes raw scores, gives the loss of every sample and the gradient, and owns its link.
 
-Axis legend: M models, C scores (classes or target values), B samples. Scores are (M, C, B). A loss is
-bound once to its arrays: playing its tape turns the scores into `weights`·dL/dscores in place and leaves
-in `records` what `values` needs to tell every sample's loss, so that logarithms are taken once per chunk
-of steps and not in every step.
+A loss over values is one row with two expressions (`kernels.pointwise`), from which every engine computes it. A loss
+over classes compares all scores of a sample: its row has a function that binds NumPy's calls, which is all that the
+layered engine needs. Faster forms are optional: a struct in `kernels/cuda/losses.cuh`, named in `kernels.fused_source`,
+and a function in `kernels/compiled/losses.py`, named in `nets.compiled_evaluator`; without them the layers train it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backend import Backend
+from kernels.pointwise import Pointwise
+from kernels.programs import Evaluator
 from nets.options import Option, Value, number
 from nets.tape import Array, Tape, call, play
 
@@ -56,6 +59,8 @@ class Loss:
     options: tuple[Option, ...] = ()
     one_output: bool = False
     """True if one score tells two classes apart: above 0 means the second."""
+    pointwise: Pointwise | None = None
+    """What a loss over values is of each score; every engine is written from it."""
     sides: Callable[[Floats, NDArray[Any], Mapping[str, Value]], Sides] | None = None
     """(scores (n, C), codes (n,) or values (n, C), options) -> where each score lies beside its kinks; None: smooth."""
 
@@ -163,81 +168,43 @@ def _svm_sides(scores: Floats, codes: NDArray[Any], options: Mapping[str, Value]
     return np.asarray(scores - own + number(options, "margin") > 0)
 
 
-def _bind_squared_error(backend: Backend, at: Arrays, _options: Mapping[str, Value]) -> Tape:
-    """L = Σ_c (s_c - t_c)², dL/ds_c = 2 (s_c - t_c)."""
-    xp, scores, loss = backend.xp, at.scores, at.records[0]
-    square, twice = xp.empty_like(scores), xp.empty_like(loss)
-    tape: Tape = []
-    call(tape, xp.subtract, scores, at.targets.transpose(0, 2, 1), out=scores)
-    call(tape, xp.multiply, scores, scores, out=square)
-    call(tape, square.sum, axis=1, out=loss)
-    call(tape, xp.add, at.weights, at.weights, out=twice)
-    call(tape, xp.multiply, scores, twice[:, None, :], out=scores)
-    return tape
+def bind_pointwise(one: Pointwise, backend: Backend, at: Arrays, options: Mapping[str, Value]) -> Tape:
+    """L = Σ_c value(s_c, t_c), dL/ds_c = slope(s_c, t_c)."""
+    scores, loss, value = at.scores, at.records[0], backend.xp.empty_like(at.scores)
+    weights = backend.xp.broadcast_to(at.weights[:, None, :], scores.shape)
+    arrays = {"score": scores, "target": at.targets.transpose(0, 2, 1), "weight": weights}
+    numbers = {name: number(options, name) for name in one.parameters}
+    tape = backend.bind(one.value_expression, arrays, numbers, value)
+    call(tape, value.sum, axis=1, out=loss)
+    return tape + backend.bind(one.pullback_expression, arrays, numbers, scores)
 
 
-def _bind_huber(backend: Backend, at: Arrays, options: Mapping[str, Value]) -> Tape:
-    """With r = s - t and c = r held within ±δ: L = Σ c (r - c/2), dL/ds = c."""
-    xp, scores, loss = backend.xp, at.scores, at.records[0]
-    delta = number(options, "delta")
-    held, part = xp.empty_like(scores), xp.empty_like(scores)
-    tape: Tape = []
-    call(tape, xp.subtract, scores, at.targets.transpose(0, 2, 1), out=scores)
-    call(tape, xp.clip, scores, -delta, delta, out=held)
-    call(tape, xp.multiply, held, 0.5, out=part)
-    call(tape, xp.subtract, scores, part, out=part)
-    call(tape, xp.multiply, part, held, out=part)
-    call(tape, part.sum, axis=1, out=loss)
-    call(tape, xp.multiply, held, at.weights[:, None, :], out=scores)
-    return tape
+def _pointwise_sides(one: Pointwise, scores: Floats, values: NDArray[Any], options: Mapping[str, Value]) -> Sides:
+    arrays = {"score": scores, "target": np.broadcast_to(values, scores.shape).astype(scores.dtype)}
+    numbers = tuple((name, number(options, name)) for name in one.parameters)
+    sides = []
+    for expression in one.kink_expressions:
+        distance = np.empty_like(scores)
+        _EVALUATOR.evaluate(expression, tuple(arrays), tuple(arrays.values()), numbers, distance)
+        sides.append(distance > 0)
+    return np.concatenate(sides, axis=1)
 
 
-def _huber_sides(scores: Floats, values: NDArray[Any], options: Mapping[str, Value]) -> Sides:
-    gap, delta = scores - values, number(options, "delta")
-    return np.concatenate([gap > delta, gap > -delta], axis=1)
-
-
-def _bind_absolute_error(backend: Backend, at: Arrays, _options: Mapping[str, Value]) -> Tape:
-    """L = Σ |s_c - t_c|, dL/ds_c = the sign of s_c - t_c, 0 where they are equal."""
-    xp, scores, loss = backend.xp, at.scores, at.records[0]
-    size = xp.empty_like(scores)
-    tape: Tape = []
-    call(tape, xp.subtract, scores, at.targets.transpose(0, 2, 1), out=scores)
-    call(tape, xp.abs, scores, out=size)
-    call(tape, size.sum, axis=1, out=loss)
-    call(tape, xp.sign, scores, out=scores)
-    call(tape, xp.multiply, scores, at.weights[:, None, :], out=scores)
-    return tape
-
-
-def _absolute_sides(scores: Floats, values: NDArray[Any], _options: Mapping[str, Value]) -> Sides:
-    return np.asarray(scores > values)
-
-
-def _bind_binary(backend: Backend, at: Arrays, _options: Mapping[str, Value]) -> Tape:
-    """With m = s for the first class and -s for the second: L = ln(1 + e^m), dL/dm = σ(m): nothing cancels."""
-    xp, scores, margin = backend.xp, at.scores, at.records[0]
-    sign, below = xp.empty_like(scores), xp.empty_like(scores)
-    tape: Tape = []
-    call(tape, xp.multiply, at.targets.transpose(0, 2, 1), -2, out=sign)
-    call(tape, xp.add, sign, 1, out=sign)
-    call(tape, xp.multiply, scores, sign, out=scores)
-    call(tape, xp.copyto, margin, scores[:, 0])
-    call(tape, xp.minimum, scores, 0, out=below)
-    call(tape, xp.exp, below, out=below)
-    call(tape, xp.abs, scores, out=scores)
-    call(tape, xp.negative, scores, out=scores)
-    call(tape, xp.exp, scores, out=scores)
-    call(tape, xp.add, scores, 1, out=scores)
-    call(tape, xp.divide, below, scores, out=scores)  # σ(m) = e^min(m, 0) / (1 + e^-|m|)
-    call(tape, xp.multiply, scores, sign, out=scores)
-    call(tape, xp.multiply, scores, at.weights[:, None, :], out=scores)
-    return tape
-
-
-def _binary_values(records: Floats) -> Floats:
-    """ln(1 + e^m)."""
-    return np.asarray(np.logaddexp(0.0, records[0]))
+def over_values(
+    name: str,
+    doc: str,
+    source: str,
+    one: Pointwise,
+    tasks: tuple[str, ...] = ("regression", "classification"),
+    options: tuple[Option, ...] = (),
+    **more: Any,
+) -> Loss:
+    """The row of a loss over values: of its scores one by one."""
+    sides = partial(_pointwise_sides, one) if one.kinks else None
+    bind = partial(bind_pointwise, one)
+    return Loss(
+        name, doc, source, tasks, "values", 1, bind, _recorded, options=options, sides=sides, pointwise=one, **more
+    )
 
 
 def _binary_probabilities(scores: Floats) -> Floats:
@@ -249,7 +216,7 @@ def _recorded(records: Floats) -> Floats:
 
 
 _REDUCTION = Option("reduction", "mean", "Over the samples of a batch.", choices=("mean", "sum"))
-_VALUES = ("regression", "classification")
+_EVALUATOR = Evaluator()
 
 LOSSES: Mapping[str, Loss] = {
     row.name: row
@@ -287,26 +254,24 @@ LOSSES: Mapping[str, Loss] = {
             options=(Option("margin", 1.0, "Lead the right class must have.", 0.0, 1e6, low_open=True),),
             sides=_svm_sides,
         ),
-        Loss(
+        over_values(
             "squared_error",
             "Σ (score - target)² per sample; classification uses one-hot targets.",
             "Gauss 1809; no factor 1/2",
-            _VALUES,
-            "values",
-            1,
-            _bind_squared_error,
-            _recorded,
+            Pointwise("(score - target)**2", "2 * (score - target)"),
             options=(_REDUCTION,),
         ),
-        Loss(
+        over_values(
             "huber",
             "r²/2 for |r| <= delta, delta (|r| - delta/2) beyond: outliers pull with a bounded force.",
             "Huber 1964, Robust estimation of a location parameter",
-            _VALUES,
-            "values",
-            1,
-            _bind_huber,
-            _recorded,
+            Pointwise(  # with r = score - target, and h = r held within ±delta: h (r - h/2)
+                "maximum(minimum(score - target, delta), -delta)"
+                " * (score - target - 0.5 * maximum(minimum(score - target, delta), -delta))",
+                "maximum(minimum(score - target, delta), -delta)",
+                ("delta",),
+                ("score - target - delta", "score - target + delta"),
+            ),
             options=(
                 Option(
                     "delta",
@@ -318,30 +283,27 @@ LOSSES: Mapping[str, Loss] = {
                 ),
                 _REDUCTION,
             ),
-            sides=_huber_sides,
         ),
-        Loss(
+        over_values(
             "absolute_error",
             "Σ |score - target| per sample: fits the median; classification uses one-hot targets.",
             "Laplace 1774",
-            _VALUES,
-            "values",
-            1,
-            _bind_absolute_error,
-            _recorded,
+            Pointwise(  # 0 where they are equal; NaN stays NaN
+                "abs(score - target)",
+                "where(score > target, 1, where(score < target, -1, score - target))",
+                kinks=("score - target",),
+            ),
             options=(_REDUCTION,),
-            sides=_absolute_sides,
         ),
-        Loss(
+        over_values(
             "binary_cross_entropy",
             "-ln of the right class's probability from one output: σ(score) is the second of two classes.",
             "Bishop, Pattern Recognition and Machine Learning, eq. 4.90",
+            Pointwise(  # with m = score for the first class and -score for the second: ln(1 + e^m), nothing cancels
+                "softplus(score * (1 - 2*target))", "sigmoid(score * (1 - 2*target)) * (1 - 2*target)"
+            ),
             ("classification",),
-            "values",
-            1,
-            _bind_binary,
-            _binary_values,
-            _binary_probabilities,
+            probabilities=_binary_probabilities,
             one_output=True,
         ),
     )

@@ -1,74 +1,83 @@
-"""Optimizers: pure functions of gradient, state and hyperparameters, bound to flat buffers.
+"""Optimizers: one row each, whose assignments are the only statement of what it does.
 
 Axis legend: M models, P parameters of one model. Every array is (M, P); numbers that change with the
 step are (M, 1) arrays, so that the models of a stack may differ in all of them. `l2` is the λ of
 L + λ ΣW²: its gradient 2λW is added for weights, never for biases.
+
+All engines follow from a row: the tape of NumPy calls below, the loop of the compiled engine
+(`kernels.compiled.updates`), the CUDA programs (`kernels.fused_source`, `kernels.persistent_source`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.backend import Backend
+from kernels.programs import Pool, bound_calls
+from kernels.updates import UpdateRule
 from nets.options import Option, Value, number
-from nets.tape import Array, Tape, call
+from nets.tape import Array, Tape, play
 
 BLOCK = 32_768
 """Elements of one array that an update touches at a time once the whole no longer fits the cache."""
 WHOLE = 1 << 18
 """Elements up to which an update runs over the whole buffer at once: fewer calls win."""
+LEAST_WIDTH = 1024
+"""Columns of a block at least, however many models there are."""
+
+Options = Mapping[str, Value]
+Steps = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Update:
-    """What an optimizer is bound to: all (M, P) but the `rates` and `hyper`, each (M, 1).
+    """What a rule is bound to: all (M, P) but the `rates` and `hyper`, each (M, 1), in the rule's order.
 
     `decay` holds the optimizer's `decay` at weights, e.g. 2·l2, and 0 elsewhere; None if no model decays.
+    `rule` knows its switches; `zeros` are those of its numbers that are 0 for every model.
     """
 
+    rule: UpdateRule
     parameters: Array
     gradient: Array
     decay: Array | None
     slots: Mapping[str, Array]
-    scratch: Array
     rates: Sequence[Array]
-    hyper: Mapping[str, Array]
-    flags: Mapping[str, bool]
+    hyper: Sequence[Array]
+    zeros: frozenset[str] = frozenset()
 
-    def columns(self, start: int, stop: int) -> Update:
-        """The same update of parameters start..stop alone."""
-        cut = slice(start, stop)
-        return Update(
-            self.parameters[..., cut],
-            self.gradient[..., cut],
-            None if self.decay is None else self.decay[..., cut],
-            {name: slot[..., cut] for name, slot in self.slots.items()},
-            self.scratch[..., cut],
-            self.rates,
-            self.hyper,
-            self.flags,
-        )
+    def named(self) -> dict[str, Array]:
+        """Every array by its name in the rule."""
+        numbers = dict(zip(self.rule.numbers, (*self.rates, *self.hyper), strict=False))
+        arrays = {"parameter": self.parameters, "gradient": self.gradient, **self.slots, **numbers}
+        return arrays if self.decay is None else {**arrays, "decay": self.decay}
 
 
-def _twice_l2(options: Mapping[str, Value]) -> float:
+def _twice_l2(options: Options) -> float:
     return 2 * number(options, "l2")
 
 
-def _weight_decay(options: Mapping[str, Value]) -> float:
-    return number(options, "weight_decay")
+def _given(name: str) -> Callable[[Options], float]:
+    return lambda options: number(options, name)
 
 
-def _none(_options: Mapping[str, Value]) -> float:
-    return 0.0
+def _rest_of(name: str) -> Callable[[Options], float]:
+    """1 - an option, in float64."""
+    return lambda options: 1.0 - number(options, name)
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """One optimizer: `bind` gives the tape of one update, `rates` its numbers that change with the step."""
+    """One optimizer: `assignments` are its rule, in the language of `kernels.updates`, over numbers named here.
+
+    To add one, add its row; the engines, the spec, `/v1/capabilities` and the docs follow. Options that are true or
+    false are switches in the assignments, 1 or 0: models that differ in one are not trained in one stack.
+    """
 
     name: str
     doc: str
@@ -76,89 +85,82 @@ class Optimizer:
     options: tuple[Option, ...]
     slots: tuple[str, ...]
     """State arrays of the parameters' shape, zero at the start."""
-    hyper: tuple[str, ...]
-    """Options that are (M, 1) arrays in the update and may differ within a stack."""
-    bind: Callable[[Backend, Update], Tape]
-    rates: Callable[[NDArray[np.float64], NDArray[np.float64], Mapping[str, Value]], NDArray[np.float64]]
-    """(learning rates (n,), steps from 0 (n,), options) -> (n_rates, n)."""
-    n_rates: int = 1
-    decay: Callable[[Mapping[str, Value]], float] = _twice_l2
-    """What `Update.decay` holds at weights."""
+    assignments: tuple[tuple[str, str], ...]
+    rates: tuple[str, ...] = ("rate",)
+    """Numbers that change from step to step."""
+    rates_at: Callable[[Steps, Steps, Options], Steps] = lambda learning_rate, _step, _options: learning_rate[None]
+    """(learning rates (n,), steps from 0 (n,), options) -> `rates` (n_rates, n)."""
+    hyper: Mapping[str, Callable[[Options], float]] = field(default_factory=dict)
+    """Numbers that do not, from the options; all of them may differ within a stack."""
+    decay: Callable[[Options], float] = _twice_l2
+    """What `decay` is in the assignments, for weights; for biases it is 0."""
     searches: bool = False
     """True if a step draws new parameters and judges them on all training rows, without a gradient."""
 
+    @property
+    def n_rates(self) -> int:
+        """How many numbers change from step to step."""
+        return len(self.rates)
 
-def bind_in_blocks(optimizer: Optimizer, backend: Backend, update: Update) -> Tape:
+    @property
+    def switches(self) -> tuple[str, ...]:
+        """The options that are true or false: what models of one stack share."""
+        return tuple(option.name for option in self.options if option.kind == "boolean")
+
+    @cached_property
+    def rule(self) -> UpdateRule:
+        """The assignments with all names that they may use."""
+        return UpdateRule(self.slots, self.rates, tuple(self.hyper), self.assignments, self.switches)
+
+    def rule_for(self, options: Options) -> UpdateRule:
+        """The rule with these options' switches."""
+        return self.rule.given({name: float(bool(options[name])) for name in self.switches})
+
+    def numbers(self, options: Options) -> list[float]:
+        """The values of `hyper`, in order."""
+        return [value(options) for value in self.hyper.values()]
+
+
+def bind_in_blocks(at: Update) -> Tape:
     """The tape of one update, cut into blocks of columns that stay in the cache when the buffer is large.
 
     Elementwise arithmetic does not depend on the cut: the result is bit for bit the same.
     """
-    models, count = update.parameters.shape
-    if backend.device != "cpu" or models * count <= WHOLE:
-        return optimizer.bind(backend, update)
-    width = max(1024, BLOCK // models)
-    tape: Tape = []
+    models, count = at.parameters.shape
+    width = count if models * count <= WHOLE else max(LEAST_WIDTH, BLOCK // models)
+    steps = at.rule.given(dict.fromkeys(at.zeros, 0.0)).steps
+    pool, named, tape = Pool(at.parameters.dtype), at.named(), Tape()
     for start in range(0, count, width):
-        tape += optimizer.bind(backend, update.columns(start, min(start + width, count)))
+        cut = slice(start, start + width)
+        arrays = {name: array if array.shape[1] == 1 else array[:, cut] for name, array in named.items()}
+        for target, expression in steps:
+            read = {name: arrays[name] for name in expression.names}
+            tape += bound_calls(expression, read, {}, arrays[target], pool)
     return tape
 
 
-def _add_decay(tape: Tape, backend: Backend, at: Update) -> None:
-    """gradient += 2·l2·W."""
-    if at.decay is not None:
-        call(tape, backend.xp.multiply, at.parameters, at.decay, out=at.scratch)
-        call(tape, backend.xp.add, at.gradient, at.scratch, out=at.gradient)
+def zeros_of(optimizer: Optimizer, stack: Sequence[Options]) -> frozenset[str]:
+    """The numbers of `hyper`, and `decay`, that are 0 for every model: an update does without what they scale."""
+    rows = np.array([[*optimizer.numbers(options), optimizer.decay(options)] for options in stack])
+    names = np.array([*optimizer.hyper, "decay"])
+    return frozenset(names[~rows.any(axis=0)].tolist())
 
 
-def _bind_sgd(backend: Backend, at: Update) -> Tape:
-    """v = µv + g; Nesterov looks ahead: u = g + µv, else u = v; p -= lr·u."""
-    xp, tape = backend.xp, Tape()
-    direction = at.gradient
-    _add_decay(tape, backend, at)
-    if at.flags["momentum"]:  # with µ = 0 for all, v = g: the two passes are left out, the bits stay
-        velocity, momentum = at.slots["velocity"], at.hyper["momentum"]
-        call(tape, xp.multiply, velocity, momentum, out=velocity)
-        call(tape, xp.add, velocity, at.gradient, out=velocity)
-        direction = velocity
-        if at.flags["nesterov"]:
-            call(tape, xp.multiply, velocity, momentum, out=at.scratch)
-            call(tape, xp.add, at.gradient, at.scratch, out=at.gradient)
-            direction = at.gradient
-    call(tape, xp.multiply, direction, at.rates[0], out=at.scratch)
-    call(tape, xp.subtract, at.parameters, at.scratch, out=at.parameters)
-    return tape
+@lru_cache(maxsize=256)
+def keeps_zeros(rule: UpdateRule) -> bool:
+    """True if a parameter that is 0 and never has a gradient stays 0: what fills up the compiled engine's panels."""
+    parameters, gradient, *numbers = (np.zeros((1, 1)) for _ in range(2 + len(rule.rates) + len(rule.hyper)))
+    for column in numbers:
+        column[:] = 0.5
+    slots = {name: np.zeros((1, 1)) for name in rule.slots}
+    rates, hyper = numbers[: len(rule.rates)], numbers[len(rule.rates) :]
+    with np.errstate(all="ignore"):
+        for _ in range(3):
+            play(bind_in_blocks(Update(rule, parameters, gradient, None, slots, rates, hyper, frozenset({"decay"}))))
+    return not parameters.any()
 
 
-def _sgd_rates(
-    learning_rate: NDArray[np.float64], _step: NDArray[np.float64], _options: Mapping[str, Value]
-) -> NDArray[np.float64]:
-    return learning_rate[None]
-
-
-def _bind_adam(backend: Backend, at: Update) -> Tape:
-    """m = β₁m + (1-β₁)g; s = β₂s + (1-β₂)g²; p -= rate·m / (√s + ε̂), with rate and ε̂ bias-corrected."""
-    xp, tape = backend.xp, Tape()
-    mean, square, gradient, scratch = at.slots["mean"], at.slots["square"], at.gradient, at.scratch
-    rate, epsilon = at.rates
-    _add_decay(tape, backend, at)
-    call(tape, xp.multiply, mean, at.hyper["beta1"], out=mean)
-    call(tape, xp.multiply, gradient, at.hyper["1-beta1"], out=scratch)
-    call(tape, xp.add, mean, scratch, out=mean)
-    call(tape, xp.multiply, square, at.hyper["beta2"], out=square)
-    call(tape, xp.multiply, gradient, gradient, out=gradient)
-    call(tape, xp.multiply, gradient, at.hyper["1-beta2"], out=gradient)
-    call(tape, xp.add, square, gradient, out=square)
-    call(tape, xp.sqrt, square, out=scratch)
-    call(tape, xp.add, scratch, epsilon, out=scratch)
-    call(tape, xp.divide, mean, scratch, out=scratch)
-    call(tape, xp.multiply, scratch, rate, out=scratch)
-    call(tape, xp.subtract, at.parameters, scratch, out=at.parameters)
-    return tape
-
-
-def _adam_rates(
-    learning_rate: NDArray[np.float64], step: NDArray[np.float64], options: Mapping[str, Value]
-) -> NDArray[np.float64]:
+def _adam_rates(learning_rate: Steps, step: Steps, options: Options) -> Steps:
     """rate = lr·√(1-β₂ᵗ)/(1-β₁ᵗ) and ε̂ = ε·√(1-β₂ᵗ), t = step + 1: the paper's efficient order."""
     beta1, beta2, epsilon = (number(options, name) for name in ("beta1", "beta2", "epsilon"))
     root = np.sqrt(-np.expm1((step + 1) * np.log(beta2))) if beta2 else np.ones_like(step)
@@ -166,62 +168,12 @@ def _adam_rates(
     return np.stack([learning_rate * root / lead, epsilon * root])
 
 
-def _bind_adamw(backend: Backend, at: Update) -> Tape:
-    """p -= lr·λp at weights, then Adam's step on the bare gradient."""
-    tape: Tape = []
-    if at.decay is not None:
-        call(tape, backend.xp.multiply, at.parameters, at.decay, out=at.scratch)
-        call(tape, backend.xp.multiply, at.scratch, at.rates[2], out=at.scratch)
-        call(tape, backend.xp.subtract, at.parameters, at.scratch, out=at.parameters)
-    return tape + _bind_adam(backend, replace(at, decay=None, rates=at.rates[:2]))
-
-
-def _adamw_rates(
-    learning_rate: NDArray[np.float64], step: NDArray[np.float64], options: Mapping[str, Value]
-) -> NDArray[np.float64]:
+def _adamw_rates(learning_rate: Steps, step: Steps, options: Options) -> Steps:
     return np.concatenate([_adam_rates(learning_rate, step, options), learning_rate[None]])
 
 
-def _bind_adagrad(backend: Backend, at: Update) -> Tape:
-    """s += g²; p -= lr·g / (√s + ε)."""
-    tape: Tape = []
-    _add_decay(tape, backend, at)
-    call(tape, backend.xp.multiply, at.gradient, at.gradient, out=at.scratch)
-    call(tape, backend.xp.add, at.slots["square"], at.scratch, out=at.slots["square"])
-    return tape + _scaled_step(backend, at)
-
-
-def _bind_rmsprop(backend: Backend, at: Update) -> Tape:
-    """s = ρs + (1-ρ)g²; p -= lr·g / (√s + ε)."""
-    xp, square, tape = backend.xp, at.slots["square"], Tape()
-    _add_decay(tape, backend, at)
-    call(tape, xp.multiply, square, at.hyper["decay"], out=square)
-    call(tape, xp.multiply, at.gradient, at.gradient, out=at.scratch)
-    call(tape, xp.multiply, at.scratch, at.hyper["1-decay"], out=at.scratch)
-    call(tape, xp.add, square, at.scratch, out=square)
-    return tape + _scaled_step(backend, at)
-
-
-def _scaled_step(backend: Backend, at: Update) -> Tape:
-    """p -= lr·g / (√s + ε) with s in the slot `square`."""
-    xp, tape = backend.xp, Tape()
-    rate, epsilon = at.rates
-    call(tape, xp.sqrt, at.slots["square"], out=at.scratch)
-    call(tape, xp.add, at.scratch, epsilon, out=at.scratch)
-    call(tape, xp.divide, at.gradient, at.scratch, out=at.scratch)
-    call(tape, xp.multiply, at.scratch, rate, out=at.scratch)
-    call(tape, xp.subtract, at.parameters, at.scratch, out=at.parameters)
-    return tape
-
-
-def _scaled_rates(
-    learning_rate: NDArray[np.float64], _step: NDArray[np.float64], options: Mapping[str, Value]
-) -> NDArray[np.float64]:
+def _scaled_rates(learning_rate: Steps, _step: Steps, options: Options) -> Steps:
     return np.stack([learning_rate, np.full_like(learning_rate, number(options, "epsilon"))])
-
-
-def _bind_nothing(_backend: Backend, _at: Update) -> Tape:
-    return []
 
 
 _L2 = Option("l2", 1e-4, "λ of L + λ ΣW²; biases are not decayed.", 0.0, 1e6)
@@ -237,6 +189,20 @@ _BETAS = (
     Option("beta2", 0.999, "Memory of the square.", 0.0, 0.999999),
 )
 
+_MEMORIES: Final = {
+    "beta1": _given("beta1"),
+    "rest1": _rest_of("beta1"),
+    "beta2": _given("beta2"),
+    "rest2": _rest_of("beta2"),
+}
+
+_DECAYED: Final = ("gradient", "gradient + decay * parameter")
+_MEAN: Final = ("mean", "beta1 * mean + rest1 * gradient")
+_SQUARE: Final = ("square", "beta2 * square + rest2 * (gradient * gradient)")
+_ADAM_STEP: Final = ("parameter", "parameter - rate * (mean / (sqrt(square) + epsilon))")
+_SCALED_STEP: Final = ("parameter", "parameter - rate * (gradient / (sqrt(square) + epsilon))")
+_SGD_STEP: Final = "parameter - rate * where(nesterov > 0, gradient + momentum * velocity, velocity)"
+
 OPTIMIZERS: Mapping[str, Optimizer] = {
     row.name: row
     for row in (
@@ -251,9 +217,8 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
                 _L2,
             ),
             ("velocity",),
-            ("momentum",),
-            _bind_sgd,
-            _sgd_rates,
+            (_DECAYED, ("velocity", "momentum * velocity + gradient"), ("parameter", _SGD_STEP)),
+            hyper={"momentum": _given("momentum")},
         ),
         Optimizer(
             "adam",
@@ -266,10 +231,10 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
                 _L2,
             ),
             ("mean", "square"),
-            ("beta1", "beta2", "1-beta1", "1-beta2"),
-            _bind_adam,
+            (_DECAYED, _MEAN, _SQUARE, _ADAM_STEP),
+            ("rate", "epsilon"),
             _adam_rates,
-            n_rates=2,
+            _MEMORIES,
         ),
         Optimizer(
             "adamw",
@@ -282,11 +247,11 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
                 Option("weight_decay", 0.01, "λ of p -= lr·λp; biases are not decayed.", 0.0, 1e6),
             ),
             ("mean", "square"),
-            ("beta1", "beta2", "1-beta1", "1-beta2"),
-            _bind_adamw,
+            (("parameter", "parameter - parameter * decay * shrink"), _MEAN, _SQUARE, _ADAM_STEP),
+            ("rate", "epsilon", "shrink"),
             _adamw_rates,
-            n_rates=3,
-            decay=_weight_decay,
+            _MEMORIES,
+            decay=_given("weight_decay"),
         ),
         Optimizer(
             "adagrad",
@@ -294,10 +259,9 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
             "Duchi, Hazan & Singer 2011, Adaptive subgradient methods",
             (_learning_rate(0.05), _EPSILON, _L2),
             ("square",),
-            (),
-            _bind_adagrad,
+            (_DECAYED, ("square", "square + gradient * gradient"), _SCALED_STEP),
+            ("rate", "epsilon"),
             _scaled_rates,
-            n_rates=2,
         ),
         Optimizer(
             "rmsprop",
@@ -310,10 +274,10 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
                 _L2,
             ),
             ("square",),
-            ("decay", "1-decay"),
-            _bind_rmsprop,
+            (_DECAYED, ("square", "memory * square + rest * (gradient * gradient)"), _SCALED_STEP),
+            ("rate", "epsilon"),
             _scaled_rates,
-            n_rates=2,
+            {"memory": _given("decay"), "rest": _rest_of("decay")},
         ),
         Optimizer(
             "random_search",
@@ -322,21 +286,8 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
             (Option("scale", 1e-4, "Standard deviation of weights and biases.", 0.0, 1000.0, low_open=True),),
             (),
             (),
-            _bind_nothing,
-            _sgd_rates,
-            decay=_none,
+            decay=lambda _options: 0.0,
             searches=True,
         ),
     )
 }
-
-
-def hyper_value(options: Mapping[str, Value], name: str) -> float:
-    """The number behind one of `Optimizer.hyper`: an option, or `1-` that option taken in float64."""
-    value = number(options, name.removeprefix("1-"))
-    return 1.0 - value if name.startswith("1-") else value
-
-
-def flags_of(stack: Sequence[Mapping[str, Value]]) -> dict[str, bool]:
-    """What at least one model of the stack asks for, and the update must therefore do."""
-    return {name: any(bool(options.get(name)) for options in stack) for name in ("momentum", "nesterov", "l2")}

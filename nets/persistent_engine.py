@@ -15,16 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backend import Array, Backend, Launch
+from kernels.fused_source import LossProgram
 from kernels.persistent import PersistentPlan, fits
 from kernels.persistent_source import SYMBOL, Rules, source
-from kernels.updates import UpdateRule, rule_for
+from kernels.updates import UpdateRule
 from nets.batches import Epoch, Pool, RowOrder
 from nets.engine import Crossing
-from nets.fused import knows_loss, loss_option
+from nets.fused import program_of
 from nets.losses import LOSSES
 from nets.member import Member, State
 from nets.network import activations_of
-from nets.optimizers import OPTIMIZERS, hyper_value
+from nets.optimizers import OPTIMIZERS
 
 MAX_CHUNK_STEPS: Final = 4096
 MAX_CHUNK_ROWS: Final = 1 << 22
@@ -33,32 +34,34 @@ MAX_CHUNK_ROWS: Final = 1 << 22
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A plan and the optimizer's rule: what all models of a stack share."""
+    """A plan, the optimizer's rule and the loss: what all models of a stack share."""
 
     plan: PersistentPlan
     rule: UpdateRule
+    loss: LossProgram
 
 
 def program_for(member: Member, backend: Backend) -> Program | None:
     """The program for stacks of models like this one; None where the kernel cannot train them on this backend."""
     spec = member.spec
-    rule = rule_for(spec.optimizer.name, nesterov=bool(spec.optimizer.options.get("nesterov")))
-    if backend.compiler is None or rule is None or not knows_loss(spec.loss.name, spec.loss.options):
+    optimizer = OPTIMIZERS[spec.optimizer.name]
+    rule = optimizer.rule_for(spec.optimizer.options)
+    loss = program_of(LOSSES[spec.loss.name], spec.loss.options)
+    if backend.compiler is None or optimizer.searches or loss is None:
         return None
     if spec.net.dropout or spec.net.batch_norm or spec.training.clip_norm is not None:
         return None
-    by_class = LOSSES[spec.loss.name].target == "class"
     plan = fits(
         member.layout,
         spec.training.batch_size,
         member.dtype,
         n_slots=len(rule.slots),
-        n_targets=1 if by_class else member.layout.widths[-1],
+        n_targets=1 if loss.by_class else member.layout.widths[-1],
         shared_bytes=backend.compiler.shared_bytes,
     )
     if plan is None or plan.parameters != member.layout.count:  # a layer keeps more than [W; b]
         return None
-    return Program(plan, rule)
+    return Program(plan, rule, loss)
 
 
 class PersistentEngine:
@@ -106,15 +109,13 @@ class PersistentEngine:
     def _numbers(self, member: Member) -> NDArray[np.float64]:
         """The optimizer's numbers of one model that do not change, decay last."""
         options = member.spec.optimizer.options
-        own = [hyper_value(options, name) for name in self._optimizer.hyper]
-        return np.array([*own, self._optimizer.decay(options)])
+        return np.array([*self._optimizer.numbers(options), self._optimizer.decay(options)])
 
     def _compile(self, program: Program) -> Launch:
         spec = self._members[0].spec
         rules = Rules(
             activations=activations_of(spec.net.activation),
-            loss=spec.loss.name,
-            loss_option=loss_option(spec.loss.name, spec.loss.options),
+            loss=program.loss,
             loss_is_mean=LOSSES[spec.loss.name].is_mean(spec.loss.options),
             update=program.rule,
             row_weights=self._weighted,
@@ -185,7 +186,9 @@ class PersistentEngine:
         columns = []
         for member, start in zip(self._members, self._steps, strict=True):
             steps = np.arange(start, start + n_steps, dtype=np.float64)
-            rates = self._optimizer.rates(member.learning_rates(start, n_steps), steps, member.spec.optimizer.options)
+            rates = self._optimizer.rates_at(
+                member.learning_rates(start, n_steps), steps, member.spec.optimizer.options
+            )
             columns.append(rates.T)
         return np.stack(columns).astype(self._dtype)
 

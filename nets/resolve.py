@@ -213,7 +213,7 @@ def memory_estimate_bytes(resolved: ResolvedSpec, about: TableInfo) -> int:
     """Bytes that one run holds on its device: parameters, gradient, state, activations, resident data."""
     layout = layout_of(resolved, about.n_inputs, about.n_outputs)
     batch = evaluation_block(resolved) + (resolved.training.batch_size)
-    # parameters, gradient, scratch, decay, the last good copy, and the optimizer's slots twice
+    # parameters, gradient, scratch of clipping, decay, the last good copy, and the optimizer's slots twice
     copies = 5 + 2 * len(OPTIMIZERS[resolved.optimizer.name].slots)
     activations = batch * 4 * sum(layout.widths)
     data = 2 * about.n_rows * (about.n_inputs + 2)  # prepared, and pooled with the column of ones
@@ -232,12 +232,12 @@ def stack_key(resolved: ResolvedSpec, n_inputs: int, n_outputs: int, task: str) 
     Learning rate, momentum and the other hyperparameters of the optimizer, l2, seed, initialiser, schedule,
     epochs, rows, class weights, early stopping and the rate of dropout may differ. Everything else must agree.
     """
-    net, training = resolved.net, resolved.training
+    net, training, optimizer = resolved.net, resolved.training, OPTIMIZERS[resolved.optimizer.name]
     return (
         layout_of(resolved, n_inputs, n_outputs),
         net.dropout > 0,
         tuple((one.name, *sorted(one.options.items())) for one in net.activation),
         (resolved.loss.name, *sorted(resolved.loss.options.items())),
-        (resolved.optimizer.name, resolved.optimizer.options.get("nesterov")),
+        (optimizer.name, *(resolved.optimizer.options[name] for name in optimizer.switches)),
         (training.batch_size, training.precision, training.device, task),
     )

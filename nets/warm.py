@@ -6,9 +6,7 @@ compiled is kept on disk. A job that comes meanwhile waits for it: which engine 
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
@@ -43,17 +41,13 @@ def _train() -> None:
         evaluator_for([member], backend, "train", pool).measure(engine.parameters(), [0])
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
-    """One process compiles at a time: two that save one function at once can spoil numba's cache for good."""
+def _alone() -> AbstractContextManager[None]:
+    """See `kernels.compiled.jit.alone`; without numba nothing is compiled."""
     try:
-        from kernels.compiled.jit import CACHE_FOLDER
-    except ImportError:  # without numba nothing is compiled
-        yield
-        return
-    with (CACHE_FOLDER / "lock").open("a") as lock:  # appending leaves the file as it was
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        from kernels.compiled.jit import alone
+    except ImportError:
+        return nullcontext()
+    return alone()
 
 
 if __name__ == "__main__":

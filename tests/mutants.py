@@ -49,25 +49,30 @@ STEPS = (
     (r"one, minus\)", "minus, one)"),
 )
 IN_PLACE = (
-    (r" -= rate", " += rate"),
-    (r"\+ decay \*", "- decay *"),
-    (r"(?<=[\w\]] )\+(?= momentum)", "-"),
     (r"= -(?=rest|active)", "= "),
     (r"\* peak\[b\]$", "* -peak[b]"),
     (r"= weights\[b\] if", "= -weights[b] if"),
-    (r"\*= weights\[b\] \+ weights\[b\]", "*= -weights[b] - weights[b]"),
+    (r"values\[b\] \+= result", "values[b] -= result"),
+)
+FORMS = (
+    (r'"\{\} \+ \{\}"', '"{} - {}"'),
+    (r'"\{\} - \{\}"', '"{} + {}"'),
 )
 MATRICES = ((r"\bup @", "-up @"), (r"@ up\b", "@ -up"))
 SOURCES = (
     Source("nets/losses.py", CALLS, ("tests/nets/test_losses.py", "tests/nets/test_gradient_matrix.py -k numpy")),
-    Source("nets/optimizers.py", CALLS, ("tests/nets/test_fused.py -k update", "tests/nets/test_reference.py")),
     Source("nets/batch_norm.py", CALLS, ("tests/nets/test_regularisation.py",)),
     Source("kernels/derivative.py", STEPS, ("tests/kernels/test_custom_activations.py",)),
     Source(
         "nets/gates.py", ((r"\bup @", "-up @"), (r"@ up\b", "@ -up")), ("tests/nets/test_gradient_mutants.py -k gate",)
     ),
-    Source("kernels/compiled/losses.py", IN_PLACE, ("tests/nets/test_gradient_matrix.py -k compiled",), compiled=True),
-    Source("kernels/compiled/updates.py", IN_PLACE, ("tests/nets/test_compiled_engine.py -k follow",), compiled=True),
+    Source(
+        "kernels/compiled/losses.py",
+        IN_PLACE,
+        ("tests/nets/test_gradient_matrix.py -k compiled", "tests/nets/test_compiled_engine.py -k follow"),
+        compiled=True,
+    ),
+    Source("kernels/compiled/updates.py", FORMS, ("tests/nets/test_compiled_engine.py -k follow",), compiled=True),
 )
 
 

@@ -4,16 +4,24 @@ No function may assume that NaN or infinity do not occur: divergence must stay v
 computed as written but for fused multiply-adds; `loose` ones may also reorder sums, so that reductions vectorise.
 What a function computes still depends on its arguments alone: every call runs the same machine code.
 
+What is generated is written to a file in the cache's folder, named by a digest of its text: numba keeps compiled code
+beside a file's time and size.
+
 Numba notices a change of the file that a compiled function is in, not of the files of the functions that it calls;
 the cache therefore lies in a folder named by a digest of all of this package's sources.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import importlib.util
 import os
+import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -88,6 +96,46 @@ def machine_function(arguments: Sequence[Any], function: Callable[..., None]) ->
     signature = types.void(*arguments)
     made = compile_it(signature, nopython=True, cache=True, error_model="numpy", fastmath=set(EXACT))(function)
     return int(made.address)
+
+
+def written(name: str, text: str) -> Callable[..., None]:
+    """The function `name` of a generated module; the module's file is written once and then stays as it is."""
+    path = CACHE_FOLDER / f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}.py"
+    if not path.exists():
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=CACHE_FOLDER, delete=False) as file:
+            file.write(text)
+        Path(file.name).replace(path)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # numba looks it up by name when it loads what it compiled
+    spec.loader.exec_module(module)
+    made: Callable[..., None] = getattr(module, name)
+    return made
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One process compiles at a time: two that save one function at once can spoil numba's cache for good.
+
+    A thread may enter again what it is in already.
+    """
+    with _ALONE:
+        if _HELD:
+            yield
+            return
+        with (CACHE_FOLDER / "lock").open("a") as lock:  # appending leaves the file as it was
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _HELD.append(True)
+            try:
+                yield
+            finally:
+                _HELD.clear()
+
+
+_ALONE: Final = threading.RLock()
+_HELD: Final[list[bool]] = []
 
 
 def pointer_to(dtype: np.dtype[Any]) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.compiled.jit import exact, inlined
-from kernels.compiled.losses import SOFTMAX, SVM, softmax, squared_error, svm
+from kernels.compiled.losses import SOFTMAX, SVM, pointwise, softmax, svm
 from kernels.compiled.products import multiply
 from kernels.compiled.programs import run
 from kernels.compiled.tiles import VECTOR_BYTES, copy_row, transpose_square
@@ -52,12 +52,16 @@ class Net(NamedTuple):
     biased: int
 
 
+NO_CLASS, LARGEST, SIGN = range(3)
+"""How scores tell a class: they do not, the largest does, the sign of the only one does."""
+
+
 class Loss(NamedTuple):
-    """Which loss, its option, and whether a score is about classes."""
+    """Which loss, its option, and how scores tell a class."""
 
     number: int
     margin: Any
-    by_class: bool
+    tells: int
 
 
 class Rows(NamedTuple):
@@ -156,7 +160,11 @@ def measure_loss(
     elif loss.number == SVM:
         svm(scores, labels, weights, values, scratch, loss.margin)
     else:
-        squared_error(scores, rows.targets, chosen, weights, values)
+        last = net.layers[net.layers.shape[0] - 1]  # where a loss over values has its programs
+        pointwise(net.runner, net.instructions[last[VALUE] : last[VALUE_END]],
+                  net.instructions[last[SLOPE] : last[SLOPE_END]], net.registers[last[VALUE_REGISTERS] :],
+                  net.registers[last[SLOPE_REGISTERS] :], scores, rows.targets, chosen, weights, values,
+                  scratch)  # fmt: skip
     return values
 
 

@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.compiled.elementary import exp, expm1, log1p
-from kernels.compiled.jit import loose
+from kernels.compiled.jit import exact, loose
+from kernels.compiled.programs import run
 
 Floats = NDArray[Any]
 Codes = NDArray[np.int32]
+Table = NDArray[np.int64]
 
 SOFTMAX: Final = 0
 SVM: Final = 1
-SQUARED_ERROR: Final = 2
+POINTWISE: Final = 2
 
 
 @loose
@@ -73,15 +75,24 @@ def svm(scores: Floats, labels: Codes, weights: Floats, values: Floats, scratch:
         scores[labels[b] * B + b] = -active[b]
 
 
-@loose
-def squared_error(scores: Floats, targets: Floats, rows: NDArray[np.int64], weights: Floats, values: Floats) -> None:
-    """Σ_c (s_c - t_c)², dL/ds_c = 2 (s_c - t_c); `targets` (R, C) are looked up by row."""
+@exact
+def pointwise(
+    runner: int, value: Table, slope: Table, value_registers: Floats, slope_registers: Floats,
+    scores: Floats, targets: Floats, rows: Table, weights: Floats, values: Floats, scratch: Floats,
+) -> None:  # fmt: skip
+    """The sum over scores of a program of score, target and weight, and its slope by another; `runner` runs both.
+
+    `targets` (R, C) are looked up by row; `scratch` holds 2 B numbers.
+    """
     B = rows.size
+    target, result = scratch[:B], scratch[B : 2 * B]
     values[:] = 0
     for c in range(scores.size // B):
         s = scores[c * B : (c + 1) * B]
         for b in range(B):
-            s[b] -= targets[rows[b], c]
+            target[b] = targets[rows[b], c]
+        run(runner, value, value.shape[0], value_registers, s, target, weights, result, B)
         for b in range(B):
-            values[b] += s[b] * s[b]
-            s[b] *= weights[b] + weights[b]
+            values[b] += result[b]
+        run(runner, slope, slope.shape[0], slope_registers, s, target, weights, result, B)
+        s[:] = result

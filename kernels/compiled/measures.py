@@ -8,7 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.compiled.jit import exact, loose
-from kernels.compiled.layers import Floats, Loss, Net, Rows, Table, forward, gather, measure_loss, samples_of, scores_of
+from kernels.compiled.layers import (
+    NO_CLASS,
+    SIGN,
+    Floats,
+    Loss,
+    Net,
+    Rows,
+    Table,
+    forward,
+    gather,
+    measure_loss,
+    samples_of,
+    scores_of,
+)
 
 
 @loose
@@ -21,18 +34,19 @@ def weighted(values: Floats, weight: NDArray[np.float64]) -> float:
 
 
 @exact
-def hits_of(scores: Floats, rows: Rows, chosen: Table, by_class: bool, scratch: Floats) -> float:
-    """Samples whose largest score is their class's, or Σ (score - target)²; scores (C, B)."""
+def hits_of(scores: Floats, rows: Rows, chosen: Table, tells: int, scratch: Floats) -> float:
+    """Samples whose scores tell their class, or Σ (score - target)²; scores (C, B)."""
     B = chosen.size
     total = 0.0
-    if not by_class:
+    if tells == NO_CLASS:
         for c in range(scores.size // B):
             for b in range(B):
                 total += (np.float64(scores[c * B + b]) - rows.targets[chosen[b], c]) ** 2
         return total
     best, place = scratch[:B], scratch[B : 2 * B]
     best[:] = scores[:B]
-    place[:] = 0
+    for b in range(B):
+        place[b] = tells == SIGN and best[b] > 0
     for c in range(1, scores.size // B):
         s = scores[c * B : (c + 1) * B]
         for b in range(B):
@@ -54,7 +68,7 @@ def measure(net: Net, loss: Loss, parameters: Floats, rows: Rows, chosen: Table,
     forward(net, parameters, samples, shift, shift + B)
     scores = scores_of(net, shift, shift + B)
     spare = net.spare_at + scores.size + 3 * B
-    out[1] = hits_of(scores, rows, chosen, loss.by_class, net.spare[spare : spare + 2 * B])
+    out[1] = hits_of(scores, rows, chosen, loss.tells, net.spare[spare : spare + 2 * B])
     weights = net.spare[spare : spare + B]  # of the gradient, which nobody looks at
     values = measure_loss(net, loss, scores, rows, chosen, shift, weights)
     total = 0.0
@@ -80,9 +94,9 @@ def all_finite(values: Floats) -> bool:
 def evaluate(
     product: int, runner: int, layers: Table, instructions: Table, registers: Floats, work: Floats,
     labels: NDArray[np.int32], spare: Floats, spare_at: int, losses: int, biased: int,
-    loss: int, margin: Any, by_class: bool, x: Floats, codes: Table, targets: Floats, chosen: Table,
+    loss: int, margin: Any, tells: int, x: Floats, codes: Table, targets: Floats, chosen: Table,
     parameters: Floats, out: Floats,
 ) -> None:  # fmt: skip
     """See `measure`."""
     net = Net(product, runner, layers, instructions, registers, work, labels, spare, spare_at, losses, biased)
-    measure(net, Loss(loss, margin, by_class), parameters, Rows(x, codes, targets), chosen, np.int64(0), out)
+    measure(net, Loss(loss, margin, tells), parameters, Rows(x, codes, targets), chosen, np.int64(0), out)

@@ -24,7 +24,7 @@ from kernels.tape import PRIMITIVES, Expression
 BLOCK: Final = 512
 """Numbers of one register."""
 
-INPUTS: Final = {"x": -1, "y": -2, "upstream": -3}
+INPUTS: Final = {"x": -1, "y": -2, "upstream": -3, "score": -1, "target": -2, "weight": -3}
 OUTPUT: Final = -4
 
 COPY: Final = 0

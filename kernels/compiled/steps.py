@@ -39,7 +39,7 @@ from kernels.compiled.layers import (
 )
 from kernels.compiled.measures import all_finite, measure, weighted
 from kernels.compiled.team import DONE, TAKEN, count, wait_for
-from kernels.compiled.updates import ADAM, adam, norm, scale, sgd
+from kernels.compiled.updates import descend, norm, scale
 
 PREPARE: Final = 0
 PASS: Final = 1
@@ -50,17 +50,18 @@ PHASES: Final = 5
 
 
 class Model(NamedTuple):
-    """What is learnt, and how: `hyper` begins with the limit of the gradient's norm and with 2·l2.
+    """What is learnt, and how: by the update at an address, of slots that lie `stride` numbers apart.
 
-    All arrays are in panels; `gradient` is used where the limit is finite.
+    `hyper` begins with the limit of the gradient's norm and with the decay of weights; the rule's numbers follow. All
+    arrays are in panels; `gradient` is used where the limit is finite.
     """
 
-    optimizer: int
+    update: int
     hyper: Floats
     parameters: Floats
     gradient: Floats
-    first: Floats
-    second: Floats
+    slots: Floats
+    stride: int
 
 
 class Plan(NamedTuple):
@@ -105,15 +106,10 @@ def update(net: Net, model: Model, g: Floats, rates: Floats, k: int, p: int, sta
     for part in range(2):
         lo, hi = (0, min(stop, I) - start) if part == 0 else (I - start, stop - start)
         decay = hyper[1] if part == 0 else hyper[1] * 0
-        if lo >= hi:
-            continue
-        lo, hi = lo * width, hi * width
-        w, first, second = model.parameters[at + lo : at + hi], model.first[at + lo : at + hi], model.second
-        if model.optimizer == ADAM:
-            adam(w, g[lo:hi], first, second[at + lo : at + hi],
-                 rates[0], rates[1], hyper[2], hyper[3], hyper[4], hyper[5], decay)  # fmt: skip
-        else:
-            sgd(w, g[lo:hi], first, rates[0], hyper[2], decay, hyper[3] != 0)
+        if lo < hi:
+            lo, hi = lo * width, hi * width
+            descend(model.update, model.parameters[at + lo :], g[lo:], model.slots[at + lo :], model.stride,
+                    rates, hyper[2:], decay, hi - lo)  # fmt: skip
 
 
 @inlined
@@ -241,9 +237,9 @@ def advance(
     product: int, runner: int, layers: Table, instructions: Table, registers: Floats, work: Floats,
     labels: NDArray[np.int32], spare: Floats, spare_at: int, losses: int, biased: int,
     parts: Table, tasks: Table, counters: Table, size: int,
-    loss: int, margin: Any, by_class: bool, x: Floats, codes: Table, targets: Floats,
+    loss: int, margin: Any, tells: int, x: Floats, codes: Table, targets: Floats,
     val_x: Floats, val_codes: Table, val_targets: Floats, val_rows: Table, block: int, at: int,
-    optimizer: int, hyper: Floats, parameters: Floats, gradient: Floats, first: Floats, second: Floats,
+    update_at: int, hyper: Floats, parameters: Floats, gradient: Floats, slots: Floats, stride: int,
     rows: Table, valid: Table, weights: Floats, counted: Floats, rates: Floats, sums: Floats,
     start: int, epoch: int, interval: int, figures: Floats, finite: Floats,
 ) -> None:  # fmt: skip
@@ -257,9 +253,9 @@ def advance(
     _run(
         Net(product, runner, layers, instructions, registers, work, labels, spare, spare_at, losses, biased),
         Plan(parts, tasks, counters, size),
-        Loss(loss, margin, by_class),
+        Loss(loss, margin, tells),
         Rows(x, codes, targets),
         Validation(Rows(val_x, val_codes, val_targets), val_rows, block, at),
-        Model(optimizer, hyper, parameters, gradient, first, second),
+        Model(update_at, hyper, parameters, gradient, slots, stride),
         Chunk(rows, valid, weights, counted, rates, sums, start, epoch, interval, figures, finite),
     )

@@ -1,55 +1,112 @@
-"""Optimizers: one pass over a model's flat buffers, in the order of operations of the layered engine.
+"""Optimizers: one pass over a model's flat buffers, written from the optimizer's rule and compiled when it is needed.
 
-`decay` is 2·l2, for weights alone: the caller hands over the weights and the biases of each layer by themselves.
+`decay` is the optimizer's own for weights, e.g. 2·l2: the caller hands over the weights and the biases of each layer by
+themselves. The machine function of a rule is called by its address, so that no other compiled code depends on it.
 """
 
 from __future__ import annotations
 
-import math
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
-from kernels.compiled.jit import exact, loose
+from kernels.compiled.jit import alone, call_address, emitted, exact, loose, machine_function, pointer_to, written
+from kernels.tape import Expression
+from kernels.updates import UpdateRule
 
 Floats = NDArray[Any]
 
-SGD: Final = 0
-ADAM: Final = 1
+_PYTHON: Final = {
+    "add": "{} + {}",
+    "subtract": "{} - {}",
+    "multiply": "{} * {}",
+    "divide": "{} / {}",
+    "negative": "-{}",
+    "less": "{} < {}",
+    "less_equal": "{} <= {}",
+    "greater": "{} > {}",
+    "greater_equal": "{} >= {}",
+    "maximum": "{0} if {0} >= {1} or {0} != {0} else {1}",
+    "minimum": "{0} if {0} <= {1} or {0} != {0} else {1}",
+    "where": "{1} if {0} else {2}",
+    "indicator": "real(1) if {} else real(0)",
+    "sqrt": "math.sqrt({})",
+    "erf": "math.erf({})",
+}
+"""Primitives of the tape as numba reads them; the others are called by their names."""
+
+_MODULE: Final = """import math
+
+from numba import carray
+from numpy import {real} as real
+
+from kernels.compiled.elementary import exp, expm1, log, log1p, tanh
 
 
-@exact
-def sgd(p: Floats, g: Floats, v: Floats, rate: Any, momentum: Any, decay: Any, nesterov: bool) -> None:
-    """v = µv + g; Nesterov looks ahead: u = g + µv, else u = v; p -= lr·u."""
-    if nesterov:
-        for i in range(p.size):
-            d = g[i] + decay * p[i]
-            v[i] = momentum * v[i] + d
-            p[i] -= rate * (d + momentum * v[i])
-    elif momentum != 0:
-        for i in range(p.size):
-            u = momentum * v[i] + (g[i] + decay * p[i])
-            v[i] = u
-            p[i] -= rate * u
-    else:  # v is never read
-        for i in range(p.size):
-            p[i] -= rate * (g[i] + decay * p[i])
+def update(parameters, gradients, slots, stride, rates, numbers, decay, count):
+    size = (count,)
+    all_parameter, all_gradient = carray(parameters, size), carray(gradients, size)
+    {heads}
+    for i in range(count):
+        {body}
+"""
 
 
-@exact
-def adam(
-    p: Floats, g: Floats, m: Floats, s: Floats,
-    rate: Any, epsilon: Any, beta1: Any, beta2: Any, rest1: Any, rest2: Any, decay: Any,
-) -> None:  # fmt: skip
-    """m = β₁m + (1-β₁)g; s = β₂s + (1-β₂)g²; p -= rate·m / (√s + ε̂)."""
-    for i in range(p.size):
-        d = g[i] + decay * p[i]
-        mean = beta1 * m[i] + rest1 * d
-        square = beta2 * s[i] + rest2 * (d * d)
-        m[i] = mean
-        s[i] = square
-        p[i] -= rate * (mean / (math.sqrt(square) + epsilon))
+@lru_cache(maxsize=256)
+def address_of(rule: UpdateRule, dtype: np.dtype[Any]) -> int:
+    """Where the update of a rule lies in this process; compiled where no process has done so before."""
+    i, real = types.intp, pointer_to(dtype)
+    number = real.dtype
+    with alone():
+        update = written("update", source(rule, dtype))
+        return machine_function([real, real, real, i, real, real, number, i], update)
+
+
+def source(rule: UpdateRule, dtype: np.dtype[Any]) -> str:
+    """The module of a rule's update: slot k lies `stride` numbers after slot k - 1, `numbers` are the rule's hyper."""
+    read = {name for _, expression in rule.steps for name in expression.names}
+    heads, body = [], []
+    for places, names in (("rates", rule.rates), ("numbers", rule.hyper)):
+        heads.append(f"given_{places} = carray({places}, ({max(1, len(names))},))")
+        heads += [f"in_{name} = given_{places}[{k}]" for k, name in enumerate(names) if name in read]
+    heads += ["in_decay = decay", f"given_slots = carray(slots, (stride * {len(rule.slots)},))"]
+    assigned = {target for target, _ in rule.steps}
+    kept = [slot for slot in rule.slots if slot in read | assigned]
+    heads += [f"all_{slot} = given_slots[stride * {rule.slots.index(slot)} :][:count]" for slot in kept]
+    body += [f"in_{name} = all_{name}[i]" for name in ("parameter", "gradient", *kept)]
+    for number, (target, expression) in enumerate(rule.steps):
+        body += _statements(expression, f"in_{target}", f"t{number}_")
+    body += [f"all_{name}[i] = in_{name}" for name in ("parameter", *kept) if name in assigned]
+    return _MODULE.format(real=dtype.name, heads="\n    ".join(heads), body="\n        ".join(body))
+
+
+def _statements(expression: Expression, result: str, prefix: str) -> list[str]:
+    """Python that sets `result` to an expression of the variables in_<name>."""
+    lines: list[str] = []
+    terms: list[str] = []
+    for place, step in enumerate(expression.steps):
+        if step.function == "name":
+            terms.append(f"in_{step.name}")
+        elif step.function == "constant":
+            terms.append(f"real({step.constant!r})")
+        else:
+            form = _PYTHON.get(step.function, f"{step.function}({{}})")
+            lines.append(f"{prefix}{place} = {form.format(*(terms[index] for index in step.arguments))}")
+            terms.append(f"{prefix}{place}")
+    return [*lines, f"{result} = {terms[-1]}"]
+
+
+@emitted
+def descend(
+    _typing: Any, _address: Any, parameters: Any, gradient: Any, slots: Any, _stride: Any,
+    rates: Any, numbers: Any, _decay: Any, _count: Any,
+) -> Any:  # fmt: skip
+    """Update `count` parameters by the machine function at the address; arrays begin with the first number."""
+    i = types.intp
+    return types.void(i, parameters, gradient, slots, i, rates, numbers, parameters.dtype, i), call_address
 
 
 @loose

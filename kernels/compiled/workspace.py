@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from kernels.compiled.panels import Panels, aligned, panels_of
 from kernels.compiled.programs import Program, address_of, program
 from kernels.compiled.team import COUNTERS
 from kernels.compiled.tiles import ROWS, TALL, width_of
-from kernels.operations import Operation
+from kernels.tape import Expression
 
 _LINE: Final = 64
 """Bytes of a cache line; every buffer begins at one."""
@@ -33,6 +33,16 @@ PART: Final = 6_144
 """Numbers of a part of the weights where that is more rows; enough parts for every thread of a team."""
 
 
+class Programmed(Protocol):
+    """An activation, or as the last one a loss over values: its value, and its slope times what comes from above."""
+
+    @property
+    def value_expression(self) -> Expression: ...  # noqa: D102
+
+    @property
+    def pullback_expression(self) -> Expression: ...  # noqa: D102
+
+
 class Workspace:
     """Buffers for batches of up to `batch` samples, and beside them for `block` samples that each thread measures."""
 
@@ -40,7 +50,7 @@ class Workspace:
         self,
         widths: Sequence[int],
         bias: bool,
-        activations: Sequence[tuple[Operation, Mapping[str, float]]],
+        activations: Sequence[tuple[Programmed, Mapping[str, float]]],
         batch: int,
         dtype: np.dtype[Any],
         threads: int = 1,
@@ -130,7 +140,7 @@ class Workspace:
         return np.array(parts, np.int64), np.array([*tasks, len(parts)], np.int64)
 
     def _programs(
-        self, activations: Sequence[tuple[Operation, Mapping[str, float]]]
+        self, activations: Sequence[tuple[Programmed, Mapping[str, float]]]
     ) -> tuple[NDArray[np.int64], NDArray[Any]]:
         programs: list[Program] = []
         row = register = 0

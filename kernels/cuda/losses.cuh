@@ -1,4 +1,4 @@
-// Losses of one sample, written once for every kernel. The formulas are those of nets/losses.py.
+// Losses of one sample over its classes, written once for every kernel. The formulas are those of nets/losses.py.
 //
 // `step` finds the score of class c at scores[c * stride], turns the scores into weight * dL/dscores in place and
 // leaves in `record` what `value` needs to tell the sample's loss.
@@ -65,84 +65,4 @@ struct Svm {
   }
 
   static __device__ __forceinline__ real value(const real* record) { return record[0]; }
-};
-
-template <class real>
-struct SquaredError {
-  typedef real target_type;
-  static constexpr int records = 1;
-
-  // Sum of (s_c - t_c)^2.
-  static __device__ __forceinline__ void step(
-      real* scores, int stride, int count, const real* target, real weight, real, real* record) {
-    real loss = 0;
-    for (int c = 0; c < count; ++c) {
-      const real residual = scores[c * stride] - target[c];
-      loss += residual * residual;
-      scores[c * stride] = residual * (weight + weight);
-    }
-    record[0] = loss;
-  }
-
-  static __device__ __forceinline__ real value(const real* record) { return record[0]; }
-};
-
-template <class real>
-struct Huber {
-  typedef real target_type;
-  static constexpr int records = 1;
-
-  // With r = s - t and h = r held within +-delta: the sum of h (r - h/2).
-  static __device__ __forceinline__ void step(
-      real* scores, int stride, int count, const real* target, real weight, real delta, real* record) {
-    real loss = 0;
-    for (int c = 0; c < count; ++c) {
-      const real residual = scores[c * stride] - target[c];
-      const real held = residual > delta ? delta : residual < -delta ? -delta : residual;
-      loss += (residual - held * real(0.5)) * held;
-      scores[c * stride] = held * weight;
-    }
-    record[0] = loss;
-  }
-
-  static __device__ __forceinline__ real value(const real* record) { return record[0]; }
-};
-
-template <class real>
-struct AbsoluteError {
-  typedef real target_type;
-  static constexpr int records = 1;
-
-  // Sum of |s_c - t_c|; where they are equal the gradient is 0.
-  static __device__ __forceinline__ void step(
-      real* scores, int stride, int count, const real* target, real weight, real, real* record) {
-    real loss = 0;
-    for (int c = 0; c < count; ++c) {
-      const real residual = scores[c * stride] - target[c];
-      loss += fabs(residual);
-      scores[c * stride] = residual > real(0) ? weight : residual < real(0) ? -weight : residual * weight;
-    }
-    record[0] = loss;
-  }
-
-  static __device__ __forceinline__ real value(const real* record) { return record[0]; }
-};
-
-template <class real>
-struct BinaryCrossEntropy {
-  typedef real target_type;
-  static constexpr int records = 1;
-
-  // One score; with m = s for target 0 and -s for target 1: ln(1 + e^m), whose derivative is the sigmoid of m.
-  static __device__ __forceinline__ void step(
-      real* scores, int, int, const real* target, real weight, real, real* record) {
-    const real sign = real(1) - (*target + *target), m = *scores * sign, power = exp(-fabs(m));
-    record[0] = m;
-    *scores = (m > real(0) ? real(1) : power) / (real(1) + power) * sign * weight;
-  }
-
-  static __device__ __forceinline__ real value(const real* record) {
-    const real m = *record;
-    return (m > real(0) ? m : real(0)) + log1p(exp(-fabs(m)));
-  }
 };

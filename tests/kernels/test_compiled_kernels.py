@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from kernels.compiled.jit import exact
+from kernels.compiled.jit import CACHE_VARIABLE, alone, exact
 from kernels.compiled.measures import all_finite
 from kernels.compiled.orders import orders
 from kernels.compiled.programs import BLOCK, address_of, program, run
@@ -70,3 +74,31 @@ def test_one_number_that_is_not_finite_is_found_anywhere(bad):
         numbers[place] = bad
         assert not all_finite(numbers)
         numbers[place] = 1
+
+
+GENERATED = """
+import numpy as np
+from kernels.compiled.jit import CACHE_FOLDER
+from kernels.compiled.updates import address_of
+from kernels.updates import UpdateRule
+rule = UpdateRule((), ("rate",), (), (("parameter", "parameter - rate * tanh(gradient)"),))
+assert address_of(rule, np.dtype("float64"))
+print(*sorted((path.name, path.stat().st_mtime_ns) for path in CACHE_FOLDER.rglob("*.nb?")), sep="\\n")
+"""
+
+
+def test_what_is_generated_is_compiled_by_one_process_and_loaded_by_the_next(tmp_path):
+    environment = {**os.environ, CACHE_VARIABLE: str(tmp_path)}
+    found = [
+        subprocess.run([sys.executable, "-c", GENERATED], env=environment, capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert "update" in found[0].stdout
+    assert found[0].stdout == found[1].stdout
+
+
+def test_compiling_alone_may_be_entered_again():
+    with alone(), alone():
+        pass
+    with alone():
+        pass

@@ -12,11 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.fused_source import LOSSES
+from kernels.fused_source import LossProgram
 from kernels.operations import ACTIVATIONS
 from kernels.persistent import MAX_LAYERS, SHARED_BYTES, PersistentPlan, fits
 from kernels.persistent_source import SYMBOL, Rules, source
-from kernels.updates import UPDATE_RULES
+from kernels.updates import UpdateRule
+from nets.fused import program_of
+from nets.losses import LOSSES
+from nets.optimizers import OPTIMIZERS
 from tests.kernels.cuda_support import ARCHITECTURES, compile_program, compile_ptx
 
 REGISTERS_OF_A_MULTIPROCESSOR = 65536
@@ -48,13 +51,26 @@ CASES = {
 }
 
 
+def rule_of(case: Case) -> UpdateRule:
+    name, _, nesterov = case.rule.partition("_")
+    row = OPTIMIZERS[name]
+    return row.rule.given(dict.fromkeys(row.switches, float(bool(nesterov))))
+
+
+def loss_of(case: Case) -> LossProgram:
+    row = LOSSES[case.loss]
+    program = program_of(row, {option.name: option.default for option in row.options})
+    assert program is not None
+    return program
+
+
 def plan_of(case: Case, architecture: str) -> PersistentPlan:
-    n_targets = 1 if case.loss in {"softmax", "svm"} else case.shape.widths[-1]
+    n_targets = 1 if loss_of(case).by_class else case.shape.widths[-1]
     plan = fits(
         case.shape,
         case.batch,
         np.dtype(case.dtype),
-        n_slots=len(UPDATE_RULES[case.rule].slots),
+        n_slots=len(rule_of(case).slots),
         n_targets=n_targets,
         shared_bytes=SHARED_BYTES[architecture],
     )
@@ -65,9 +81,7 @@ def plan_of(case: Case, architecture: str) -> PersistentPlan:
 def program(case: Case, architecture: str = "90", *, row_weights: bool = False) -> str:
     row = ACTIVATIONS[case.activation]
     activations = [(row, row.defaults)] * (len(case.shape.widths) - 2)
-    rules = Rules(
-        activations, case.loss, 1.0 if case.loss == "svm" else 0.0, True, UPDATE_RULES[case.rule], row_weights
-    )
+    rules = Rules(activations, loss_of(case), True, rule_of(case), row_weights)
     return source(plan_of(case, architecture), rules)
 
 

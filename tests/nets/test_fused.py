@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from kernels.backend import Backend
-from kernels.fused_source import LOSS_SYMBOL, LOSSES, UPDATE_SYMBOL, loss_source, update_source
-from kernels.updates import UPDATE_RULES, rule_for
+from kernels.fused_source import LOSS_SYMBOL, UPDATE_SYMBOL, loss_source, update_source
+from kernels.updates import UpdateRule
+from nets import optimizers
 from nets.engine import LayeredEngine
-from nets.fused import bind_loss, bind_update
-from nets.losses import LOSSES as ROWS
-from nets.losses import Arrays
+from nets.fused import bind_loss, bind_update, program_of
+from nets.losses import LOSSES, Arrays
 from nets.optimizers import OPTIMIZERS, Update
 from nets.tape import play
 from tests.kernels.block_support import BlockBackend
@@ -21,21 +23,31 @@ from tests.kernels.cuda_support import ARCHITECTURES, compile_program
 from tests.nets.support import BACKEND, blobs, member_for
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "softmax": {"label_smoothing": 0.0},
-    "svm": {"margin": 0.7},
-    "squared_error": {"reduction": "mean"},
-    "huber": {"delta": 0.6, "reduction": "mean"},
-    "absolute_error": {"reduction": "mean"},
-    "binary_cross_entropy": {},
+    name: {option.name: option.default for option in row.options} for name, row in LOSSES.items()
 }
-SMOOTHED = ("softmax", {"label_smoothing": 0.3})
-losses = pytest.mark.parametrize(("name", "options"), [*OPTIONS.items(), SMOOTHED])
+SHAPED: list[tuple[str, dict[str, Any]]] = [
+    ("softmax", {"label_smoothing": 0.3}),
+    ("svm", {"margin": 0.7}),
+    ("huber", {"delta": 0.6, "reduction": "mean"}),
+]
+losses = pytest.mark.parametrize(("name", "options"), [*OPTIONS.items(), *SHAPED])
+RULES = {
+    " ".join([name, *(f"{switch} {value:g}" for switch, value in zip(row.switches, values, strict=True))]): (
+        name,
+        row.rule.given(dict(zip(row.switches, values, strict=True))),
+    )
+    for name, row in OPTIMIZERS.items()
+    for values in itertools.product((0.0, 1.0), repeat=len(row.switches))
+    if not row.searches
+}
+"""Every optimizer's rule with all settings of its switches: name of the row, rule."""
+BLOCKS = BlockBackend()
 precisions = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
 def arrays_of(backend: Backend, name: str, dtype: str, *, models: int = 3, count: int = 4, batch: int = 50) -> Arrays:
     """The same random scores, targets and weights for every backend; the weights lie in a wider array."""
-    row, rng = ROWS[name], np.random.default_rng(7)
+    row, rng = LOSSES[name], np.random.default_rng(7)
     count = 1 if row.one_output else count
     scores = rng.normal(0.0, 3.0, (models, count, batch)).astype(dtype)
     labels = rng.integers(0, count, (models, batch))
@@ -62,12 +74,12 @@ def epsilons(got: np.ndarray, expected: np.ndarray) -> float:
 @precisions
 def test_a_loss_in_one_launch_equals_the_tape(name, options, dtype):
     fused, plain = arrays_of(BlockBackend(), name, dtype), arrays_of(BACKEND, name, dtype)
-    tape = bind_loss(ROWS[name], BlockBackend(), fused, options)
+    tape = bind_loss(LOSSES[name], BlockBackend(), fused, options)
     assert len(tape) == 1
     play(tape)
-    play(ROWS[name].bind(BACKEND, plain, options))
+    play(LOSSES[name].bind(BACKEND, plain, options))
     assert epsilons(fused.scores, plain.scores) <= 16
-    values = [ROWS[name].values(at.records.astype(np.float64)) for at in (fused, plain)]
+    values = [LOSSES[name].values(at.records.astype(np.float64)) for at in (fused, plain)]
     assert float(np.abs(values[0] - values[1]).max()) <= 64 * np.finfo(dtype).eps
 
 
@@ -76,60 +88,76 @@ def test_a_loss_keeps_nan_and_infinite_scores_visible(name, options):
     for bad in (np.nan, np.inf):
         at = arrays_of(BlockBackend(), name, "float32", models=1, batch=4)
         at.scores[0, 0, 1] = bad
-        at.targets[:, 1] = 1 if ROWS[name].target == "class" else 0  # the first class is wrong, or far
-        if ROWS[name].target == "class":
+        at.targets[:, 1] = 1 if LOSSES[name].target == "class" else 0  # the first class is wrong, or far
+        if LOSSES[name].target == "class":
             at.targets[0, 1, 0] = 1 * 4 + 1
-        play(bind_loss(ROWS[name], BlockBackend(), at, options))
+        play(bind_loss(LOSSES[name], BlockBackend(), at, options))
         with np.errstate(invalid="ignore"):
-            assert not np.isfinite(ROWS[name].values(at.records.astype(np.float64))[0, 1])
+            assert not np.isfinite(LOSSES[name].values(at.records.astype(np.float64))[0, 1])
 
 
-def update_of(backend: Backend, name: str, dtype: str, *, nesterov: bool, decays: bool) -> Update:
-    rng, row, shape = np.random.default_rng(3), OPTIMIZERS[name], (3, 401)
+def update_of(backend: Backend, rule: UpdateRule, dtype: str, *, decays: bool) -> Update:
+    rng, shape = np.random.default_rng(3), (3, 401)
 
     def draw() -> Any:
         return backend.to_device(rng.normal(size=shape).astype(dtype))
 
     parameters, gradient, decay = draw(), draw(), draw()
-    slots = {slot: abs(draw()) for slot in row.slots}
-    numbers = backend.to_device(rng.uniform(0.05, 0.9, (3, 5 + row.n_rates)).astype(dtype))
+    slots = {slot: abs(draw()) for slot in rule.slots}
+    numbers = backend.to_device(rng.uniform(0.05, 0.9, (3, 5 + len(rule.rates))).astype(dtype))
     return Update(
+        rule,
         parameters,
         gradient,
         abs(decay) * (decay > 0) if decays else None,
         slots,
-        backend.zeros(shape, dtype),
-        [numbers[:, 5 + k : 6 + k] for k in range(row.n_rates)],
-        {hyper: numbers[:, k : k + 1].copy() for k, hyper in enumerate(row.hyper)},
-        {"momentum": True, "nesterov": nesterov, "l2": decays},
+        [numbers[:, 5 + k : 6 + k] for k in range(len(rule.rates))],
+        [numbers[:, k : k + 1].copy() for k in range(len(rule.hyper))],
+        frozenset() if decays else frozenset({"decay"}),
     )
 
 
 @precisions
 @pytest.mark.parametrize("decays", [True, False], ids=["decay", "no decay"])
-@pytest.mark.parametrize("key", UPDATE_RULES)
+@pytest.mark.parametrize("key", RULES)
 def test_an_update_in_one_launch_equals_the_tape(key, decays, dtype):
-    nesterov = key.endswith("_nesterov")
-    name = key.removesuffix("_nesterov")
-    fused = update_of(BlockBackend(), name, dtype, nesterov=nesterov, decays=decays)
-    plain = update_of(BACKEND, name, dtype, nesterov=nesterov, decays=decays)
-    tape = bind_update(OPTIMIZERS[name], BlockBackend(), fused)
+    _, rule = RULES[key]
+    fused, plain, before = (update_of(backend, rule, dtype, decays=decays) for backend in (BLOCKS, BACKEND, BACKEND))
+    tape = bind_update(BLOCKS, fused)
     assert len(tape) == 1
     play(tape)
-    play(OPTIMIZERS[name].bind(BACKEND, plain))
-    assert not np.array_equal(
-        fused.parameters, update_of(BACKEND, name, dtype, nesterov=nesterov, decays=decays).parameters
-    )
+    play(bind_update(BACKEND, plain))
+    assert not np.array_equal(fused.parameters, before.parameters)
     assert epsilons(fused.parameters, plain.parameters) <= 8
     for slot in plain.slots:
         assert epsilons(fused.slots[slot], plain.slots[slot]) <= 8, slot
 
 
+@pytest.mark.parametrize("key", RULES)
+def test_blocks_and_numbers_known_to_be_0_change_no_bit(key, monkeypatch):
+    _, rule = RULES[key]
+    whole, cut, spared = (update_of(BACKEND, rule, "float32", decays=True) for _ in range(3))
+    zeros = frozenset({*rule.hyper[:1], "decay"})
+    for at in (whole, cut, spared):
+        at.decay[:] = 0
+        for column in at.hyper[:1]:
+            column[:] = 0
+    play(bind_update(BACKEND, whole))
+    play(bind_update(BACKEND, replace(spared, decay=None, zeros=zeros)))
+    monkeypatch.setattr(optimizers, "WHOLE", 100)
+    monkeypatch.setattr(optimizers, "BLOCK", 3 * 64)
+    monkeypatch.setattr(optimizers, "LEAST_WIDTH", 64)
+    tape = bind_update(BACKEND, cut)
+    play(tape)
+    assert len(tape) % 7 == 0, "401 numbers are 7 blocks of at most 64"
+    for at in (cut, spared):
+        assert np.array_equal(whole.parameters, at.parameters)
+
+
 def test_what_has_no_program_keeps_its_tape():
-    assert rule_for("random_search") is None
     at = arrays_of(BlockBackend(), "softmax", "float32")
-    assert len(bind_loss(ROWS["softmax"], BlockBackend(), at, {"label_smoothing": 0.0, "unheard": 1.0})) > 1
-    assert len(bind_loss(ROWS["softmax"], BACKEND, at, {"label_smoothing": 0.0})) > 1
+    assert len(bind_loss(LOSSES["softmax"], BlockBackend(), at, {"label_smoothing": 0.0, "unheard": 1.0})) > 1
+    assert len(bind_loss(LOSSES["softmax"], BACKEND, at, {"label_smoothing": 0.0})) > 1
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
@@ -148,9 +176,9 @@ def test_layers_with_fused_programs_train_like_layers_without(optimizer):
 @pytest.mark.parametrize("real", ["float", "double"])
 @pytest.mark.parametrize("symbol", [LOSS_SYMBOL, UPDATE_SYMBOL])
 def test_every_program_compiles_for_the_device_without_spilling(symbol, real, architecture):
-    programs = [loss_source(name, 0.5, real) for name in LOSSES]
+    programs = [loss_source(program_of(LOSSES[name], options), real) for name, options in OPTIONS.items()]
     if symbol == UPDATE_SYMBOL:
-        programs = [update_source(rule, real) for rule in UPDATE_RULES.values()]
+        programs = [update_source(rule, real) for _, rule in RULES.values()]
     for program in programs:
         binary, used = compile_program(program, architecture)
         assert f".text.{symbol}\0".encode() in binary
