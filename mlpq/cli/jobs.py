@@ -218,7 +218,7 @@ def _dataset(client: Any, dataset: str, target: str | None, *, quiet: bool) -> s
 
     if not looks_like_file(dataset):
         return dataset
-    return str(upload_with_bar(client, Path(dataset), {"target": target}, quiet=quiet).id)
+    return str(upload_with_bar(client, [Path(dataset)], {"target": target}, quiet=quiet).id)
 
 
 def _follow(job: Job, as_json: bool, save: Path | None) -> None:

@@ -20,7 +20,8 @@ import numpy as np
 
 from kernels.errors import InvalidInput
 from store.ingest.arrays import Floats, Spool
-from store.ingest.csv_text import Rows, check_inflates, read_rows, sniff_delimiter
+from store.ingest.csv_text import Rows, read_rows, sniff_delimiter
+from store.ingest.inflate import check_inflates
 from store.ingest.limits import MAX_COLUMNS, MAX_DISTINCT, MAX_ERRORS
 from store.ingest.options import IngestOptions, Request, name_problem
 from store.ingest.problems import CellError, cell, of_file, shown

@@ -14,6 +14,7 @@ from store.ingest.problems import CellError, shown
 
 TASKS = ("auto", "classification", "regression")
 MISSING_POLICIES = ("error", "impute", "drop")
+PARTS = ("train", "test")
 
 _FORBIDDEN_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -36,6 +37,7 @@ class IngestOptions:
         standardize: scale features to mean 0, variance 1; default true for tables, false for images.
         delimiter: one character; default found among comma, semicolon, tab and bar.
         header: whether the first row holds names; default inferred.
+        part: of an archive with both, the `train` or the `test` rows; default all, the test rows last.
     """
 
     name: str | None = None
@@ -47,6 +49,7 @@ class IngestOptions:
     standardize: bool | None = None
     delimiter: str | None = None
     header: bool | None = None
+    part: str | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> IngestOptions:
@@ -98,7 +101,7 @@ def _check(key: str, value: object) -> str | None:
         return f"is {shown(value)}; must be a string"
     if key in {"name", "target"}:
         return name_problem(value)
-    choices = {"task": TASKS, "missing": MISSING_POLICIES}.get(key)
+    choices = {"task": TASKS, "missing": MISSING_POLICIES, "part": PARTS}.get(key)
     if choices is not None and value not in choices:
         return f"is {shown(value)}; must be one of {', '.join(choices)}"
     if key == "delimiter" and (
