@@ -172,6 +172,11 @@ class Api:
         """What a finished job says about rows."""
         return await self.post_json(f"{job_path(job_id)}/predict", {"rows": list(rows)})
 
+    async def evaluate(self, job_id: str, dataset: str, checkpoint: int | str | None = None) -> Json:
+        """Figures of a job on a data set."""
+        chosen = {} if checkpoint is None else {"checkpoint": str(checkpoint)}
+        return await self.post_json(f"{job_path(job_id)}/evaluate", {"dataset": dataset}, chosen)
+
     async def weights(self, job_id: str, file_format: str, checkpoint: int | str | None = None) -> bytes:
         """A job's weights file, or that of a checkpoint (a step, or `latest`), whole and verified.
 

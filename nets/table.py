@@ -29,6 +29,17 @@ class Column:
     categories: tuple[str, ...] = ()
     missing: int = 0
 
+    def code_of(self, value: object) -> float:
+        """The code of a category given as text, truth value or number; NaN for one that is not there.
+
+        Truth values are found in any case, and 3.0 is the category "3".
+        """
+        text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+        if text not in self.categories and (isinstance(value, bool) or self.kind == "boolean"):
+            folded = [category.lower() for category in self.categories]
+            return float(folded.index(text.lower())) if text.lower() in folded else float("nan")
+        return float(self.categories.index(text)) if text in self.categories else float("nan")
+
 
 @dataclass(frozen=True)
 class TableInfo:

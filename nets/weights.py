@@ -160,9 +160,12 @@ class Predictor:
         column = self.info.columns[j]
         if value is None or value == "":
             return float("nan")
-        if column.kind == "categorical":
-            text = str(value)
-            return float(column.categories.index(text)) if text in column.categories else float("nan")
+        if isinstance(value, str | bool | int | float) and (
+            column.kind == "categorical" or (column.categories and isinstance(value, str | bool))
+        ):
+            code = column.code_of(value)
+            if column.kind == "categorical" or code == code:
+                return code
         if not isinstance(value, bool | int | float) or not -1e300 < value < 1e300:
             raise InvalidInput.at(f"/rows/{i}/{j}", f"is {value!r:.60}; {column.name} must be a finite number or null")
         return float(value)

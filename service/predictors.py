@@ -10,12 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kernels.errors import Corrupted, InvalidInput, NotFound
 from nets.export import EXPORTERS, load_npz
 from nets.prepare import split
 from nets.preprocess import Preprocessing
 from nets.resolve import layout_of
+from nets.scoring import Evaluation, evaluate
 from nets.spec import ResolvedSpec
+from nets.table import Table, TableInfo
 from nets.weights import Predictor, pack
 from service.problems import Refused
 from service.tables import Tables
@@ -76,6 +81,20 @@ class Ready:
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
         self._lock = threading.Lock()
+
+    def evaluate(self, table: Table) -> Evaluation:
+        """Figures on a whole table; others' predictions come in between its blocks. Raises InvalidInput."""
+
+        def scores(cells: NDArray[np.float64]) -> NDArray[Any]:
+            with self._lock:
+                return self._predictor.scores(cells)
+
+        return evaluate(self._predictor, table, scores)
+
+    @property
+    def info(self) -> TableInfo:
+        """What the net was trained on."""
+        return self._predictor.info
 
     def predict(self, rows: list[Any]) -> Json:
         """Predictions for JSON rows, as the API shows them. Raises InvalidInput naming row and column."""

@@ -12,7 +12,15 @@ from starlette.responses import Response
 from nets.export import EXPORTERS
 from service.body import accepts, json_body
 from service.download import download
-from service.models import CheckpointList, MetricsOut, PredictOut, PredictRequest
+from service.evaluation import evaluation_of
+from service.models import (
+    CheckpointList,
+    EvaluateRequest,
+    EvaluationOut,
+    MetricsOut,
+    PredictOut,
+    PredictRequest,
+)
 from service.params import JobId, ServicesDep, answer, answers, page_of
 from service.views import checkpoint_view
 
@@ -96,6 +104,25 @@ def predict(
     """Predictions for rows: lists in the order of the columns, or objects by column name; null is missing."""
     ready = services.predictors.ready(services.jobs.get(job_id), checkpoint)
     return answer(ready.predict(body.rows))
+
+
+@router.post(
+    "/evaluate",
+    openapi_extra=accepts(EvaluateRequest),
+    responses=answers({200: {"model": EvaluationOut}}, 400, 404, 413, 415, 422, 429),
+)
+def evaluate(
+    services: ServicesDep,
+    job_id: JobId,
+    body: Annotated[EvaluateRequest, Depends(json_body(EvaluateRequest))],
+    checkpoint: Checkpoint = None,
+) -> Response:
+    """Measure the weights on every row of a data set with the same columns.
+
+    `metrics` holds loss, accuracy, balanced accuracy, macro F1 and for two classes the area under the ROC curve; or
+    loss, rmse, mae and r2 in the target's own unit.
+    """
+    return answer(evaluation_of(services, services.jobs.get(job_id), body.dataset, checkpoint))
 
 
 def _csv(columns: dict[str, list[Any]]) -> str:

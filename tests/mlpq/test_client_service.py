@@ -39,6 +39,16 @@ def test_a_job_is_trained_watched_and_its_weights_predict_the_same_in_numpy(clie
     assert np.abs(forward(weights, rows) - said.probabilities).max() < 1e-5
     assert said.predictions.tolist() == [said.classes[k] for k in said.probabilities.argmax(axis=1)]
 
+    measured = job.evaluate("iris")
+    assert (measured.n_rows, measured.classes) == (150, said.classes)
+    assert measured.confusion is not None
+    assert measured.confusion.trace() / 150 == measured.metrics["accuracy"]
+    assert measured.metrics == job.evaluate(client.dataset("iris")).metrics
+    with pytest.raises(NotFoundError, match="checkpoint"):
+        job.evaluate("iris", checkpoint="latest")
+    with pytest.raises(InvalidInputError, match="no column"):
+        job.evaluate("wine")
+
 
 def test_a_pair_of_files_is_one_data_set(client: Client, tmp_path: Path) -> None:
     images, labels = np.random.default_rng(0).integers(0, 256, (40, 3, 2), np.uint8), np.arange(40, dtype=np.uint8) % 4

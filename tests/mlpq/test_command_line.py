@@ -75,6 +75,22 @@ def test_training_from_a_file_to_predictions_in_three_commands(mlpq: Mlpq, tmp_p
     assert (tmp_path / "net.npz").exists()
 
 
+def test_a_file_is_predicted_and_evaluated_as_the_training_file_was_read(mlpq: Mlpq, tmp_path: Path) -> None:
+    zips = ["01067", "1067", "80331x"]
+    lines = [f"{n},{zips[n % 3]},id{n},{'in' if n % 3 == 0 else 'out'}" for n in range(90)]
+    (tmp_path / "people.csv").write_text("age,zip,who,side\n" + "\n".join(lines) + "\n")
+    mlpq("train", "people.csv", "--target", "side", "--hidden", "8", "--epochs", "80", "--watch")
+    (tmp_path / "new.csv").write_text("who,zip,age\nx,01067,5\ny,1067,5\nz,,\n")
+    assert mlpq("predict", "last", "new.csv").split()[:2] == ["in", "out"]
+    found = mlpq.json("evaluate", "last", "people.csv")
+    assert (found["n_rows"], found["classes"]) == (90, ["in", "out"])
+    assert found["metrics"]["accuracy"] == 1.0
+    assert found["confusion_matrix"] == [[30, 0], [0, 60]]
+    shown = mlpq("evaluate", "last", "people.csv")
+    assert "balanced accuracy" in shown
+    assert "predicted" in shown
+
+
 def test_names_and_labels_are_shown_as_they_are_and_steer_no_terminal(mlpq: Mlpq, tmp_path: Path) -> None:
     name = "[/b] [red]half"
     mlpq("train", "iris", "--epochs", "1", "--hidden", "4", "--name", name, "--watch")
@@ -231,6 +247,7 @@ def test_a_terminal_sees_a_bar_and_a_curve_and_ctrl_c_leaves_the_job_running(mlp
         "watch",
         "weights",
         "predict",
+        "evaluate",
         "cancel",
         "pause",
         "resume",
