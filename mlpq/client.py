@@ -128,7 +128,8 @@ class Client:
             target: the column to predict; default the last of a table, `y` of an NPZ.
             name: default the file's name.
             progress: called with (bytes sent, bytes in all).
-            options: `format`, `task`, `features`, `missing`, `standardize`, `part`, `delimiter`, `header`.
+            options: `format`, `task`, `features`, `columns` (`{name: {"kind": …}}`), `missing`, `standardize`, `part`,
+                `delimiter`, `header`.
 
         Raises:
             InvalidInputError: the file cannot be used; row and column are named.

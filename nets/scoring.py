@@ -113,17 +113,27 @@ class Alignment:
 
 def _recoding(wanted: Column, given: Column, n_rows: int) -> Callable[[Floats], Floats] | None:
     """How one column's cells become those of its namesake; None where they are."""
-    if wanted.categories == given.categories or given.missing == n_rows:
+    if given.missing == n_rows:
         return None
+    dated = {"datetime"} & {wanted.kind, given.kind}
+    if wanted.categories == given.categories and (not dated or wanted.kind == given.kind):
+        return None
+    other = float(len(wanted.categories)) if wanted.kind == "categorical" else float("nan")
     if wanted.categories and given.categories:
-        known = {text: float(code) for code, text in enumerate(wanted.categories)}
-        return _by_table(np.array([known.get(text, np.nan) for text in given.categories]))
+        codes = [wanted.code_of(text) for text in given.categories]
+        return _by_table(np.array([other if code is None else code for code in codes] + [other]))
     if given.kind == "numeric" and wanted.categories:
-        return lambda cells: np.array([wanted.code_of(value) for value in cells.tolist()], np.float64)
+        return lambda cells: np.array([_code(wanted, value, other) for value in cells.tolist()], np.float64)
     raise InvalidInput.at("/dataset", f"has {given.name!r:.60} as {given.kind}; the job was trained on {wanted.kind}")
 
 
+def _code(column: Column, value: float, other: float) -> float:
+    code = float("nan") if value != value else column.code_of(value)
+    return other if code is None else code
+
+
 def _by_table(table: Floats) -> Callable[[Floats], Floats]:
+    """Codes to codes; the table's last entry is for codes beyond its categories."""
     padded = np.append(table, np.nan)
     return lambda cells: padded[np.where(np.isnan(cells), len(table), cells).astype(np.intp)]
 

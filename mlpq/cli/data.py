@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ from mlpq.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from mlpq.client import Client
-    from mlpq.records import DatasetRecord
+    from mlpq.records import Column, DatasetRecord
 
 
 def register(app: typer.Typer) -> None:
@@ -55,6 +56,10 @@ def upload(
         bool | None, typer.Option("--standardize/--no-standardize", help="Default: tables yes, images no.")
     ] = None,
     file_format: Annotated[str | None, typer.Option("--format", help="Default by content and name.")] = None,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option("--kind", help="COLUMN=numeric, categorical, boolean or datetime; repeatable."),
+    ] = None,
     part: Annotated[str | None, typer.Option(help="Of CIFAR-10: train or test; default both.")] = None,
     url: Url = None,
     as_json: AsJson = False,
@@ -62,6 +67,7 @@ def upload(
     """Upload a file as a data set."""
     options: dict[str, Any] = {"target": target, "name": name, "task": task, "missing": missing}
     options |= {"features": features or None, "standardize": standardize, "format": file_format, "part": part}
+    options["columns"] = _kinds(kinds or []) or None
     with connect(url) as client:
         _show(upload_with_bar(client, paths, options, quiet=as_json), as_json)
 
@@ -106,6 +112,15 @@ def upload_with_bar(client: Client, paths: Sequence[Path], options: Mapping[str,
     return record
 
 
+def _kinds(assignments: Sequence[str]) -> dict[str, dict[str, str]]:
+    """`zip=categorical` … as the option `columns` has them."""
+    for text in assignments:
+        if "=" not in text:
+            raise InvalidArgumentError(f"--kind is {text}; must be COLUMN=KIND")
+    pairs = (text.rpartition("=") for text in assignments)
+    return {name: {"kind": kind} for name, _, kind in pairs}
+
+
 def _list(records: list[DatasetRecord], as_json: bool) -> None:
     if as_json:
         print_json({"object": "list", "data": [dict(record.raw) for record in records]})
@@ -132,9 +147,22 @@ def _show(record: DatasetRecord, as_json: bool) -> None:
     )
     if record.columns:
         shown = record.columns[:40]
-        table(("column", "kind", "missing"), [(column.name, column.kind, column.missing) for column in shown])
+        headings = ("column", "kind", "missing", "different", "range")
+        table(headings, [(c.name, c.kind, c.missing, c.cardinality, _range(c)) for c in shown])
         if len(record.columns) > len(shown):
             console().print(f"… and {len(record.columns) - len(shown)} more columns")
+
+
+def _range(column: Column) -> str | None:
+    """The smallest and the largest value, dates as dates; or the first categories."""
+    if column.categories:
+        return ", ".join(column.categories[:5]) + (", …" if len(column.categories) > 5 else "")
+    if column.minimum is None or column.maximum is None:
+        return None
+    if column.kind == "datetime":
+        start = datetime(1970, 1, 1)
+        return " – ".join(str(start + timedelta(seconds=value)) for value in (column.minimum, column.maximum))
+    return f"{column.minimum:g} – {column.maximum:g}"
 
 
 def _settings(row: Mapping[str, Any]) -> str:

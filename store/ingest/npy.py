@@ -18,8 +18,9 @@ from store.ingest.inflate import check_inflates, open_bytes
 from store.ingest.options import Request, Source
 from store.ingest.pairs import check_finite, read_pair, stored_dtype
 from store.ingest.problems import of_file, of_option, shown
+from store.ingest.raw import RawColumn, RawTable
 from store.ingest.source_arrays import SourceArray, read_npy_header
-from store.ingest.tables import RawColumn, RawTable, choose_columns, finish
+from store.ingest.tables import choose_columns, finish
 
 DOC = "NumPy array (rows, columns) with the target in the last column, or two files: features and target (rows,)"
 

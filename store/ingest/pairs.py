@@ -14,8 +14,9 @@ from store.ingest.images import Layout, row_layout, write_images
 from store.ingest.limits import MAX_ERRORS
 from store.ingest.options import Request
 from store.ingest.problems import cell, of_file, shown
+from store.ingest.raw import RawColumn, RawTable
 from store.ingest.source_arrays import SourceArray
-from store.ingest.tables import RawColumn, RawTable, choose_features, finish
+from store.ingest.tables import choose_features, finish
 from store.ingest.targets import target_of_numbers, target_of_texts
 
 _FITS_FLOAT32 = tuple(np.dtype(name) for name in ("?", "i1", "u1", "i2", "u2", "f2", "f4"))

@@ -23,7 +23,8 @@ from store.ingest.inflate import most_inflated_bytes
 from store.ingest.limits import MAX_COLUMNS, MAX_DISTINCT, MAX_ERRORS
 from store.ingest.options import Request, name_problem
 from store.ingest.problems import CellError, cell, of_file, shown
-from store.ingest.tables import RawColumn, RawTable, choose_columns, finish
+from store.ingest.raw import RawColumn, RawTable
+from store.ingest.tables import choose_columns, finish
 
 DOC = "columnar table; numbers, text, booleans, dates and dictionaries; nulls are missing (needs pyarrow)"
 
@@ -77,7 +78,7 @@ def _read(request: Request, pa: Any, pq: Any) -> dict[str, Any]:
             raw.spool.append(_parse(batch, scans, raw.spool.rows, request))
     if raw.spool.rows != metadata.num_rows:
         raise of_file(f"declares {metadata.num_rows} rows and holds {raw.spool.rows}")
-    raw.columns = [RawColumn(scan.name, scan.texts) for scan in scans]
+    raw.columns = [RawColumn(scan.name, scan.texts, scan.kind) for scan in scans]
     return finish(raw, request)
 
 
@@ -144,6 +145,7 @@ class _Scan:
     is_text: bool
     cast: Any
     texts: list[str] | None = None
+    kind: str | None = None
     codes: dict[str, int] = field(default_factory=dict)
 
     def convert(self, array: Any) -> tuple[Floats, np.ndarray[Any, np.dtype[np.bool_]]]:
@@ -174,6 +176,8 @@ class _Scan:
 
 def _scan(pa: Any, name: str, kind: Any) -> _Scan:
     """How a column of an Arrow type is read. Raises: InvalidInput for lists, structures, bytes."""
+    import pyarrow.compute as compute
+
     types = pa.types
     value = kind.value_type if types.is_dictionary(kind) else kind
     if types.is_string(value) or types.is_large_string(value) or types.is_boolean(value):
@@ -187,9 +191,16 @@ def _scan(pa: Any, name: str, kind: Any) -> _Scan:
                 return array.dictionary_encode()
             return array if array.type == text else array.cast(text)
 
-        return _Scan(name, not truth, encoded, [])
+        return _Scan(name, not truth, encoded, [], "boolean" if truth else None)
     if types.is_null(value):
         return _Scan(name, False, lambda array: array.cast(pa.float64()))
+    if types.is_date(value) or types.is_timestamp(value):
+
+        def seconds(array: Any) -> Any:
+            plain = array if value is kind else array.dictionary_decode()
+            return compute.divide(plain.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).cast(pa.float64()), 1e6)
+
+        return _Scan(name, False, seconds, kind="datetime")
     if types.is_integer(value) or types.is_floating(value) or types.is_decimal(value):
 
         def numbers(array: Any) -> Any:
@@ -197,6 +208,6 @@ def _scan(pa: Any, name: str, kind: Any) -> _Scan:
 
         return _Scan(name, False, numbers)
     raise of_file(
-        f"column {shown(name)} has the type {kind}; must be numbers, text or true/false; "
+        f"column {shown(name)} has the type {kind}; must be numbers, text, true/false or dates; "
         f"name the columns to use in features"
     )

@@ -91,6 +91,20 @@ def test_a_file_is_predicted_and_evaluated_as_the_training_file_was_read(mlpq: M
     assert "predicted" in shown
 
 
+def test_kinds_of_columns_are_chosen_and_shown(mlpq: Mlpq, tmp_path: Path) -> None:
+    rows = "\n".join(f"2026-01-{n % 28 + 1:02d},{n % 3},{'ab'[n % 2]}" for n in range(60))
+    (tmp_path / "days.csv").write_text(f"day,a=b,y\n{rows}\n")
+    shown = mlpq("upload", "days.csv", "--kind", "a=b=categorical")
+    assert "2026-01-01 00:00:00 – 2026-01-28 00:00:00" in shown
+    assert "0, 1, 2" in shown
+    record = mlpq.json("upload", "days.csv", "--kind", "a=b=categorical", "--feature", "a=b")
+    assert [(c["name"], c["kind"]) for c in record["columns"]] == [("a=b", "categorical")]
+    mlpq("train", record["id"], "--epochs", "1", "--watch")
+    mlpq("train", "days.csv", "--epochs", "1", "--watch")
+    assert len(mlpq("predict", "last", "days.csv").split()) == 60
+    assert mlpq.json("evaluate", "last", "days.csv")["n_rows"] == 60
+
+
 def test_names_and_labels_are_shown_as_they_are_and_steer_no_terminal(mlpq: Mlpq, tmp_path: Path) -> None:
     name = "[/b] [red]half"
     mlpq("train", "iris", "--epochs", "1", "--hidden", "4", "--name", name, "--watch")

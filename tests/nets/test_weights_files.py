@@ -124,7 +124,7 @@ def test_json_rows_become_cells():
     predictor = Predictor(member.spec, mixed().info, member.data.preprocessing, run(member).outcomes[0].parameters)
     rows = [{"size": 2, "colour": "green", "new": True}, [1.5, 5, "pink", None]]
     cells = predictor.cells(rows)
-    np.testing.assert_array_equal(cells, [[2, np.nan, 1, 1], [1.5, 5, np.nan, np.nan]])
+    np.testing.assert_array_equal(cells, [[2, np.nan, 1, 1], [1.5, 5, 3, np.nan]])
     assert np.isfinite(predictor.predict(cells).predictions).all()
     for bad, pointer in (([{"height": 1}], "/rows/0"), ([[1, 2]], "/rows/0"), ([[1, "x", "red", 0]], "/rows/0/1"),
                          ([[float("nan"), 1, "red", 0]], "/rows/0/0")):  # fmt: skip

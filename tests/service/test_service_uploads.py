@@ -115,6 +115,26 @@ def test_npy_parquet_and_cifar_are_taken(api: httpx2.Client) -> None:
     assert (found.json()["classes"], found.json()["n_features"]) == (list("abcd"), 3072)
 
 
+def test_kinds_are_inferred_told_and_overridden(api: httpx2.Client) -> None:
+    rows = "".join(
+        f"2026-01-{n % 28 + 1:02d},{n % 3},{'' if n == 4 else n},{['no', 'yes'][n % 2]},{'ab'[n % 2]}\n"
+        for n in range(40)
+    )
+    content = f"day,zip,n,member,y\n{rows}".encode()
+    first = raw(api, content).json()
+    assert [c["kind"] for c in first["columns"]] == ["datetime", "numeric", "numeric", "boolean"]
+    assert [c["missing"] for c in first["columns"]] == [0, 0, 1, 0]
+    assert (first["columns"][1]["cardinality"], first["columns"][2]["maximum"]) == (3, 39)
+    second = raw(api, content, columns={"zip": {"kind": "categorical"}}, features=["zip", "n"]).json()
+    assert [c["kind"] for c in second["columns"]] == ["categorical", "numeric"]
+    assert second["columns"][0]["categories"] == ["0", "1", "2"]
+    assert second["id"] != first["id"]
+    problem = assert_problem(raw(api, content, columns={"day": {"kind": "numeric"}}), 422)
+    assert problem["errors"][0]["pointer"] == "/file/2/day"
+    plan = api.post("/v1/jobs?dry_run=true", json={"dataset": first["id"], "net": {"hidden": []}}).json()
+    assert plan["parameters"] == (7 + 1 + 2 + 1 + 1) * 2
+
+
 def test_bombs_are_413_or_422_and_the_service_lives(api: httpx2.Client) -> None:
     zeros = bytes(1 << 27)
     assert_problem(raw(api, gzip.compress(b"a,b\n" + zeros), "t.csv.gz"), 413, "too_large")

@@ -19,7 +19,7 @@ from tests.store.ingest_parts import npz
 @pytest.mark.parametrize(
     ("data", "pointer", "said"),
     [
-        ({"colour": 1}, "/options/colour", "is not an option; known are delimiter, features, format"),
+        ({"colour": 1}, "/options/colour", "is not an option; known are columns, delimiter, features"),
         ({"name": 5}, "/options/name", 'is "5"; must be a string'),
         ({"name": "a\nb"}, "/options/name", "control characters, line breaks and bidirectional marks"),
         ({"name": "../x"}, "/options/name", "must not contain ../"),
