@@ -21,6 +21,9 @@ from mlpq.watching import Watch
 
 WATCH_PATIENCE_S = 300.0
 POLL_S = 0.5
+FORMATS_BY_ENDING = {"pt": "torch", "pth": "torch", "py": "predict.py"}
+"""Formats of weights whose files end otherwise."""
+
 PREDICT_ROWS = 2000
 """Rows sent at once; more go in several requests."""
 
@@ -170,9 +173,13 @@ class Job:
     def save_weights(
         self, path: str | Path, file_format: str | None = None, checkpoint: int | str | None = None
     ) -> Path:
-        """Write the weights file, whole or not at all; the format follows the ending (`.npz`, `.safetensors`)."""
+        """Write the weights file, whole or not at all.
+
+        The format follows the ending: `.npz`, `.safetensors`, `.pt` for `torch`, `.py` for `predict.py`.
+        """
         target = Path(path)
-        chosen = file_format or target.suffix.removeprefix(".") or "npz"
+        ending = target.suffix.removeprefix(".") or "npz"
+        chosen = file_format or FORMATS_BY_ENDING.get(ending, ending)
         write_whole(target, run(self._api.weights(self.id, chosen, checkpoint)))
         return target
 

@@ -6,7 +6,7 @@ import io
 import json
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,6 @@ def to_safetensors(arrays: Arrays) -> bytes:
     """A .safetensors file; `meta` travels as its metadata. Text arrays other than `meta` do not exist here."""
     tensors = {name: np.asarray(a, order="C") for name, a in arrays.items() if name != "meta"}
     return safetensors.numpy.save(tensors, metadata={"meta": str(arrays["meta"])})
-
-
-EXPORTERS: Mapping[str, Callable[[Arrays], bytes]] = {"npz": to_npz, "safetensors": to_safetensors}
-"""File formats of weights: name -> arrays to bytes."""
 
 
 def load_npz(source: bytes | Path) -> dict[str, NDArray[Any]]:

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.errors import Corrupted, InvalidInput, NotFound
-from nets.export import EXPORTERS, load_npz
+from nets.export import load_npz, to_npz
 from nets.prepare import split
 from nets.preprocess import Preprocessing
 from nets.resolve import layout_of
 from nets.scoring import Evaluation, evaluate
 from nets.spec import ResolvedSpec
 from nets.table import Table, TableInfo
+from nets.weight_formats import EXPORTERS, SUFFIXES
 from nets.weights import Predictor, pack
 from service.problems import Refused
 from service.tables import Tables
@@ -132,7 +133,8 @@ class Predictors:
             self._artifacts.verify(StoredFile(source["key"], source["sha256"], source["bytes"]))
             return WeightsFile(self._artifacts.path(source["key"]), source["sha256"], f"{name}.npz")
         key = f"{source['sha256']} {name}.{file_format}"  # equal weights of two jobs differ in the file's name
-        return self._files.get(key, lambda: self._make(job, source, file_format, f"{name}.{file_format}"))
+        filename = f"{name}.{SUFFIXES.get(file_format, file_format)}"
+        return self._files.get(key, lambda: self._make(job, source, file_format, filename))
 
     def ready(self, job: Job, checkpoint: str | None) -> Ready:
         """The predictor of the same weights."""
@@ -168,7 +170,7 @@ class Predictors:
             raise _no_weights(detail) from None
         rows, _ = split(table, spec.training.seed, spec.training.validation_fraction)
         named = layout_of(spec, table.info.n_inputs, table.info.n_outputs).named(flat)
-        return EXPORTERS["npz"](pack(named, Preprocessing.fit(table, rows), spec, table.info, {}))
+        return to_npz(pack(named, Preprocessing.fit(table, rows), spec, table.info, {}))
 
 
 def _source(job: Job, checkpoint: str | None) -> Json:

@@ -134,7 +134,7 @@ def watch(
 def weights(
     job_id: JobId,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: JOB.npz here.")] = None,
-    file_format: Annotated[str | None, typer.Option("--format", help="npz or safetensors; default by ending.")] = None,
+    file_format: Annotated[str | None, typer.Option("--format", help="npz, safetensors, torch, predict.py.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="Those of a checkpoint: its step, or `latest`.")] = None,
     url: Url = None,
     as_json: AsJson = False,
@@ -143,7 +143,8 @@ def weights(
     with connect(url) as client:
         job = find_job(client, job_id)
         name = job.id if checkpoint is None else f"{job.id}-{checkpoint}"
-        path = _save(job, output or Path(f"{name}.{file_format or 'npz'}"), file_format, checkpoint)
+        ending = "pt" if file_format == "torch" else file_format or "npz"
+        path = _save(job, output or Path(f"{name}.{ending}"), file_format, checkpoint)
     _tell_file(job, path, as_json)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from nets.export import EXPORTERS
+from nets.weight_formats import EXPORTERS
 from service.body import accepts, json_body
 from service.download import download
 from service.evaluation import evaluation_of
@@ -26,7 +26,7 @@ from service.views import checkpoint_view
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"])
 
-Format = Literal["npz", "safetensors"]
+Format = Literal["npz", "safetensors", "torch", "predict.py"]
 _STEP = {"pattern": "^(latest|[0-9]+)$"}
 Checkpoint = Annotated[
     str | None,
@@ -134,4 +134,4 @@ def _csv(columns: dict[str, list[Any]]) -> str:
 
 
 if set(EXPORTERS) != set(Format.__args__):  # type: ignore[attr-defined]
-    raise RuntimeError("the formats of the API differ from those of nets.export")
+    raise RuntimeError("the formats of the API differ from those of nets.weight_formats")

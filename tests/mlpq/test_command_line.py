@@ -86,6 +86,11 @@ def test_a_file_is_predicted_and_evaluated_as_the_training_file_was_read(mlpq: M
     assert (found["n_rows"], found["classes"]) == (90, ["in", "out"])
     assert found["metrics"]["accuracy"] == 1.0
     assert found["confusion_matrix"] == [[30, 0], [0, 60]]
+    mlpq("weights", "last", "-o", "predict.py")
+    command = [sys.executable, "predict.py", "people.csv"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [row.partition(",")[0] for row in said[1:]] == mlpq("predict", "last", "people.csv").split()
+    assert mlpq.json("weights", "last", "--format", "torch")["path"].endswith(".pt")
     shown = mlpq("evaluate", "last", "people.csv")
     assert "balanced accuracy" in shown
     assert "predicted" in shown

@@ -25,6 +25,7 @@ from nets.prepare import prepare
 from nets.scoring import evaluate
 from nets.spec import ResolvedSpec
 from nets.table import Table, TableInfo
+from nets.weight_formats import EXPORTERS
 from nets.weights import Predictor, pack
 from store.checkpoints import Checkpoints
 from store.datasets import DatasetStore
@@ -226,6 +227,25 @@ def test_the_schema_says_what_a_position_may_be(
         assert not re.search(pattern, value)
         assert api.get(f"/v1/jobs/{job}/{path}", **where).status_code in (400, 422), value
     assert all(re.search(pattern, value) for value in good)
+
+
+@pytest.mark.parametrize(("file_format", "ending"), [("torch", "pt"), ("predict.py", "predict.py")])
+def test_files_that_stand_alone_come_whole_in_parts_or_not_at_all(
+    api: httpx2.Client, jobs: JobStore, service_data: Path, file_format: str, ending: str
+) -> None:
+    job, arrays = published(api, jobs, service_data)
+    path = f"/v1/jobs/{job.id}/weights?format={file_format}"
+    whole = api.get(path)
+    assert whole.status_code == 200
+    assert whole.content == EXPORTERS[file_format](arrays)
+    assert whole.headers["x-content-sha256"] == hashlib.sha256(whole.content).hexdigest()
+    assert f'filename="{job.id}.{ending}"' in whole.headers["content-disposition"]
+    assert api.get(path, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
+    part = api.get(path, headers={"Range": "bytes=10-29"})
+    assert (part.status_code, part.content) == (206, whole.content[10:30])
+    at_seven = api.get(f"{path}&checkpoint=7")
+    assert at_seven.status_code == 200
+    assert at_seven.content != whole.content
 
 
 def test_a_damaged_file_is_never_handed_out(api: httpx2.Client, jobs: JobStore, service_data: Path) -> None:
