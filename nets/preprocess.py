@@ -50,9 +50,10 @@ class Preprocessing:
     @property
     def n_inputs(self) -> int:
         """Inputs of the net."""
-        return int(sum(map(self._width, range(len(self.mean)))))
+        return int(sum(map(self.width, range(len(self.mean)))))
 
-    def _width(self, j: int) -> int:
+    def width(self, j: int) -> int:
+        """Inputs of column j."""
         if self.categorical[j]:
             count = int(self.categories[j])
             return max(count, 1) if count <= MAX_ONE_HOT else MAX_ONE_HOT + 1
@@ -117,7 +118,7 @@ class Preprocessing:
         for j in range(len(self.mean)):
             if self.categorical[j]:
                 end = begin + int(self.categories[j]) + 1
-                parts.append(_one_hot(cells[:, j], self.slots[begin:end], self._width(j)))
+                parts.append(_one_hot(cells[:, j], self.slots[begin:end], self.width(j)))
                 begin = end
                 continue
             parts.append(scaled[:, j : j + 1])

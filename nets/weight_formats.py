@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from nets.export import Arrays, to_npz, to_safetensors
+from nets.onnx_file import to_onnx
 from nets.script import to_script
 from nets.torch_file import to_torch
 
 EXPORTERS: Mapping[str, Callable[[Arrays], bytes]] = {
     "npz": to_npz,
     "safetensors": to_safetensors,
+    "onnx": to_onnx,
     "torch": to_torch,
     "predict.py": to_script,
 }

@@ -134,7 +134,7 @@ def watch(
 def weights(
     job_id: JobId,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: JOB.npz here.")] = None,
-    file_format: Annotated[str | None, typer.Option("--format", help="npz, safetensors, torch, predict.py.")] = None,
+    file_format: Annotated[str | None, typer.Option("--format", help="npz safetensors onnx torch predict.py")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="Those of a checkpoint: its step, or `latest`.")] = None,
     url: Url = None,
     as_json: AsJson = False,

@@ -26,7 +26,7 @@ from service.views import checkpoint_view
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"])
 
-Format = Literal["npz", "safetensors", "torch", "predict.py"]
+Format = Literal["npz", "safetensors", "onnx", "torch", "predict.py"]
 _STEP = {"pattern": "^(latest|[0-9]+)$"}
 Checkpoint = Annotated[
     str | None,

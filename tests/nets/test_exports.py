@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
 from kernels.operations import ACTIVATIONS
 from nets.losses import LOSSES
 from nets.member import Member
+from nets.onnx_file import to_onnx
 from nets.prepare import prepare
 from nets.resolve import resolve
 from nets.script import to_script
@@ -93,7 +96,7 @@ def test_predict_py_says_the_same_on_every_built_in_set(tmp_path: Path, name: st
 def test_predict_py_knows_every_activation(tmp_path: Path, activation: str) -> None:
     asked: Any = {"name": activation}
     if activation == "custom":
-        asked |= {"expression": "where(x > 0, x, beta * x) * sigmoid(beta*x) + pi / 9", "beta": 1.5}
+        asked |= {"expression": EVERY_FUNCTION, "beta": 1.5}
     arrays = packed(blobs(), net={"hidden": [7, 5], "activation": asked})
     assert_says_the_same(tmp_path, arrays, blobs().x[:40].tolist())
 
@@ -104,6 +107,10 @@ def test_predict_py_knows_every_loss(tmp_path: Path, loss: str) -> None:
     assert_says_the_same(tmp_path, packed(table, loss=loss), table.x[:40].tolist())
 
 
+EVERY_FUNCTION = (
+    "where(x > 0, x, beta * x) * sigmoid(beta*x) + pi / 9 + 0.1 * erf(x) - 0.1 * expm1(minimum(x, 0)) "
+    "+ 0.1 * log1p(abs(x)) + 0.1 * softplus(x) + 0.01 * sqrt(1 + x**2) + 0.1 * log(1 + x**2)"
+)
 NETS = [{"hidden": []}, {"hidden": [4], "bias": False}, {"hidden": [6, 4], "batch_norm": True}]
 
 
@@ -196,6 +203,58 @@ def test_the_torch_file_holds_the_tensors_and_calls_nothing_else() -> None:
         *(f"torch {kind}Storage" for kind in ("Float", "Double", "Long", "Bool")),
     }
     pickletools.dis(code, out=StringIO())  # raises for a stack that does not add up
+
+
+def assert_onnx_says_the_same(arrays: dict[str, np.ndarray], cells: np.ndarray) -> None:
+    content = to_onnx(arrays)
+    onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
+    predictor = Predictor.from_arrays(arrays)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    found = dict(zip((one.name for one in session.get_outputs()), session.run(None, {"x": cells}), strict=True))
+    expected = predictor.predict(cells)
+    scores = predictor.scores(cells)
+    np.testing.assert_allclose(found["scores"], scores, rtol=1e-5, atol=1e-5 * max(1.0, float(np.abs(scores).max())))
+    if expected.probabilities is not None:
+        np.testing.assert_allclose(found["probabilities"], expected.probabilities, atol=1e-5)
+    if predictor.info.task == "regression":
+        unit = predictor.preprocessing.target_std
+        np.testing.assert_allclose(
+            found["predictions"] / unit, np.array(expected.predictions) / unit, rtol=1e-5, atol=1e-5
+        )
+    assert set(found) == {"scores"} | ({"predictions"} if predictor.info.task == "regression" else set()) | (
+        {"probabilities"} if expected.probabilities is not None else set()
+    )
+    told = session.get_modelmeta().custom_metadata_map
+    assert json.loads(told["classes"]) == list(predictor.info.classes)
+    assert [column["name"] for column in json.loads(told["columns"])] == [c.name for c in predictor.info.columns]
+
+
+@pytest.mark.parametrize("name", builtin.BUILTINS)
+def test_onnx_says_the_same_on_every_built_in_set(tmp_path: Path, name: str) -> None:
+    table = builtin_table(name, tmp_path)
+    assert_onnx_says_the_same(packed(table), np.asarray(table.x[:60], np.float64))
+
+
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, "custom"])
+def test_onnx_knows_every_activation(activation: str) -> None:
+    asked: Any = {"name": activation}
+    if activation == "custom":
+        asked |= {"expression": EVERY_FUNCTION, "beta": 1.5}
+    assert_onnx_says_the_same(packed(blobs(), net={"hidden": [7, 5], "activation": asked}), blobs().x[:40])
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_onnx_knows_every_loss(loss: str) -> None:
+    table = line() if "classification" not in LOSSES[loss].tasks else blobs(classes=2)
+    assert_onnx_says_the_same(packed(table, loss=loss), table.x[:40])
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_onnx_knows_every_kind_of_net_and_column(net: dict[str, Any]) -> None:
+    table = people()
+    cells = table.x.copy()
+    cells[:3] = [[40, 3, 1, 1.71e9, 90], [np.nan] * 5, [1e6, 0, 0, -1e9, 89]]
+    assert_onnx_says_the_same(packed(table, net=net), cells)
 
 
 @pytest.mark.torch

@@ -229,7 +229,7 @@ def test_the_schema_says_what_a_position_may_be(
     assert all(re.search(pattern, value) for value in good)
 
 
-@pytest.mark.parametrize(("file_format", "ending"), [("torch", "pt"), ("predict.py", "predict.py")])
+@pytest.mark.parametrize(("file_format", "ending"), [("onnx", "onnx"), ("torch", "pt"), ("predict.py", "predict.py")])
 def test_files_that_stand_alone_come_whole_in_parts_or_not_at_all(
     api: httpx2.Client, jobs: JobStore, service_data: Path, file_format: str, ending: str
 ) -> None:
