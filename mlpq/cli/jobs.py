@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    dataset: Annotated[str, typer.Argument(help="A data set's id (`digits`), or a CSV or NPZ file to upload first.")],
+    dataset: Annotated[str, typer.Argument(help="A data set's id (`digits`), or a file to upload first.")],
     hidden: Annotated[str | None, typer.Option(help="Widths of the hidden layers: `128 64` or 128,64 or none.")] = None,
     activation: Annotated[str | None, typer.Option(help="relu, tanh, gelu, …; see `mlpq capabilities`.")] = None,
     loss: Annotated[str | None, typer.Option(help="softmax, svm, squared_error, …; see `mlpq capabilities`.")] = None,

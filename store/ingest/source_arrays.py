@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -99,7 +100,7 @@ def read_npy_header(name: str, stream: IO[bytes]) -> NpyHeader:
             raise of_file(f"array {shown(name)} has NPY version {version}; must be (1, 0) or (2, 0)")
     except InvalidInput:
         raise
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, TokenError) as error:
         raise of_file(f"array {shown(name)} has no valid NPY header") from error
     shape, fortran_order, dtype = header
     if dtype.hasobject:
