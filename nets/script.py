@@ -12,6 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from kernels.errors import InvalidInput
 from nets.export import to_npz
 from nets.losses import LOSSES
 from nets.network import Activation, activations_of
@@ -23,9 +24,14 @@ _PLACE = re.compile(r"(?s)# --- the model ---\n.*?# --- end of the model ---\n")
 _FORMULA = re.compile(r"[A-Za-z0-9_+\-*/().,<>= ]+")
 _COLUMNS = 100
 
+MAX_BYTES = 64 << 20
+"""Arrays that are written into a Python file: it is parsed whole."""
+
 
 def to_script(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """The file for the arrays of a weights file, as UTF-8."""
+    """The file for the arrays of a weights file, as UTF-8. Raises InvalidInput where it would be too long to load."""
+    if sum(array.nbytes for array in arrays.values()) > MAX_BYTES:
+        raise InvalidInput.at("/query/format", f"is predict.py, for weights of 0..{MAX_BYTES} bytes; take npz")
     meta = json.loads(str(arrays["meta"]))
     spec, info = ResolvedSpec.parse(meta["spec"]), TableInfo.from_json(meta["info"])
     loss = LOSSES[spec.loss.name]
@@ -38,7 +44,7 @@ def to_script(arrays: Mapping[str, NDArray[Any]]) -> bytes:
         "one_output": loss.one_output,
     }
     packed = to_npz({name: array for name, array in arrays.items() if name != "meta"})
-    content = base64.b64encode(zlib.compress(packed, 9)).decode()
+    content = base64.b64encode(zlib.compress(packed, 1)).decode()
     lines = [repr(content[start : start + _COLUMNS]) for start in range(0, len(content), _COLUMNS)]
     written = [
         "# --- the model ---",
