@@ -23,8 +23,8 @@ from nets.weights import Predictor
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
-BLOCK_ROWS = 4096
-"""Rows that are predicted at once."""
+BLOCK_ROWS, BLOCK_INPUTS = 4096, 1 << 22
+"""Rows that are predicted at once, and inputs of the net that these rows have, unless one row has more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +53,9 @@ def evaluate(predictor: Predictor, table: Table, scores_of: Callable[[Floats], N
     n_classes = len(predictor.info.classes)
     total, confusion = 0.0, np.zeros((n_classes, n_classes), np.int64)
     truth, found = np.empty(table.info.n_rows), np.empty(table.info.n_rows)
-    for start in range(0, table.info.n_rows, BLOCK_ROWS):
-        part = slice(start, start + BLOCK_ROWS)
+    step = max(1, min(BLOCK_ROWS, BLOCK_INPUTS // predictor.info.n_inputs))
+    for start in range(0, table.info.n_rows, step):
+        part = slice(start, start + step)
         scores = scores_of(align.cells(np.asarray(table.x[part], np.float64)))
         if by_class:
             codes = align.codes(table.y[part])
