@@ -13,7 +13,7 @@ from mlpq import Client
 
 
 def predict(path: Path, rows: np.ndarray) -> np.ndarray:
-    """Class probabilities (n, classes) of raw rows (n, features) from a weights file of a ReLU net."""
+    """Class probabilities (n, classes) of raw rows (n, features), complete numbers, from the weights of a ReLU net."""
     with np.load(path, allow_pickle=False) as weights:
         rows = np.where(np.isnan(rows), weights["input_median"], rows)
         a = (rows - weights["input_mean"]) / weights["input_std"]

@@ -11,7 +11,7 @@ import math
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,12 +27,12 @@ from mlpq.errors import (
     error_from,
 )
 from mlpq.records import DatasetRecord, JobRecord, Json, dataset_from, job_from, parse_json
+from mlpq.sending import Form, ProgressCallback, chunks, counted
 from mlpq.transport import ConnectionLostError, Reply, Request, Transport
 
 RETRY_STATUS = frozenset({429, 502, 503, 504})
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
-UPLOAD_CHUNK_BYTES = 1 << 18
 
 _AFTER: Mapping[str, tuple[str, ...]] = {
     "cancel": ("cancelling", "cancelled"),
@@ -40,9 +40,6 @@ _AFTER: Mapping[str, tuple[str, ...]] = {
     "resume": ("queued", "running"),
 }
 """Where a job may stand after an action."""
-
-ProgressCallback = Callable[[int, int], None]
-"""Called with the bytes sent so far and the bytes in all."""
 
 
 class Api:
@@ -147,16 +144,22 @@ class Api:
         """Stream a file to the service as a new data set; memory stays small whatever its size."""
         size = path.stat().st_size
 
-        def body() -> Any:
-            sent = 0
-            with path.open("rb") as file:
-                while chunk := file.read(UPLOAD_CHUNK_BYTES):
-                    yield chunk
-                    sent += len(chunk)
-                    if progress is not None:
-                        progress(sent, size)
+        def body() -> Iterator[bytes]:
+            yield from counted(chunks(path), size, progress)
 
         return await self._upload(_upload_request(path.name, options, body, size))
+
+    async def upload_files(
+        self, paths: Sequence[Path], options: Mapping[str, Any], progress: ProgressCallback | None
+    ) -> DatasetRecord:
+        """Stream several files, such as an IDX pair, as one data set."""
+        form = Form(paths, _json(options))
+
+        def body() -> Iterator[bytes]:
+            yield from counted(form.body(), form.size, progress)
+
+        headers = {"Content-Type": form.content_type}
+        return await self._upload(Request("POST", "/v1/datasets", {}, headers, body, form.size))
 
     async def upload_bytes(self, filename: str, content: bytes, options: Mapping[str, Any]) -> DatasetRecord:
         """Send bytes as a new data set."""
@@ -168,6 +171,11 @@ class Api:
     async def predict(self, job_id: str, rows: Sequence[Any]) -> Json:
         """What a finished job says about rows."""
         return await self.post_json(f"{job_path(job_id)}/predict", {"rows": list(rows)})
+
+    async def evaluate(self, job_id: str, dataset: str, checkpoint: int | str | None = None) -> Json:
+        """Figures of a job on a data set."""
+        chosen = {} if checkpoint is None else {"checkpoint": str(checkpoint)}
+        return await self.post_json(f"{job_path(job_id)}/evaluate", {"dataset": dataset}, chosen)
 
     async def weights(self, job_id: str, file_format: str, checkpoint: int | str | None = None) -> bytes:
         """A job's weights file, or that of a checkpoint (a step, or `latest`), whole and verified.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -12,16 +12,17 @@ from numpy.typing import ArrayLike
 
 import mlpq
 from mlpq.addresses import DEFAULT_URL
-from mlpq.api import Api, ProgressCallback, dataset_path
+from mlpq.api import Api, dataset_path
 from mlpq.arrays import table_to_npz
 from mlpq.errors import InvalidArgumentError
 from mlpq.job import Job
 from mlpq.records import DatasetRecord, Json, dataset_from, job_from
+from mlpq.sending import ProgressCallback
 from mlpq.settings import TrainSettings, job_specification
 from mlpq.transport import BlockingTransport, iterate, run
 
 Dataset = str | os.PathLike[str] | tuple[ArrayLike, ArrayLike] | DatasetRecord
-"""An id of the service (`digits`, `ds_…`), a path of a CSV or NPZ file, `(X, y)` arrays, or a data set's record."""
+"""An id of the service (`digits`, `ds_…`), a path of a data file, `(X, y)` arrays, or a data set's record."""
 
 
 class Client:
@@ -66,7 +67,7 @@ class Client:
         """Queue a training job and return its handle at once.
 
         Args:
-            dataset: an id, a path of a CSV or NPZ file, or `(X, y)`; files and arrays are uploaded first.
+            dataset: an id, a path of a data file, or `(X, y)`; files and arrays are uploaded first.
             settings: see `TrainSettings`; none is required.
 
         Raises:
@@ -113,28 +114,31 @@ class Client:
 
     def upload(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         *,
         target: str | None = None,
         name: str | None = None,
         progress: ProgressCallback | None = None,
         **options: Any,
     ) -> DatasetRecord:
-        """Stream a CSV or NPZ file (gzipped where customary) to the service.
+        """Stream a file (CSV, NPZ, NPY, Parquet, CIFAR-10) or a pair of files (IDX, NPY) to the service.
 
         Args:
-            path: the file.
+            path: the file, or a list of those that make one data set; gzipped where customary.
             target: the column to predict; default the last of a table, `y` of an NPZ.
             name: default the file's name.
             progress: called with (bytes sent, bytes in all).
-            options: `format`, `task`, `features`, `missing`, `standardize`.
+            options: `format`, `task`, `features`, `columns` (`{name: {"kind": …}}`), `missing`, `standardize`, `part`,
+                `delimiter`, `header`.
 
         Raises:
             InvalidInputError: the file cannot be used; row and column are named.
         """
         chosen = {"target": target, "name": name, **options}
         given = {key: value for key, value in chosen.items() if value is not None}
-        return run(self._api.upload_file(Path(path), given, progress))
+        if isinstance(path, str | os.PathLike):
+            return run(self._api.upload_file(Path(path), given, progress))
+        return run(self._api.upload_files([Path(one) for one in path], given, progress))
 
     def upload_arrays(self, x: ArrayLike, y: ArrayLike, *, name: str = "arrays", **options: Any) -> DatasetRecord:
         """Send `X` (n, features) and `y` (n,) as a data set; equal content gives the same data set again."""

@@ -71,7 +71,7 @@ def run_demo(data_dir: Path, dataset: str, port: int | None, *, as_json: bool) -
 
 
 def forward(weights: Mapping[str, Array], rows: Array) -> Array:
-    """A ReLU classifier, written out: standardise, (product, bias, ReLU) for every layer, softmax.
+    """A ReLU classifier of complete numbers, written out: standardise, (product, bias, ReLU) for every layer, softmax.
 
     Args:
         weights: the arrays of a weights file: `W1` (in, out), `b1` (out,), …, `input_mean`, `input_std`,

@@ -15,12 +15,15 @@ from mlpq.arrays import Array, arrays_from_npz, columns_to_arrays, json_rows
 from mlpq.errors import JobFailedError, WaitTimeoutError
 from mlpq.events import Event, StatusEvent
 from mlpq.files import write_whole
-from mlpq.records import JobProblem, JobRecord, Json, Progress
+from mlpq.records import DatasetRecord, JobProblem, JobRecord, Json, Progress
 from mlpq.transport import iterate, run
 from mlpq.watching import Watch
 
 WATCH_PATIENCE_S = 300.0
 POLL_S = 0.5
+FORMATS_BY_ENDING = {"pt": "torch", "pth": "torch", "py": "predict.py"}
+"""Formats of weights whose files end otherwise."""
+
 PREDICT_ROWS = 2000
 """Rows sent at once; more go in several requests."""
 
@@ -41,6 +44,24 @@ class Prediction:
 
     def __len__(self) -> int:
         return len(self.predictions)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a net does on a data set.
+
+    Attributes:
+        n_rows: rows that were measured.
+        metrics: `loss`, `accuracy`, `balanced_accuracy`, `macro_f1` and for two classes `auc`; or `loss`, `rmse`,
+            `mae`, `r2` in the target's own unit. None where one is not defined.
+        classes: the names of rows and columns of `confusion`.
+        confusion: (classes, classes) counts, true class by predicted class; None for a regression.
+    """
+
+    n_rows: int
+    metrics: Mapping[str, float | None]
+    classes: tuple[str, ...]
+    confusion: Array | None
 
 
 class Job:
@@ -152,9 +173,13 @@ class Job:
     def save_weights(
         self, path: str | Path, file_format: str | None = None, checkpoint: int | str | None = None
     ) -> Path:
-        """Write the weights file, whole or not at all; the format follows the ending (`.npz`, `.safetensors`)."""
+        """Write the weights file, whole or not at all.
+
+        The format follows the ending: `.npz`, `.safetensors`, `.pt` for `torch`, `.py` for `predict.py`.
+        """
         target = Path(path)
-        chosen = file_format or target.suffix.removeprefix(".") or "npz"
+        ending = target.suffix.removeprefix(".") or "npz"
+        chosen = file_format or FORMATS_BY_ENDING.get(ending, ending)
         write_whole(target, run(self._api.weights(self.id, chosen, checkpoint)))
         return target
 
@@ -171,6 +196,19 @@ class Job:
         probabilities = [row for part in parts for row in part.get("probabilities") or ()]
         classes = tuple(str(name) for name in parts[0].get("classes") or ())
         return Prediction(np.asarray(predictions), np.asarray(probabilities) if probabilities else None, classes)
+
+    def evaluate(self, dataset: str | DatasetRecord, checkpoint: int | str | None = None) -> Evaluation:
+        """How well the trained net does on every row of a data set that has the same columns.
+
+        Args:
+            dataset: a record, or an id of the service.
+            checkpoint: the weights of a checkpoint instead of the result: its step, or `latest`.
+        """
+        name = dataset.id if isinstance(dataset, DatasetRecord) else dataset
+        found = run(self._api.evaluate(self.id, name, checkpoint))
+        matrix = found.get("confusion_matrix")
+        confusion = None if matrix is None else np.asarray(matrix, np.int64)
+        return Evaluation(int(found["n_rows"]), found["metrics"], tuple(found.get("classes") or ()), confusion)
 
     def cancel(self) -> Job:
         """Stop the job for good; a running one stops within two seconds."""

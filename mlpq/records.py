@@ -66,11 +66,25 @@ class JobRecord:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a data set: `numeric`, `categorical` or `boolean`, with its number of missing cells."""
+    """One column of a data set as it was read.
+
+    Attributes:
+        name: unique within the data set.
+        kind: `numeric`, `categorical`, `boolean`, or `datetime` (seconds since 1970).
+        missing: cells without a value.
+        cardinality: different values; None where they were not counted.
+        minimum: the smallest number; None for text.
+        maximum: the largest number; None for text.
+        categories: the texts in the order of their codes; empty for numbers.
+    """
 
     name: str
     kind: str
     missing: int = 0
+    cardinality: int | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,10 +134,7 @@ def job_from(document: Mapping[str, Any]) -> JobRecord:
 
 def dataset_from(document: Mapping[str, Any]) -> DatasetRecord:
     """Read a data set resource."""
-    columns = tuple(
-        Column(str(column.get("name")), str(column.get("kind")), int(column.get("missing") or 0))
-        for column in document.get("columns") or ()
-    )
+    columns = tuple(map(_column, document.get("columns") or ()))
     return DatasetRecord(
         id=str(document["id"]),
         name=str(document.get("name") or document["id"]),
@@ -138,6 +149,18 @@ def dataset_from(document: Mapping[str, Any]) -> DatasetRecord:
         bytes=document.get("bytes"),
         created_at=moment(document.get("created_at")),
         raw=document,
+    )
+
+
+def _column(document: Mapping[str, Any]) -> Column:
+    return Column(
+        str(document.get("name")),
+        str(document.get("kind")),
+        int(document.get("missing") or 0),
+        document.get("cardinality"),
+        document.get("minimum"),
+        document.get("maximum"),
+        tuple(map(str, document.get("categories") or ())),
     )
 
 

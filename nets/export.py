@@ -7,7 +7,7 @@ import io
 import json
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -28,11 +28,12 @@ _LOCAL_HEADER = 30
 def to_npz(arrays: Arrays) -> bytes:
     """An uncompressed .npz with fixed dates: `numpy.load` reads it, equal arrays give equal bytes."""
     out = io.BytesIO()
-    _write_npz(arrays, out)
+    write_npz(arrays, out)
     return out.getvalue()
 
 
-def _write_npz(arrays: Arrays, out: Path | IO[bytes]) -> None:
+def write_npz(arrays: Arrays, out: Path | IO[bytes]) -> None:
+    """The same file, array by array."""
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             member = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
@@ -49,20 +50,14 @@ def _tensors(arrays: Arrays) -> dict[str, NDArray[Any]]:
     return {name: np.asarray(a, order="C") for name, a in arrays.items() if name != "meta"}
 
 
-def _write_safetensors(arrays: Arrays, path: Path) -> None:
+def write_safetensors(arrays: Arrays, path: Path) -> None:
+    """The same file, in little memory where the arrays are mapped ones. Raises DiskFull."""
     try:
         safetensors.numpy.save_file(_tensors(arrays), path, metadata={"meta": str(arrays["meta"])})
     except safetensors.SafetensorError as error:
         if f"os error {errno.ENOSPC}" in str(error):
             raise DiskFull("no space left on the data volume") from error
         raise
-
-
-EXPORTERS: Mapping[str, Callable[[Arrays], bytes]] = {"npz": to_npz, "safetensors": to_safetensors}
-"""File formats of weights: name -> arrays to bytes."""
-
-WRITERS: Mapping[str, Callable[[Arrays, Path], None]] = {"npz": _write_npz, "safetensors": _write_safetensors}
-"""The same formats: name -> arrays to a file of the same bytes, in little memory where the arrays are mapped ones."""
 
 
 def map_npz(path: Path) -> dict[str, NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""From cells to inputs: standardise, impute, one-hot; fitted on training rows, stored with the weights.
+"""From cells to inputs: standardise, impute, one-hot, dates; fitted on training rows, stored with the weights.
 
 Axis legend: R rows, F columns, I inputs of the net.
 """
@@ -12,9 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nets.table import Table
+from kernels.dates import DAY_S
+from nets.table import DATE_INPUTS, MAX_ONE_HOT, Table
 
 Floats = NDArray[np.float64]
+
+CYCLES_S = np.array([1.0, 7.0, 365.2425]) * DAY_S
+"""Seconds of a day, a week and a mean year."""
+
 _BLOCK = 1 << 22
 """Cells that one block of a transformation holds in float64 (32 MiB)."""
 
@@ -23,22 +28,36 @@ _BLOCK = 1 << 22
 class Preprocessing:
     """What turns a table's cells into a net's inputs, and a net's outputs into target values.
 
-    Column j is numeric if `categories[j] == 0`: (cell - mean) / std with missing cells replaced by the
-    median first. Otherwise it has that many categories and becomes as many inputs, one-hot; a missing or
-    unseen category is all zeros. Regression targets are standardised by `target_mean` and `target_std`.
+    Column j is a number unless `categorical[j]`: (cell - mean) / std with missing cells replaced by the median first.
+    A date-time has more inputs of the same cell (`_cycles`), and where `indicator[j]` one more is 1 if it was missing.
+    A categorical column has `categories[j]` of them; `slots` holds for each, and then for all others, which of the
+    column's inputs is 1, or -1 for none. A missing category is none, as is one that no training row had; with more
+    than MAX_ONE_HOT categories the last input stands for all but the most frequent ones of the training rows.
+    Regression targets are standardised by `target_mean` and `target_std`.
     """
 
     mean: Floats
     std: Floats
     median: Floats
     categories: NDArray[np.int64]
+    categorical: NDArray[np.bool_]
+    dates: NDArray[np.bool_]
+    indicator: NDArray[np.bool_]
+    slots: NDArray[np.int64]
     target_mean: float
     target_std: float
 
     @property
     def n_inputs(self) -> int:
-        """Inputs of the net: one per numeric column, one per category of the others."""
-        return int(np.maximum(self.categories, 1).sum())
+        """Inputs of the net."""
+        return int(sum(map(self.width, range(len(self.mean)))))
+
+    def width(self, j: int) -> int:
+        """Inputs of column j."""
+        if self.categorical[j]:
+            count = int(self.categories[j])
+            return max(count, 1) if count <= MAX_ONE_HOT else MAX_ONE_HOT + 1
+        return (DATE_INPUTS if self.dates[j] else 1) + int(self.indicator[j])
 
     @classmethod
     def fit(cls, table: Table, rows: NDArray[np.int64]) -> Preprocessing:
@@ -46,27 +65,42 @@ class Preprocessing:
         info = table.info
         width = len(info.columns)
         mean, std, median = np.zeros(width), np.ones(width), np.zeros(width)
-        categories = np.array([len(c.categories) if c.kind == "categorical" else 0 for c in info.columns], np.int64)
+        categorical = np.array([c.kind == "categorical" for c in info.columns], bool)
+        dates = np.array([c.kind == "datetime" for c in info.columns], bool)
         incomplete = np.array([c.missing > 0 for c in info.columns], bool)
-        for j in np.flatnonzero((categories == 0) & (incomplete | info.standardize)):
+        for j in np.flatnonzero(~categorical & (incomplete | dates | info.standardize)):
             cells = table.x[rows, j].astype(np.float64)
             cells = np.sort(cells[~np.isnan(cells)])
             if len(cells) == 0:
                 continue
             median[j] = (cells[(len(cells) - 1) // 2] + cells[len(cells) // 2]) / 2
-            if info.standardize:
+            if info.standardize or dates[j]:
                 mean[j] = cells.mean()
                 std[j] = _spread(cells)
         target_mean, target_std = 0.0, 1.0
         if info.task == "regression":
             target = table.y[rows].astype(np.float64)
             target_mean, target_std = float(target.mean()), _spread(target)
-        return cls(mean, std, median, categories, target_mean, target_std)
+        counts = np.array([len(c.categories) if c.kind == "categorical" else 0 for c in info.columns], np.int64)
+        slots = [_slots(table.x[rows, j], int(counts[j])) for j in np.flatnonzero(categorical)]
+        return cls(
+            mean,
+            std,
+            median,
+            counts,
+            categorical,
+            dates,
+            np.array([c.has_indicator for c in info.columns], bool),
+            np.concatenate([np.empty(0, np.int64), *slots]),
+            target_mean,
+            target_std,
+        )
 
     def transform(self, x: NDArray[Any], dtype: np.dtype[Any] | type = np.float32) -> NDArray[Any]:
         """Cells (R, F) -> inputs (R, I), computed in float64 and rounded once to `dtype`."""
-        out = np.empty((len(x), self.n_inputs), dtype)
-        step = max(1, _BLOCK // max(1, self.n_inputs))
+        width = self.n_inputs
+        out = np.empty((len(x), width), dtype)
+        step = max(1, _BLOCK // max(1, width))
         for start in range(0, len(x), step):
             block = np.asarray(x[start : start + step], np.float64)
             with np.errstate(over="ignore"):  # what overflows becomes inf, which `prepare` refuses
@@ -74,14 +108,24 @@ class Preprocessing:
         return out
 
     def _transform(self, cells: Floats) -> Floats:
-        numeric = self.categories == 0
-        scaled = np.where(np.isnan(cells), self.median, cells)
-        scaled = (scaled - self.mean) / self.std
-        if numeric.all():
+        absent = np.isnan(cells)
+        filled = np.where(absent, self.median, cells)
+        scaled = (filled - self.mean) / self.std
+        if not (self.categorical.any() or self.dates.any() or self.indicator.any()):
             return np.asarray(scaled)
         parts: list[NDArray[Any]] = []
-        for j, count in enumerate(self.categories):
-            parts.append(scaled[:, j : j + 1] if count == 0 else cells[:, j : j + 1] == np.arange(count))
+        begin = 0
+        for j in range(len(self.mean)):
+            if self.categorical[j]:
+                end = begin + int(self.categories[j]) + 1
+                parts.append(_one_hot(cells[:, j], self.slots[begin:end], self.width(j)))
+                begin = end
+                continue
+            parts.append(scaled[:, j : j + 1])
+            if self.dates[j]:
+                parts.append(_cycles(filled[:, j]))
+            if self.indicator[j]:
+                parts.append(absent[:, j : j + 1])
         return np.concatenate(parts, axis=1, dtype=np.float64)
 
     def transform_target(self, y: NDArray[Any], dtype: np.dtype[Any] | type = np.float32) -> NDArray[Any]:
@@ -99,6 +143,10 @@ class Preprocessing:
             "input_std": self.std,
             "input_median": self.median,
             "input_categories": self.categories,
+            "input_categorical": self.categorical,
+            "input_dates": self.dates,
+            "input_indicator": self.indicator,
+            "input_slots": self.slots,
             "target_mean": np.array(self.target_mean),
             "target_std": np.array(self.target_std),
         }
@@ -111,9 +159,38 @@ class Preprocessing:
             arrays["input_std"],
             arrays["input_median"],
             arrays["input_categories"],
+            arrays["input_categorical"],
+            arrays["input_dates"],
+            arrays["input_indicator"],
+            arrays["input_slots"],
             float(arrays["target_mean"]),
             float(arrays["target_std"]),
         )
+
+
+def _slots(cells: NDArray[Any], n_categories: int) -> NDArray[np.int64]:
+    """Which input is 1 for each category and, at the end, for all others (n_categories + 1,); -1: none."""
+    codes = cells[~np.isnan(cells)].astype(np.int64)
+    counts = np.bincount(np.minimum(codes, n_categories), minlength=n_categories + 1)[:n_categories]
+    if n_categories <= MAX_ONE_HOT:
+        return np.append(np.where(counts > 0, np.arange(n_categories), -1), -1)
+    slots = np.full(n_categories + 1, MAX_ONE_HOT)
+    kept = np.sort(np.argsort(-counts, kind="stable")[:MAX_ONE_HOT])
+    kept = kept[counts[kept] > 0]
+    slots[kept] = np.arange(len(kept))
+    return slots
+
+
+def _one_hot(cells: Floats, slots: NDArray[np.int64], width: int) -> NDArray[np.bool_]:
+    codes = np.where(np.isnan(cells), -1, np.clip(np.nan_to_num(cells), -1, len(slots) - 1)).astype(np.intp)
+    chosen = np.where(codes < 0, -1, slots[codes])
+    return np.asarray(chosen[:, None] == np.arange(width))
+
+
+def _cycles(seconds: Floats) -> Floats:
+    """Sine and cosine of the time of day, of the week and of the year (R, 6), for seconds since 1970."""
+    angles = 2 * np.pi * seconds[:, None] / CYCLES_S
+    return np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(len(seconds), 2 * len(CYCLES_S))
 
 
 def _spread(values: Floats) -> float:

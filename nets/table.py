@@ -15,20 +15,54 @@ from numpy.typing import NDArray
 from kernels.errors import InvalidInput
 from nets.spec_errors import shown
 
-Kind = Literal["numeric", "categorical", "boolean"]
+Kind = Literal["numeric", "categorical", "boolean", "datetime"]
 Task = Literal["classification", "regression"]
-KINDS: tuple[Kind, ...] = ("numeric", "categorical", "boolean")
+KINDS: tuple[Kind, ...] = ("numeric", "categorical", "boolean", "datetime")
 TASKS: tuple[Task, ...] = ("classification", "regression")
+
+MAX_ONE_HOT = 64
+"""Categories of a column that have an input each; of more, the most frequent ones, and one input for all others."""
+
+DATE_INPUTS = 7
+"""Inputs of a date-time: itself, and sine and cosine of the time of day, the day of the week, the day of the year."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One input column; `categories` name the codes 0, 1, ... of a categorical one; `missing` counts cells."""
+    """One input column; `categories` name the codes 0, 1, ... of a categorical one; `missing` counts cells.
+
+    A code beyond them stands for every other category. Date-times are seconds since 1970 in UTC.
+    """
 
     name: str
     kind: Kind = "numeric"
     categories: tuple[str, ...] = ()
     missing: int = 0
+
+    @property
+    def n_inputs(self) -> int:
+        """Inputs of a net that the column becomes."""
+        if self.kind == "categorical":
+            return len(self.categories) or 1 if len(self.categories) <= MAX_ONE_HOT else MAX_ONE_HOT + 1
+        return (DATE_INPUTS if self.kind == "datetime" else 1) + self.has_indicator
+
+    @property
+    def has_indicator(self) -> bool:
+        """Whether one more input tells where a number was missing; a category needs none, it is then none of them."""
+        return self.missing > 0 and self.kind != "categorical"
+
+    def code_of(self, value: object) -> float | None:
+        """The code of a category given as text, truth value or number; None for one that is not there.
+
+        Truth values are found in any case, and 3.0 is the category "3".
+        """
+        text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+        if text in self.categories:
+            return float(self.categories.index(text))
+        if isinstance(value, bool) or self.kind == "boolean":
+            folded = [category.lower() for category in self.categories]
+            return float(folded.index(text.lower())) if text.lower() in folded else None
+        return None
 
 
 @dataclass(frozen=True)
@@ -43,11 +77,8 @@ class TableInfo:
 
     @property
     def n_inputs(self) -> int:
-        """Inputs of a net after preprocessing: one per numeric or boolean column, one per category.
-
-        A categorical column without any category (all missing) is one input that is always 0.
-        """
-        return sum(max(len(c.categories), 1) if c.kind == "categorical" else 1 for c in self.columns)
+        """Inputs of a net after preprocessing; a categorical column without any category is one that is always 0."""
+        return sum(column.n_inputs for column in self.columns)
 
     @property
     def n_outputs(self) -> int:

@@ -1,7 +1,8 @@
 """Weights that stand on their own: parameters, preprocessing, description and golden vectors as plain arrays.
 
-Names: W1 (I, O), b1 (O,), W2, ...; input_mean, input_std, input_median, input_categories, target_mean,
-target_std; golden_inputs (G, F) cells, golden_outputs (G, O) raw scores; meta, a JSON text as a 0-d array.
+Names: W1 (I, O), b1 (O,), W2, ...; input_mean, input_std, input_median, input_categories, input_categorical,
+input_dates, input_indicator, input_slots, target_mean, target_std (see `Preprocessing`);
+golden_inputs (G, F) cells, golden_outputs (G, O) raw scores; meta, a JSON text as a 0-d array.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backend import Backend
+from kernels.dates import EXAMPLES, seconds_of
 from kernels.errors import InvalidInput, MalformedInput
 from kernels.numpy_backend import NumpyBackend
 from nets.losses import LOSSES
@@ -76,7 +78,7 @@ def _made_up_rows(preprocessing: Preprocessing) -> NDArray[np.float64]:
     spread = np.linspace(-2.0, 2.0, GOLDEN_ROWS)[:, None] * np.where(np.arange(len(preprocessing.mean)) % 2, -1.0, 1.0)
     numeric = preprocessing.mean + spread * preprocessing.std
     codes = np.arange(GOLDEN_ROWS)[:, None] % np.maximum(preprocessing.categories, 1)
-    return np.where(preprocessing.categories == 0, numeric, codes)
+    return np.where(preprocessing.categorical, codes, numeric)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +158,8 @@ class Predictor:
         """JSON rows, lists in the table's order or objects by column name, -> cells (R, F).
 
         null and "" are missing; categories are given by name (an unknown name counts as unseen); booleans as
-        true/false or 0/1. Raises InvalidInput naming row and column.
+        true/false, 0/1 or in the data set's words; date-times as ISO 8601 or seconds since 1970.
+        Raises InvalidInput naming row and column.
         """
         columns = self.info.columns
         out = np.full((len(rows), len(columns)), np.nan)
@@ -178,9 +181,17 @@ class Predictor:
         column = self.info.columns[j]
         if value is None or value == "":
             return float("nan")
-        if column.kind == "categorical":
-            text = str(value)
-            return float(column.categories.index(text)) if text in column.categories else float("nan")
+        if column.categories or column.kind == "categorical":
+            code = column.code_of(value) if isinstance(value, str | bool | int | float) else None
+            if code is not None:
+                return code
+            if column.kind == "categorical" and isinstance(value, str | bool | int | float):
+                return float(len(column.categories))  # one that the training data did not have
+        if column.kind == "datetime" and isinstance(value, str):
+            seconds = seconds_of(value.strip())
+            if seconds is not None:
+                return seconds
+            raise InvalidInput.at(f"/rows/{i}/{j}", f"is {value!r:.60}; {column.name} must be like {EXAMPLES}")
         if not isinstance(value, bool | int | float) or not -1e300 < value < 1e300:
             raise InvalidInput.at(f"/rows/{i}/{j}", f"is {shown(value)}; {column.name} must be a finite number or null")
         return float(value)

@@ -104,6 +104,12 @@ class PredictRequest(Strict):
     rows: list[list[Any] | dict[str, Any]] = Field(min_length=1, max_length=MAX_PREDICT_ROWS)
 
 
+class EvaluateRequest(Strict):
+    """A data set to measure a job's weights on."""
+
+    dataset: str
+
+
 class GradientCheckRequest(Strict):
     """A net and a loss to check on the first rows of a data set: only `dataset` is required."""
 
@@ -282,6 +288,19 @@ class PredictOut(Out):
     predictions: list[str | float]
     probabilities: list[list[float]] | None
     classes: list[str] | None
+
+
+class EvaluationOut(Out):
+    """Figures of a job on a data set; null where one is not defined. `confusion_matrix`: true class by predicted."""
+
+    object: Literal["evaluation"]
+    job: str
+    dataset: str
+    task: Literal["classification", "regression"]
+    n_rows: int
+    metrics: dict[str, float | None]
+    classes: list[str] | None
+    confusion_matrix: list[list[int]] | None
 
 
 class QueueOut(Out):

@@ -17,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.errors import Corrupted, InvalidInput, NotFound
-from nets.export import EXPORTERS, WRITERS, load_npz, map_npz
+from nets.export import load_npz, map_npz
 from nets.prepare import split
 from nets.preprocess import Preprocessing
 from nets.resolve import layout_of
+from nets.scoring import Evaluation, evaluate
 from nets.spec import ResolvedSpec
-from nets.table import Table
+from nets.table import Table, TableInfo
+from nets.weight_formats import EXPORTERS, SUFFIXES, write
 from nets.weights import Predictor, pack
 from service.problems import Refused
 from service.tables import Tables
@@ -88,6 +90,20 @@ class Ready:
         self._predictor = predictor
         self._lock = threading.Lock()
 
+    def evaluate(self, table: Table) -> Evaluation:
+        """Figures on a whole table; others' predictions come in between its blocks. Raises InvalidInput."""
+
+        def scores(cells: NDArray[np.float64]) -> NDArray[Any]:
+            with self._lock:
+                return self._predictor.scores(cells)
+
+        return evaluate(self._predictor, table, scores)
+
+    @property
+    def info(self) -> TableInfo:
+        """What the net was trained on."""
+        return self._predictor.info
+
     def predict(self, rows: list[Any]) -> Json:
         """Predictions for JSON rows, as the API shows them. Raises InvalidInput naming row and column."""
         cells = self._predictor.cells(rows)
@@ -125,9 +141,10 @@ class Predictors:
             self._artifacts.verify(StoredFile(source["key"], source["sha256"], source["bytes"]))
             return WeightsFile(self._artifacts.path(source["key"]), source["sha256"], f"{name}.npz")
         key = f"{source['sha256']} {name}.{file_format}"  # equal weights of two jobs differ in the file's name
+        filename = f"{name}.{SUFFIXES.get(file_format, file_format)}"
         if source["bytes"] > HELD_BYTES:
-            return self._hidden.get(key, lambda: self._make_hidden(job, source, file_format, f"{name}.{file_format}"))
-        return self._files.get(key, lambda: self._make(job, source, file_format, f"{name}.{file_format}"))
+            return self._hidden.get(key, lambda: self._make_hidden(job, source, file_format, filename))
+        return self._files.get(key, lambda: self._make(job, source, file_format, filename))
 
     def ready(self, job: Job, checkpoint: str | None) -> Ready:
         """The predictor of the same weights."""
@@ -152,7 +169,7 @@ class Predictors:
         """The same file made on the disk from mapped arrays, in no more memory than a few blocks."""
         with ExitStack() as opened:
             arrays = self._packed_from_disk(job, source, opened) if "step" in source else self._mapped(source)
-            file = hidden_file(self._artifacts.root, partial(WRITERS[file_format], arrays))
+            file = hidden_file(self._artifacts.root, partial(write, file_format, arrays))
         return WeightsFile(file, sha256_of_open(file), filename), os.fstat(file.fileno()).st_size
 
     def _mapped(self, source: Json) -> dict[str, NDArray[Any]]:

@@ -40,7 +40,7 @@ from store.records import iso
 
 _log = logging.getLogger(__name__)
 
-INGEST_VERSION = 1
+INGEST_VERSION = 2
 """Part of every id; raised when the same file would become other arrays."""
 
 MAX_UPLOAD_BYTES = 32 << 30
@@ -284,14 +284,14 @@ class DatasetStore:
 
 
 def _content_sha256(uploads: Sequence[Upload]) -> str:
-    """The hash of the one file, or of the hashes of several."""
+    """The hash of the one file, or of the hashes of several, whose order means nothing."""
     if len(uploads) == 1:
         return uploads[0].sha256
-    return hashlib.sha256("\n".join(upload.sha256 for upload in uploads).encode()).hexdigest()
+    return hashlib.sha256("\n".join(sorted(upload.sha256 for upload in uploads)).encode()).hexdigest()
 
 
 def _content_id(uploads: Sequence[Upload], options: IngestOptions, form: str) -> str:
-    parts = [INGEST_VERSION, form, options.to_json(), [upload.sha256 for upload in uploads]]
+    parts = [INGEST_VERSION, form, options.to_json(), sorted(upload.sha256 for upload in uploads)]
     return "ds_" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 

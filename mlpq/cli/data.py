@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ from mlpq.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from mlpq.client import Client
-    from mlpq.records import DatasetRecord
+    from mlpq.records import Column, DatasetRecord
 
 
 def register(app: typer.Typer) -> None:
@@ -43,18 +44,32 @@ def datasets(
 
 
 def upload(
-    path: Annotated[Path, typer.Argument(help="A CSV or NPZ file, gzipped or not.")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="A CSV, NPZ, NPY, Parquet or CIFAR-10 file; of an IDX pair both.")
+    ],
     target: Annotated[str | None, typer.Option(help="The column to predict; default the last, or y.")] = None,
     name: Annotated[str | None, typer.Option(help="What it is called; default the file's name.")] = None,
     task: Annotated[str | None, typer.Option(help="classification or regression; default by the target.")] = None,
     missing: Annotated[str | None, typer.Option(help="error, impute or drop.")] = None,
+    features: Annotated[list[str] | None, typer.Option("--feature", help="A column to learn from; repeatable.")] = None,
+    standardize: Annotated[
+        bool | None, typer.Option("--standardize/--no-standardize", help="Default: tables yes, images no.")
+    ] = None,
+    file_format: Annotated[str | None, typer.Option("--format", help="Default by content and name.")] = None,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option("--kind", help="COLUMN=numeric, categorical, boolean or datetime; repeatable."),
+    ] = None,
+    part: Annotated[str | None, typer.Option(help="Of CIFAR-10: train or test; default both.")] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Upload a file as a data set."""
-    options = {"target": target, "name": name, "task": task, "missing": missing}
+    options: dict[str, Any] = {"target": target, "name": name, "task": task, "missing": missing}
+    options |= {"features": features or None, "standardize": standardize, "format": file_format, "part": part}
+    options["columns"] = _kinds(kinds or []) or None
     with connect(url) as client:
-        _show(upload_with_bar(client, path, options, quiet=as_json), as_json)
+        _show(upload_with_bar(client, paths, options, quiet=as_json), as_json)
 
 
 def capabilities(url: Url = None, as_json: AsJson = False) -> None:
@@ -72,24 +87,38 @@ def capabilities(url: Url = None, as_json: AsJson = False) -> None:
             table(("name", "settings", ""), [(row["name"], _settings(row), row.get("doc")) for row in named])
 
 
-def upload_with_bar(client: Client, path: Path, options: Mapping[str, Any], *, quiet: bool) -> DatasetRecord:
-    """Upload a file; a terminal sees how far it is, and warnings are told."""
-    if not path.is_file():
-        raise InvalidArgumentError(f"{path} is no file")
+def upload_with_bar(client: Client, paths: Sequence[Path], options: Mapping[str, Any], *, quiet: bool) -> DatasetRecord:
+    """Upload a file, or several as one data set; a terminal sees how far it is, and warnings are told."""
+    for path in paths:
+        if not path.is_file():
+            raise InvalidArgumentError(f"{path} is no file")
     given = {key: value for key, value in options.items() if value is not None}
+    sent = paths[0] if len(paths) == 1 else paths
     if quiet or not sys.stderr.isatty():
-        record = client.upload(path, **given)
+        record = client.upload(sent, **given)
     else:
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-        columns = (TextColumn(printable(path.name), markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        name = TextColumn(printable(paths[0].name), markup=False)
+        columns = (name, BarColumn(), DownloadColumn(), TransferSpeedColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("", total=path.stat().st_size)
-            record = client.upload(path, progress=lambda sent, _: bar.update(task, completed=sent), **given)
+            task = bar.add_task("", total=sum(path.stat().st_size for path in paths))
+            record = client.upload(
+                sent, progress=lambda done, size: bar.update(task, completed=done, total=size), **given
+            )
     for warning in record.warnings:
         say(f"warning: {printable(warning)}")
     return record
+
+
+def _kinds(assignments: Sequence[str]) -> dict[str, dict[str, str]]:
+    """`zip=categorical` … as the option `columns` has them."""
+    for text in assignments:
+        if "=" not in text:
+            raise InvalidArgumentError(f"--kind is {text}; must be COLUMN=KIND")
+    pairs = (text.rpartition("=") for text in assignments)
+    return {name: {"kind": kind} for name, _, kind in pairs}
 
 
 def _list(records: list[DatasetRecord], as_json: bool) -> None:
@@ -118,9 +147,22 @@ def _show(record: DatasetRecord, as_json: bool) -> None:
     )
     if record.columns:
         shown = record.columns[:40]
-        table(("column", "kind", "missing"), [(column.name, column.kind, column.missing) for column in shown])
+        headings = ("column", "kind", "missing", "different", "range")
+        table(headings, [(c.name, c.kind, c.missing, c.cardinality, _range(c)) for c in shown])
         if len(record.columns) > len(shown):
             console().print(f"… and {len(record.columns) - len(shown)} more columns")
+
+
+def _range(column: Column) -> str | None:
+    """The smallest and the largest value, dates as dates; or the first categories."""
+    if column.categories:
+        return ", ".join(column.categories[:5]) + (", …" if len(column.categories) > 5 else "")
+    if column.minimum is None or column.maximum is None:
+        return None
+    if column.kind == "datetime":
+        start = datetime(1970, 1, 1)
+        return " – ".join(str(start + timedelta(seconds=value)) for value in (column.minimum, column.maximum))
+    return f"{column.minimum:g} – {column.maximum:g}"
 
 
 def _settings(row: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,18 +16,22 @@ from mlpq.errors import InvalidArgumentError, NotFoundError
 if TYPE_CHECKING:
     from mlpq.client import Client
     from mlpq.job import Job
+    from mlpq.records import DatasetRecord
+
+SHOWN_CLASSES = 20
+"""Most classes of a confusion matrix that is shown."""
 
 Watch = Annotated[bool, typer.Option("--watch/--no-watch", "-w", help="Follow the job until it ends.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (train, jobs, show, watch, weights, predict, cancel, pause, resume):
+    for command in (train, jobs, show, watch, weights, predict, evaluate, cancel, pause, resume):
         app.command()(command)
 
 
 def train(
-    dataset: Annotated[str, typer.Argument(help="A data set's id (`digits`), or a CSV or NPZ file to upload first.")],
+    dataset: Annotated[str, typer.Argument(help="A data set's id (`digits`), or a file to upload first.")],
     hidden: Annotated[str | None, typer.Option(help="Widths of the hidden layers: `128 64` or 128,64 or none.")] = None,
     activation: Annotated[str | None, typer.Option(help="relu, tanh, gelu, …; see `mlpq capabilities`.")] = None,
     loss: Annotated[str | None, typer.Option(help="softmax, svm, squared_error, …; see `mlpq capabilities`.")] = None,
@@ -62,7 +67,7 @@ def train(
     about = {"name": name, "tags": tag or None, "priority": priority}
     specification = _specification(net | descent | length | rows | machine | about, spec, assignments or [])
     with connect(url) as client:
-        specification["dataset"] = _dataset(client, dataset, target, quiet=as_json)
+        specification["dataset"] = _dataset(client, dataset, {"target": target}, quiet=as_json)
         if dry_run:
             _print_dry_run(client.dry_run_of(specification), as_json)
         else:
@@ -109,7 +114,7 @@ def watch(
 def weights(
     job_id: JobId,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: JOB.npz here.")] = None,
-    file_format: Annotated[str | None, typer.Option("--format", help="npz or safetensors; default by ending.")] = None,
+    file_format: Annotated[str | None, typer.Option("--format", help="npz safetensors onnx torch predict.py")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="Those of a checkpoint: its step, or `latest`.")] = None,
     url: Url = None,
     as_json: AsJson = False,
@@ -118,7 +123,8 @@ def weights(
     with connect(url) as client:
         job = find_job(client, job_id)
         name = job.id if checkpoint is None else f"{job.id}-{checkpoint}"
-        path = _save(job, output or Path(f"{name}.{file_format or 'npz'}"), file_format, checkpoint)
+        ending = "pt" if file_format == "torch" else file_format or "npz"
+        path = _save(job, output or Path(f"{name}.{ending}"), file_format, checkpoint)
     _tell_file(job, path, as_json)
 
 
@@ -134,7 +140,7 @@ def predict(
     wanted = read_rows(rows)
     with connect(url) as client:
         job = find_job(client, job_id)
-        prediction = job.predict(_without_target(client, job, wanted))
+        prediction = job.predict(_fitted(client, job, wanted))
     listed = prediction.predictions.tolist()
     if as_json:
         chances = None if prediction.probabilities is None else prediction.probabilities.tolist()
@@ -144,15 +150,49 @@ def predict(
             typer.echo(printable(value))
 
 
-def _without_target(client: Client, job: Job, rows: list[Any]) -> list[Any]:
-    """Rows by name without the column that is predicted, so that the training file can be given as it is."""
-    if not isinstance(rows[0], dict):
-        return rows
+def evaluate(
+    job_id: JobId,
+    dataset: Annotated[str, typer.Argument(help="An id, or a file with the job's columns and its target.")],
+    checkpoint: Annotated[str | None, typer.Option(help="A step, or latest; default the result.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a trained job on a data set: loss, scores and the confusion matrix."""
+    with connect(url) as client:
+        job = find_job(client, job_id)
+        record = _trained_on(client, job)
+        like = {} if record is None else {"target": record.raw.get("target"), "task": record.task}
+        found = job.evaluate(_dataset(client, dataset, like, quiet=as_json), checkpoint)
+    matrix = None if found.confusion is None else found.confusion.tolist()
+    if as_json:
+        figures = dict(found.metrics)
+        shown = {"n_rows": found.n_rows, "metrics": figures, "classes": found.classes, "confusion_matrix": matrix}
+        print_json(shown)
+        return
+    facts([("rows", found.n_rows), *((name.replace("_", " "), number(v, 5)) for name, v in found.metrics.items())])
+    if matrix is not None and len(found.classes) <= SHOWN_CLASSES:
+        rows = [(name, *counts) for name, counts in zip(found.classes, matrix, strict=True)]
+        table(("true \\ predicted", *found.classes), rows)
+
+
+def _trained_on(client: Client, job: Job) -> DatasetRecord | None:
     try:
-        target = client.dataset(job.record.dataset).raw.get("target")
+        return client.dataset(job.record.dataset)
     except NotFoundError:  # deleted since
-        return rows
-    return [{name: cell for name, cell in row.items() if name != target} for row in rows]
+        return None
+
+
+def _fitted(client: Client, job: Job, rows: list[Any]) -> list[Any]:
+    """Rows by name as the job's columns want them; others, such as the target, may be in the file and are left out."""
+    from mlpq.cli.rows import fit_rows
+
+    record = _trained_on(client, job)
+    weight = (job.spec.get("training") or {}).get("sample_weight")
+    kinds = None if record is None else {c.name: c.kind for c in record.columns if c.name != weight}
+    fitted, unused = fit_rows(rows, kinds)
+    if unused and record is not None and unused != [record.raw.get("target")]:
+        say(f"not used: {printable(', '.join(unused[:20]))}")
+    return fitted
 
 
 def cancel(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
@@ -191,14 +231,14 @@ def _specification(given: dict[str, Any], spec: str | None, assignments: list[st
     return specification
 
 
-def _dataset(client: Any, dataset: str, target: str | None, *, quiet: bool) -> str:
+def _dataset(client: Any, dataset: str, options: Mapping[str, Any], *, quiet: bool) -> str:
     """The id of a data set, after uploading it if it is a file."""
     from mlpq.cli.data import upload_with_bar
     from mlpq.client import looks_like_file
 
     if not looks_like_file(dataset):
         return dataset
-    return str(upload_with_bar(client, Path(dataset), {"target": target}, quiet=quiet).id)
+    return str(upload_with_bar(client, [Path(dataset)], options, quiet=quiet).id)
 
 
 def _report(job: Job, as_json: bool, follow: bool, save: Path | None) -> None:

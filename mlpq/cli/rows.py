@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from mlpq.errors import InvalidArgumentError
 
 
 def read_rows(source: str) -> list[Any]:
-    """Rows of a CSV with a header (`{column: value}`, empty cells None), or a JSON list of rows.
+    """Rows of a CSV with a header (`{column: text}`, empty cells None), or a JSON list of rows.
 
     Raises:
         InvalidArgumentError: the file cannot be read, or holds no rows.
@@ -43,13 +44,28 @@ def _from_csv(text: str) -> list[Any]:
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
-    return [{name: _cell(value) for name, value in row.items() if name is not None} for row in reader]
+    return [{name: value or None for name, value in row.items() if name is not None} for row in reader]
 
 
-def _cell(text: str | None) -> Any:
-    if text is None or text == "":
-        return None
+def fit_rows(rows: list[Any], kinds: Mapping[str, str] | None) -> tuple[list[Any], list[str]]:
+    """Rows by name as a data set's columns want them, and the names that are no columns, which are left out.
+
+    Args:
+        rows: as read; lists are left as they are.
+        kinds: the kind of every column by name; None where it is not known: what looks like a number is one.
+    """
+    if not isinstance(rows[0], dict):
+        return rows, []
+    if kinds is None:
+        return [{name: _cell(value, "") for name, value in row.items()} for row in rows], []
+    fitted = [{name: _cell(row[name], kinds[name]) for name in row if name in kinds} for row in rows]
+    return fitted, [name for name in rows[0] if name not in kinds]
+
+
+def _cell(value: Any, kind: str) -> Any:
+    if not isinstance(value, str) or kind in {"categorical", "datetime"}:
+        return value
     try:
-        return float(text)
+        return float(value)
     except ValueError:
-        return text
+        return value

@@ -29,7 +29,16 @@ T = TypeVar("T")
 
 FORM = "multipart/form-data"
 RAW = frozenset(
-    {"", "application/octet-stream", "text/csv", "application/gzip", "application/x-gzip", "application/zip"}
+    {
+        "",
+        "application/octet-stream",
+        "text/csv",
+        "application/gzip",
+        "application/x-gzip",
+        "application/zip",
+        "application/x-tar",
+        "application/vnd.apache.parquet",
+    }
 )
 """Media types of a body that is the file itself."""
 
@@ -69,9 +78,10 @@ async def create_dataset(
     filename: Annotated[str, Query(max_length=400, description="Name of the file, if the body is the file")] = "upload",
     options: Annotated[str | None, Query(description="JSON object of options, if the body is the file")] = None,
 ) -> Response:
-    """Upload a CSV or NPZ file as `multipart/form-data` (`file`, `options`), or as the body itself.
+    """Upload a CSV, NPZ, NPY, Parquet, IDX or CIFAR-10 file as `multipart/form-data`, or as the body itself.
 
-    Options: `name`, `target`, `format`, `task`, `features`, `missing`, `standardize`.
+    A form has a part `file` (two of an IDX pair) and the field `options`, a JSON object: `name`, `target`, `format`,
+    `task`, `features`, `columns`, `missing`, `standardize`, `delimiter`, `header`, `part`.
     """
     limit = services.settings.max_upload_bytes
     async with _in_threads(services.datasets.receive(limit)) as intake:

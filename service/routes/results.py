@@ -9,16 +9,24 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from nets.export import EXPORTERS
+from nets.weight_formats import EXPORTERS
 from service.body import accepts, json_body
 from service.download import download
-from service.models import CheckpointList, MetricsOut, PredictOut, PredictRequest
+from service.evaluation import evaluation_of
+from service.models import (
+    CheckpointList,
+    EvaluateRequest,
+    EvaluationOut,
+    MetricsOut,
+    PredictOut,
+    PredictRequest,
+)
 from service.params import JobId, ServicesDep, answer, answers, page_of
 from service.views import checkpoint_view
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"])
 
-Format = Literal["npz", "safetensors"]
+Format = Literal["npz", "safetensors", "onnx", "torch", "predict.py"]
 _STEP = {"pattern": "^(latest|[0-9]+)$"}
 Checkpoint = Annotated[
     str | None,
@@ -98,6 +106,25 @@ def predict(
     return answer(ready.predict(body.rows))
 
 
+@router.post(
+    "/evaluate",
+    openapi_extra=accepts(EvaluateRequest),
+    responses=answers({200: {"model": EvaluationOut}}, 400, 404, 413, 415, 422, 429),
+)
+def evaluate(
+    services: ServicesDep,
+    job_id: JobId,
+    body: Annotated[EvaluateRequest, Depends(json_body(EvaluateRequest))],
+    checkpoint: Checkpoint = None,
+) -> Response:
+    """Measure the weights on every row of a data set with the same columns.
+
+    `metrics` holds loss, accuracy, balanced accuracy, macro F1 and for two classes the area under the ROC curve; or
+    loss, rmse, mae and r2 in the target's own unit.
+    """
+    return answer(evaluation_of(services, services.jobs.get(job_id), body.dataset, checkpoint))
+
+
 def _csv(columns: dict[str, list[Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -107,4 +134,4 @@ def _csv(columns: dict[str, list[Any]]) -> str:
 
 
 if set(EXPORTERS) != set(Format.__args__):  # type: ignore[attr-defined]
-    raise RuntimeError("the formats of the API differ from those of nets.export")
+    raise RuntimeError("the formats of the API differ from those of nets.weight_formats")

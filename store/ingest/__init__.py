@@ -4,7 +4,9 @@
     sandbox.py     runs `python -m store.ingest` with limits and turns every way it can end into one answer
     __main__.py    that process
     options.py     what a client may say about its file, checked; limits.py: what a file may cost
-    formats.py     FORMATS: one row per format; csv_table.py (on csv_text.py) and npz.py read them
+    formats.py     FORMATS: one row per format; csv_table.py (on csv_text.py), parquet.py, npz.py, npy.py, idx.py and
+                   cifar10.py (on tar.py) read them; inflate.py opens what may be gzipped
+    source_arrays.py  arrays with a header; pairs.py: features in one of them, the target in another
     tables.py      kinds, categories and missing values of tables of any format; columns.py measures them
     images.py      images of any format
     targets.py     classes or numbers: what the target is, and its codes

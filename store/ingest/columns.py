@@ -24,7 +24,7 @@ class Column:
 
     Attributes:
         name: unique within the data set.
-        kind: `numeric`, `categorical` or `boolean`.
+        kind: `numeric`, `categorical`, `boolean` or `datetime` (seconds since 1970).
         categories: texts in the order of their codes; empty for numbers.
         missing: rows without a value.
         cardinality: different values; None if there are more numbers than are counted.

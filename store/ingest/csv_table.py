@@ -1,7 +1,7 @@
 """CSV (and TSV): names, numbers, texts and missing cells of a delimited text file, in constant memory.
 
-The file is read once into a spool. A column starts as numbers; the first cell that is text makes it a text column,
-and if it had numbers before, the file is read a second time with that known.
+The file is read once into a spool. A column starts as numbers; the first cell that is text makes it a text column
+(or one of dates), and if it had other values before, the file is read a second time with that known.
 
 Numbers are ASCII: sign, digits, point, exponent. What only looks like a number (`1_000`, `1,5`, `1 000`, digits of
 other scripts) in a column of numbers is an error with its row and column, as are NaN and infinities unless
@@ -18,13 +18,17 @@ from typing import Any
 
 import numpy as np
 
+from kernels.dates import EXAMPLES, seconds_of
 from kernels.errors import InvalidInput
 from store.ingest.arrays import Floats, Spool
-from store.ingest.csv_text import Rows, check_inflates, read_rows, sniff_delimiter
+from store.ingest.csv_text import Rows, read_rows, sniff_delimiter
+from store.ingest.inflate import check_inflates
+from store.ingest.kinds import check_kinds
 from store.ingest.limits import MAX_COLUMNS, MAX_DISTINCT, MAX_ERRORS
 from store.ingest.options import IngestOptions, Request, name_problem
 from store.ingest.problems import CellError, cell, of_file, shown
-from store.ingest.tables import RawColumn, RawTable, choose_columns, finish
+from store.ingest.raw import RawColumn, RawTable
+from store.ingest.tables import choose_columns, finish
 
 DOC = "text table: comma, semicolon, tab or bar; UTF-8; with or without a header; may be gzipped"
 
@@ -60,7 +64,9 @@ def read(request: Request) -> dict[str, Any]:
     names, has_header = _header(request, delimiter)
     features, target = choose_columns(names, options)
     used = [*features, target]
-    scans = [ColumnScan(names[index], options) for index in used]
+    check_kinds(options, [names[index] for index in features], names[target])
+    scans = [ColumnScan(names[index], options, options.kinds.get(names[index])) for index in features]
+    scans.append(ColumnScan(names[target], options, may_be_dates=False))
     spool = Spool(request.folder / "spool", len(used))
     table = RawTable([], spool)
     for _ in range(2):
@@ -72,7 +78,8 @@ def read(request: Request) -> dict[str, Any]:
         for scan in scans:
             scan.restart()
     for scan in scans:
-        table.columns.append(RawColumn(scan.name, scan.finished_texts(table.warnings)))
+        kind = "datetime" if scan.is_date else scan.kind
+        table.columns.append(RawColumn(scan.name, scan.finished_texts(table.warnings), kind))
     return finish(table, request)
 
 
@@ -165,6 +172,7 @@ class _Codes(dict[str, float]):
 
     def __init__(self, missing: frozenset[str]) -> None:
         super().__init__(dict.fromkeys(missing, math.nan))
+        self.missing = missing
         self.texts: list[str] = []
 
     def __missing__(self, text: str) -> float:
@@ -178,10 +186,16 @@ class _Codes(dict[str, float]):
 
 @dataclass
 class ColumnScan:
-    """One column while it is read: numbers until a text appears."""
+    """One column while it is read: numbers, or dates if they come first, until a text appears.
+
+    `kind` is what the uploader said that it is; then nothing else may appear.
+    """
 
     name: str
     options: IngestOptions
+    kind: str | None = None
+    may_be_dates: bool = True
+    is_date: bool = False
     codes: _Codes = field(init=False)
     is_text: bool = False
     read_again: bool = False
@@ -189,6 +203,8 @@ class ColumnScan:
     first_text: tuple[int, str] | None = None
 
     def __post_init__(self) -> None:
+        self.is_text = self.kind in {"categorical", "boolean"}
+        self.is_date = self.kind == "datetime"
         self.restart()
 
     def restart(self) -> None:
@@ -199,7 +215,9 @@ class ColumnScan:
 
     def convert(self, values: Sequence[str], rows: Sequence[int], errors: list[CellError]) -> Floats:
         """Numbers, or codes of texts, of some cells; NaN where missing. Shape (k,). Adds to `errors`."""
-        out = None if self.is_text else self._numbers(values, rows, errors)
+        out = None if self.is_text or self.is_date else self._numbers(values, rows, errors)
+        if self.is_date:
+            out = self._dates([value.strip() for value in values], rows, errors)
         if out is None:
             out = np.fromiter(map(self.codes.__getitem__, values), np.float64, len(values))
         if self.options.missing == "error":
@@ -214,7 +232,26 @@ class ColumnScan:
         if out is None:
             out = self._careful_numbers([value.strip() for value in values], rows, errors)
         if out is not None:
-            self.numbers += len(out)
+            self.numbers += int(np.count_nonzero(~np.isnan(out)))
+        return out
+
+    def _dates(self, values: Sequence[str], rows: Sequence[int], errors: list[CellError]) -> Floats | None:
+        """Seconds since 1970; None when the column turns out to be text."""
+        missing = self.codes.missing
+        out = np.full(len(values), np.nan)
+        for place, value in enumerate(values):
+            if value in missing:
+                continue
+            seconds = seconds_of(value)
+            if seconds is not None:
+                out[place] = seconds
+            elif self.kind == "datetime":
+                errors.append(cell(rows[place], self.name, f"{shown(value)} is no date-time; write it like {EXAMPLES}"))
+            else:
+                self.is_date, self.is_text = False, True
+                self.first_text = (rows[place], value)
+                self.read_again = True
+                return None
         return out
 
     def _careful_numbers(self, values: Sequence[str], rows: Sequence[int], errors: list[CellError]) -> Floats | None:
@@ -236,6 +273,11 @@ class ColumnScan:
                     problems.append(cell(rows[place], self.name, _not_finite(value)))
             elif (reason := _lookalike(value)) is not None:
                 problems.append(cell(rows[place], self.name, f"{shown(value)} is not a number: {reason}"))
+            elif self.kind == "numeric":
+                problems.append(cell(rows[place], self.name, f"{shown(value)} is not a number"))
+            elif self.may_be_dates and self.numbers + numbers == 0 and seconds_of(value) is not None:
+                self.is_date = True
+                return None
             else:
                 self.is_text = True
                 self.first_text = (rows[place], value)
@@ -251,8 +293,10 @@ class ColumnScan:
             InvalidInput: nearly all of very many different texts are numbers: the others must be slips.
         """
         texts = self.codes.texts
-        if not self.is_text or self.first_text is None:
+        if not self.is_text:
             return None
+        if self.first_text is None:  # said, not found
+            return texts
         share = sum(map(is_number, texts)) / max(1, len(texts))
         row, value = self.first_text
         if share >= SLIP_SHARE and len(texts) > SLIP_VALUES:

@@ -1,76 +1,31 @@
-"""CSV as text: opening (gzip, UTF-8, byte order mark), the delimiter, numbered rows, and what is broken where.
+"""CSV as text: opening (UTF-8, byte order mark), the delimiter, numbered rows, and what is broken where.
 
-Rows come from the standard library's reader in strict mode, many at a time. When it, the decoder or the decompressor
+Rows come from the standard library's reader in strict mode, many at a time. When it or the decoder
 gives up, `diagnose` reads the file once more one record at a time to name the row and the column.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import TextIO
 
-from kernels.errors import InvalidInput, TooLarge
-from store.ingest.limits import BOMB_FREE_BYTES, BOMB_RATIO, MAX_FIELD_CHARACTERS, MAX_LINE_CHARACTERS, Limits
+from kernels.errors import InvalidInput
+from store.ingest.inflate import open_bytes
+from store.ingest.limits import MAX_FIELD_CHARACTERS, MAX_LINE_CHARACTERS, Limits
 from store.ingest.problems import cell, of_file, shown
 
 DELIMITERS = ";\t|,"
 """Sniffed delimiters; of two that divide the rows equally well the earlier one wins."""
 
-GZIP_MAGIC = b"\x1f\x8b"
-
 _SAMPLE_CHARACTERS = 1 << 16
-_READ_BYTES = 1 << 18
 _ESCAPED_BYTES = range(0xDC80, 0xDD00)
 """Code points by which `surrogateescape` stands for bytes that are not UTF-8."""
-
-
-class _Capped(io.RawIOBase):
-    """A decompressing stream that refuses to inflate far beyond what the compressed file can honestly hold."""
-
-    def __init__(self, stream: BinaryIO, compressed_bytes: int, limits: Limits) -> None:
-        self._stream = stream
-        self._compressed_bytes = compressed_bytes
-        self._limit = min(limits.inflated_bytes, max(BOMB_FREE_BYTES, BOMB_RATIO * compressed_bytes))
-        self._count = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(cast("bytearray", buffer))
-        data = self._stream.read(len(view))
-        self._count += len(data)
-        if self._count > self._limit:
-            raise TooLarge(
-                f"the file has {self._compressed_bytes} bytes and inflates to more than {self._limit}; "
-                f"send it uncompressed"
-            )
-        view[: len(data)] = data
-        return len(data)
-
-
-@contextmanager
-def _open_bytes(path: Path, limits: Limits) -> Iterator[BinaryIO]:
-    """The plain bytes of a file that may be gzipped. Raises: InvalidInput for a damaged stream, TooLarge for a bomb."""
-    with path.open("rb") as raw:
-        zipped = raw.read(2) == GZIP_MAGIC
-        raw.seek(0)
-        if not zipped:
-            yield raw
-            return
-        inflated = _Capped(cast("BinaryIO", gzip.GzipFile(fileobj=raw)), path.stat().st_size, limits)
-        try:
-            yield io.BufferedReader(inflated, _READ_BYTES)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise of_file(f"is a damaged gzip file: {error}") from error
 
 
 @contextmanager
@@ -81,23 +36,8 @@ def open_text(path: Path, limits: Limits, errors: str = "strict") -> Iterator[Te
         InvalidInput: a damaged gzip stream.
         TooLarge: a gzip bomb.
     """
-    with _open_bytes(path, limits) as plain:
+    with open_bytes(path, limits) as plain:
         yield io.TextIOWrapper(plain, encoding="utf-8-sig", errors=errors, newline="")
-
-
-def check_inflates(path: Path, limits: Limits) -> None:
-    """Inflate a gzipped file once and keep nothing, so that a bomb or a broken stream costs no parsing.
-
-    Raises:
-        InvalidInput: a damaged gzip stream.
-        TooLarge: a gzip bomb.
-    """
-    with path.open("rb") as raw:
-        if raw.read(2) != GZIP_MAGIC:
-            return
-    with _open_bytes(path, limits) as plain:
-        while plain.read(_READ_BYTES):
-            pass
 
 
 def sniff_delimiter(path: Path, limits: Limits) -> str:

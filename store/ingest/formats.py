@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from store.ingest import csv_table, npz
+from store.ingest import cifar10, csv_table, idx, npy, npz, parquet, tar
 from store.ingest.options import IngestOptions, Request, Source
 from store.ingest.problems import of_file, of_option, shown
+from store.ingest.source_arrays import NPY_MAGIC
 
 _HEAD_BYTES = 512
 _GZIP = b"\x1f\x8b"
@@ -22,27 +23,37 @@ class Format:
 
     Attributes:
         name: the value of the `format` option.
-        suffixes: endings of file names, without `.gz`.
-        magic: first bytes of such a file; empty where there are none.
-        files: how many files make one data set.
+        suffixes: endings of file names, without `.gz`, of files that `begins` knows.
+        bare_suffixes: endings of files that nothing else tells apart.
+        begins: whether the first bytes of a file are this format's; None where nothing marks it.
+        files: how many files may make one data set.
         read: reads a request into `x.npy` and `y.npy` and returns the content of `info.json`.
         doc: one line for people.
     """
 
     name: str
     suffixes: tuple[str, ...]
-    magic: bytes
-    files: int
+    bare_suffixes: tuple[str, ...]
+    begins: Callable[[bytes], bool] | None
+    files: tuple[int, ...]
     read: Callable[[Request], dict[str, Any]]
     doc: str
+
+
+def _magic(first: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(first)
 
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
         row.name: row
         for row in (
-            Format("csv", (".csv", ".tsv", ".txt", ".data"), b"", 1, csv_table.read, csv_table.DOC),
-            Format("npz", (".npz",), b"PK\x03\x04", 1, npz.read, npz.DOC),
+            Format("csv", (), (".csv", ".tsv", ".txt", ".data"), None, (1,), csv_table.read, csv_table.DOC),
+            Format("npz", (".npz",), (), _magic(b"PK\x03\x04"), (1,), npz.read, npz.DOC),
+            Format("npy", (".npy",), (), _magic(NPY_MAGIC), (1, 2), npy.read, npy.DOC),
+            Format("parquet", (".parquet", ".pq"), (), _magic(b"PAR1\x15"), (1,), parquet.read, parquet.DOC),
+            Format("idx", (".idx", "-ubyte"), (), idx.begins, (2,), idx.read, idx.DOC),
+            Format("cifar10", (".tar", ".tgz"), (".bin",), tar.begins, (1,), cifar10.read, cifar10.DOC),
         )
     }
 )
@@ -57,8 +68,10 @@ def detect(sources: Sequence[Source], options: IngestOptions) -> Format:
     if not sources:
         raise of_file("is missing; send one part named file")
     found = _asked(options.format) if options.format is not None else _recognised(sources[0])
-    if len(sources) != found.files:
-        raise of_file(f"came with {len(sources)} files; {found.name} takes {found.files}")
+    if len(sources) not in found.files:
+        raise of_file(f"came with {len(sources)} files; {found.name} takes {' or '.join(map(str, found.files))}")
+    if options.part is not None and found is not FORMATS["cifar10"]:
+        raise of_option("part", f"selects batches of format cifar10; this is {found.name}")
     return found
 
 
@@ -73,15 +86,15 @@ def _recognised(source: Source) -> Format:
         head = file.read(_HEAD_BYTES)
     if head.startswith(_GZIP):
         head = _inflated(head)
-    by_magic = [row for row in FORMATS.values() if row.magic and head.startswith(row.magic)]
+    by_magic = [row for row in FORMATS.values() if row.begins is not None and row.begins(head)]
     if by_magic:
         return by_magic[0]
     name = source.filename.lower().removesuffix(".gz")
-    by_name = [row for row in FORMATS.values() if name.endswith(row.suffixes)]
-    if by_name and not by_name[0].magic:
-        return by_name[0]
-    if by_name:
-        raise of_file(f"{shown(source.filename)} does not begin like a file of format {by_name[0].name}")
+    for row in FORMATS.values():
+        if name.endswith(row.bare_suffixes):
+            return row
+        if name.endswith(row.suffixes):
+            raise of_file(f"{shown(source.filename)} does not begin like a file of format {row.name}")
     if "." not in name and b"\x00" not in head:
         return FORMATS["csv"]
     raise of_file(f"{shown(source.filename)} is of no known format; name one in format: {', '.join(FORMATS)}")

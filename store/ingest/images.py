@@ -71,6 +71,8 @@ def write_images(
     """
     if request.options.features is not None:
         raise of_option("features", "selects columns of a table; an image is used whole")
+    if request.options.columns is not None:
+        raise of_option("columns", "tells kinds of a table's columns; those of an image are numbers")
     lowest = np.full(len(layout.names), WHITE, np.uint8)
     highest = np.zeros(len(layout.names), np.uint8)
     with NpyWriter(request.folder / "x.npy", np.float32, (len(layout.names),)) as x:

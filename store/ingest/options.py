@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from kernels.errors import InvalidInput
-from store.ingest.limits import MAX_COLUMNS, MAX_NAME_CHARACTERS, Limits
+from store.ingest.limits import MAX_COLUMNS, MAX_ERRORS, MAX_NAME_CHARACTERS, Limits
 from store.ingest.problems import CellError, shown
 
 TASKS = ("auto", "classification", "regression")
 MISSING_POLICIES = ("error", "impute", "drop")
+PARTS = ("train", "test")
+KINDS = ("numeric", "categorical", "boolean", "datetime")
 
 _FORBIDDEN_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -36,6 +38,9 @@ class IngestOptions:
         standardize: scale features to mean 0, variance 1; default true for tables, false for images.
         delimiter: one character; default found among comma, semicolon, tab and bar.
         header: whether the first row holds names; default inferred.
+        columns: what a column is instead of what was inferred, sorted (name, kind) pairs; as JSON an object,
+            `{name: {"kind": …}}`.
+        part: of an archive with both, the `train` or the `test` rows; default all, the test rows last.
     """
 
     name: str | None = None
@@ -47,6 +52,8 @@ class IngestOptions:
     standardize: bool | None = None
     delimiter: str | None = None
     header: bool | None = None
+    part: str | None = None
+    columns: tuple[tuple[str, str], ...] | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> IngestOptions:
@@ -65,22 +72,32 @@ class IngestOptions:
         errors += [
             CellError(f"/options/{key}", detail)
             for key, value in given.items()
-            if (detail := _check(key, value)) is not None
+            if key != "columns" and (detail := _check(key, value)) is not None
         ]
+        errors += _check_columns(given.get("columns"))
         if errors:
             raise InvalidInput(*errors)
         if "features" in given:
             given["features"] = tuple(given["features"])
+        if "columns" in given:
+            given["columns"] = tuple(sorted((name, said["kind"]) for name, said in given["columns"].items()))
         return cls(**given)
 
     def to_json(self) -> dict[str, Any]:
         """The options that differ from their defaults, in a fixed order."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
+        if self.columns is not None:
+            values["columns"] = {name: {"kind": kind} for name, kind in self.columns}
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in sorted(values.items())
             if value is not None and not (key == "task" and value == "auto")
         }
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kinds that were asked for, by column."""
+        return dict(self.columns or ())
 
     @property
     def accepts_nan(self) -> bool:
@@ -98,7 +115,7 @@ def _check(key: str, value: object) -> str | None:
         return f"is {shown(value)}; must be a string"
     if key in {"name", "target"}:
         return name_problem(value)
-    choices = {"task": TASKS, "missing": MISSING_POLICIES}.get(key)
+    choices = {"task": TASKS, "missing": MISSING_POLICIES, "part": PARTS}.get(key)
     if choices is not None and value not in choices:
         return f"is {shown(value)}; must be one of {', '.join(choices)}"
     if key == "delimiter" and (
@@ -106,6 +123,21 @@ def _check(key: str, value: object) -> str | None:
     ):
         return f"is {shown(value)}; must be one ASCII character such as a comma, semicolon, tab or bar"
     return None
+
+
+def _check_columns(value: object) -> list[CellError]:
+    if value is None:
+        return []
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        return [CellError("/options/columns", 'must be an object such as {"zip": {"kind": "categorical"}}')]
+    errors = []
+    for name, said in value.items():
+        kind = said.get("kind") if isinstance(said, Mapping) and set(said) == {"kind"} else None
+        if kind not in KINDS:
+            pointer = f"/options/columns/{name[:MAX_NAME_CHARACTERS].replace('~', '~0').replace('/', '~1')}"
+            wrong = f'is {shown(said)}; must be {{"kind": …}} with one of {", ".join(KINDS)}'
+            errors.append(CellError(pointer, wrong))
+    return errors[:MAX_ERRORS]
 
 
 def _check_features(value: object) -> str | None:

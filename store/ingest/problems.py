@@ -38,8 +38,17 @@ def shown(text: object) -> str:
 
 def cell(row: int, column: str, detail: str) -> CellError:
     """An error in one cell."""
-    escaped = column.replace("~", "~0").replace("/", "~1")
-    return CellError(f"/file/{row}/{escaped}", f"row {row}, column {shown(column)}: {detail}", row, column)
+    return CellError(f"/file/{row}/{_escaped(column)}", f"row {row}, column {shown(column)}: {detail}", row, column)
+
+
+def _escaped(name: str) -> str:
+    """A name as one step of a JSON pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def of_kind(column: str, detail: str) -> InvalidInput:
+    """An error of what the option `columns` says about one column."""
+    return of_option(f"columns/{_escaped(column)}", detail)
 
 
 def of_file(detail: str) -> InvalidInput:

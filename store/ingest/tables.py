@@ -4,65 +4,40 @@ A format module reads its file into a `RawTable`: a spool of float64 whose colum
 then the target, numbers as they are, texts as codes of first appearance, NaN where a cell is missing. `finish`
 does the rest in three passes over the spool, in constant memory: which rows stay, what the columns hold, writing.
 
-Kinds: `numeric`; `boolean` for texts such as true/false or yes/no; `categorical` for all other text. Categories
-are sorted; their codes are their places. Beyond `MAX_CATEGORIES` the most frequent stay and the others count as
-missing. A text feature that has a different value in nearly every row (names, ids, free text) is left out unless
-`features` asks for it.
+Kinds: `numeric`; `datetime`, seconds since 1970; `boolean` for texts such as true/false or yes/no; `categorical` for
+all other text; or what the option `columns` says (kinds.py). Categories are sorted; their codes are their places.
+Beyond `MAX_CATEGORIES` the most frequent stay and the others share the code behind the last. A text feature that has
+a different value in nearly every row (names, ids, free text) is left out unless `features` or `columns` names it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from store.ingest.arrays import Floats, NpyWriter, Spool
+from store.ingest.arrays import Floats, NpyWriter
 from store.ingest.columns import Column, Statistics
+from store.ingest.kinds import check_kinds, with_kinds
 from store.ingest.limits import MAX_CATEGORIES
 from store.ingest.options import IngestOptions, Request
-from store.ingest.problems import of_file, of_option, shown
+from store.ingest.problems import of_file, of_kind, of_option, shown
+from store.ingest.raw import RawColumn, RawTable
 from store.ingest.targets import Target, check_label_lengths, target_of_numbers, target_of_texts
 
-BOOLEAN_PAIRS = ({"false", "true"}, {"no", "yes"}, {"f", "t"}, {"n", "y"})
-"""Pairs of texts (in any case) that make a column boolean."""
+BOOLEAN_PAIRS = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("0", "1"))
+"""Pairs of texts (in any case) that make a column boolean; numbers only where that was asked for."""
+
+_TRUTHS = frozenset(text for pair in BOOLEAN_PAIRS for text in pair)
 
 IDENTIFIER_VALUES = 50
 """A text feature with more different values than this may be an identifier ..."""
 
 IDENTIFIER_SHARE = 0.5
 """... if in addition they number more than this share of the rows."""
-
-
-@dataclass(frozen=True)
-class RawColumn:
-    """One used column as it was read: its name, and its different texts by code (None for numbers)."""
-
-    name: str
-    texts: Sequence[str] | None = None
-
-
-@dataclass
-class RawTable:
-    """What a format module read.
-
-    Attributes:
-        columns: the features, then the target.
-        spool: their values, float64.
-        warnings: what the reader has to say.
-        dtype: of the stored features; float32 where that holds every value.
-        standardize: the default for this kind of data.
-        image: height, width and channels where the features are the pixels of one.
-    """
-
-    columns: list[RawColumn]
-    spool: Spool
-    warnings: list[str] = field(default_factory=list)
-    dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float64))
-    standardize: bool = True
-    image: dict[str, int] | None = None
 
 
 def choose_columns(names: Sequence[str], options: IngestOptions) -> tuple[list[int], int]:
@@ -106,6 +81,8 @@ def finish(raw: RawTable, request: Request) -> dict[str, Any]:
         InvalidInput: no rows, or a target that cannot be learned.
     """
     options = request.options
+    check_kinds(options, [column.name for column in raw.columns[:-1]], raw.columns[-1].name)
+    raw = with_kinds(raw, options, request.folder)
     warnings = list(raw.warnings)
     keep = _rows_to_keep(raw, options, warnings)
     statistics = _measure(raw, keep)
@@ -125,6 +102,15 @@ def finish(raw: RawTable, request: Request) -> dict[str, Any]:
         warnings=warnings,
         image=raw.image,
     )
+
+
+def boolean_pair(categories: Sequence[str]) -> tuple[str, ...] | None:
+    """False and true as a column writes them, if these are its only texts; the one that never occurs is added."""
+    for pair in BOOLEAN_PAIRS:
+        written = {text.lower(): text for text in categories}
+        if len(written) == len(categories) and set(written) <= set(pair):
+            return tuple(written.get(text, text) for text in pair)
+    return None
 
 
 def describe(
@@ -180,7 +166,12 @@ def _features(raw: RawTable, statistics: Statistics, options: IngestOptions, war
     every = list(range(len(raw.columns) - 1))
     if options.features is not None:
         return every
-    found = [index for index in every if not _is_identifier(raw.columns[index], statistics, index)]
+    kinds = options.kinds
+    found = [
+        index
+        for index in every
+        if raw.columns[index].name in kinds or not _is_identifier(raw.columns[index], statistics, index)
+    ]
     warnings.extend(
         f"column {shown(raw.columns[index].name)} is left out: {statistics.distinct(index)} different texts in "
         f"{statistics.present[index]} rows look like names or ids; list it in features to use it"
@@ -214,22 +205,28 @@ def _encoder(raw: RawColumn, statistics: Statistics, index: int, warnings: list[
         warnings.append(f"column {shown(raw.name)} has the same value in every row")
     counts, texts = statistics.counts[index], raw.texts
     if counts is None or texts is None:
-        return _Encoder(column, None)
+        return _Encoder(replace(column, kind=raw.kind or "numeric"), None)
     used = np.flatnonzero(counts)
     kept = used[np.argsort(-counts[used], kind="stable")][:MAX_CATEGORIES].tolist()
     if len(used) > MAX_CATEGORIES:
         warnings.append(
             f"column {shown(raw.name)} has {len(used)} categories; the {MAX_CATEGORIES} most frequent are kept, "
-            f"the others count as missing"
+            f"the others count as one"
         )
-    kept.sort(key=lambda code: texts[code])
-    table = np.full(len(texts), np.nan)
-    table[kept] = np.arange(len(kept))
-    categories = tuple(texts[code] for code in kept)
+    categories = tuple(sorted(texts[code] for code in kept))
     check_label_lengths(raw.name, categories)
-    boolean = len(categories) == 2 and {text.lower() for text in categories} in BOOLEAN_PAIRS
-    kind = "boolean" if boolean else "categorical"
-    return _Encoder(replace(column, kind=kind, categories=categories), table)
+    pair = boolean_pair(categories) if raw.kind != "categorical" else None
+    if raw.kind == "boolean" and pair is None:
+        example = next((text for text in categories if text.lower() not in _TRUTHS), categories[0])
+        raise of_kind(raw.name, f"is boolean, but the column holds {shown(example)}")
+    if pair is not None and (raw.kind == "boolean" or (len(categories) == 2 and pair != ("0", "1"))):
+        column, categories = replace(column, kind="boolean"), pair
+    else:
+        column = replace(column, kind="categorical")
+    place = {text: float(code) for code, text in enumerate(categories)}
+    others = float(len(categories))
+    table = np.array([place.get(text, others) for text in texts] or [others])
+    return _Encoder(replace(column, categories=categories), table)
 
 
 def _encoded(block: Floats, features: Sequence[int], encoders: Sequence[_Encoder]) -> Floats:

@@ -95,6 +95,18 @@ def target_of_numbers(name: str, values: Floats, task: str) -> Target:
     return found
 
 
+def target_of_codes(name: str, codes: npt.NDArray[np.int64], names: Sequence[str]) -> Target:
+    """Labels given as places in a list of names, whose order is kept; names without a row are left out.
+
+    Raises:
+        InvalidInput: one class; too many classes.
+    """
+    used = np.flatnonzero(np.bincount(codes, minlength=len(names)))
+    table = np.zeros(len(names), np.int64)
+    table[used] = np.arange(len(used))
+    return _classification(name, table[codes], tuple(names[code] for code in used.tolist()))
+
+
 def check_label_lengths(name: str, labels: Sequence[str]) -> None:
     """Refuse classes and categories that are documents. Raises: InvalidInput."""
     longest = max(map(len, labels), default=0)

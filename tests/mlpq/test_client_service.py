@@ -14,6 +14,7 @@ import pytest
 from mlpq import Client, ConflictError, EndEvent, InvalidInputError, MetricEvent, NotFoundError, StatusEvent
 from mlpq.demo import forward
 from mlpq.job import PREDICT_ROWS
+from tests.store.file_writers import idx
 
 
 def test_a_job_is_trained_watched_and_its_weights_predict_the_same_in_numpy(client: Client) -> None:
@@ -37,6 +38,29 @@ def test_a_job_is_trained_watched_and_its_weights_predict_the_same_in_numpy(clie
     assert said.probabilities is not None
     assert np.abs(forward(weights, rows) - said.probabilities).max() < 1e-5
     assert said.predictions.tolist() == [said.classes[k] for k in said.probabilities.argmax(axis=1)]
+
+    measured = job.evaluate("iris")
+    assert (measured.n_rows, measured.classes) == (150, said.classes)
+    assert measured.confusion is not None
+    assert measured.confusion.trace() / 150 == measured.metrics["accuracy"]
+    assert measured.metrics == job.evaluate(client.dataset("iris")).metrics
+    with pytest.raises(NotFoundError, match="checkpoint"):
+        job.evaluate("iris", checkpoint="latest")
+    with pytest.raises(InvalidInputError, match="no column"):
+        job.evaluate("wine")
+
+
+def test_a_pair_of_files_is_one_data_set(client: Client, tmp_path: Path) -> None:
+    images, labels = np.random.default_rng(0).integers(0, 256, (40, 3, 2), np.uint8), np.arange(40, dtype=np.uint8) % 4
+    (tmp_path / 'odd "name"').write_bytes(idx(images))
+    (tmp_path / "labels.gz").write_bytes(gzip.compress(idx(labels)))
+    sent: list[tuple[int, int]] = []
+    paths = [tmp_path / 'odd "name"', tmp_path / "labels.gz"]
+    record = client.upload(paths, name="pair", progress=lambda done, size: sent.append((done, size)))
+    assert (record.name, record.n_rows, record.n_features, record.n_classes) == ("pair", 40, 6, 4)
+    assert sent[-1][0] == sent[-1][1] > sum(path.stat().st_size for path in paths)
+    with pytest.raises(InvalidInputError, match="labels"):
+        client.upload([paths[0], paths[0]])
 
 
 def test_arrays_are_uploaded_once_and_learned(client: Client) -> None:

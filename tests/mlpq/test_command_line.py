@@ -75,6 +75,41 @@ def test_training_from_a_file_to_predictions_in_three_commands(mlpq: Mlpq, tmp_p
     assert (tmp_path / "net.npz").exists()
 
 
+def test_a_file_is_predicted_and_evaluated_as_the_training_file_was_read(mlpq: Mlpq, tmp_path: Path) -> None:
+    zips = ["01067", "1067", "80331x"]
+    lines = [f"{n},{zips[n % 3]},id{n},{'in' if n % 3 == 0 else 'out'}" for n in range(90)]
+    (tmp_path / "people.csv").write_text("age,zip,who,side\n" + "\n".join(lines) + "\n")
+    mlpq("train", "people.csv", "--target", "side", "--hidden", "8", "--epochs", "80", "--watch")
+    (tmp_path / "new.csv").write_text("who,zip,age\nx,01067,5\ny,1067,5\nz,,\n")
+    assert mlpq("predict", "last", "new.csv").split()[:2] == ["in", "out"]
+    found = mlpq.json("evaluate", "last", "people.csv")
+    assert (found["n_rows"], found["classes"]) == (90, ["in", "out"])
+    assert found["metrics"]["accuracy"] == 1.0
+    assert found["confusion_matrix"] == [[30, 0], [0, 60]]
+    mlpq("weights", "last", "-o", "predict.py")
+    command = [sys.executable, "predict.py", "people.csv"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [row.partition(",")[0] for row in said[1:]] == mlpq("predict", "last", "people.csv").split()
+    assert mlpq.json("weights", "last", "--format", "torch")["path"].endswith(".pt")
+    shown = mlpq("evaluate", "last", "people.csv")
+    assert "balanced accuracy" in shown
+    assert "predicted" in shown
+
+
+def test_kinds_of_columns_are_chosen_and_shown(mlpq: Mlpq, tmp_path: Path) -> None:
+    rows = "\n".join(f"2026-01-{n % 28 + 1:02d},{n % 3},{'ab'[n % 2]}" for n in range(60))
+    (tmp_path / "days.csv").write_text(f"day,a=b,y\n{rows}\n")
+    shown = mlpq("upload", "days.csv", "--kind", "a=b=categorical")
+    assert "2026-01-01 00:00:00 – 2026-01-28 00:00:00" in shown
+    assert "0, 1, 2" in shown
+    record = mlpq.json("upload", "days.csv", "--kind", "a=b=categorical", "--feature", "a=b")
+    assert [(c["name"], c["kind"]) for c in record["columns"]] == [("a=b", "categorical")]
+    mlpq("train", record["id"], "--epochs", "1", "--watch")
+    mlpq("train", "days.csv", "--epochs", "1", "--watch")
+    assert len(mlpq("predict", "last", "days.csv").split()) == 60
+    assert mlpq.json("evaluate", "last", "days.csv")["n_rows"] == 60
+
+
 def test_names_and_labels_are_shown_as_they_are_and_steer_no_terminal(mlpq: Mlpq, tmp_path: Path) -> None:
     name = "[/b] [red]half"
     mlpq("train", "iris", "--epochs", "1", "--hidden", "4", "--name", name, "--watch")
@@ -231,6 +266,7 @@ def test_a_terminal_sees_a_bar_and_a_curve_and_ctrl_c_leaves_the_job_running(mlp
         "watch",
         "weights",
         "predict",
+        "evaluate",
         "cancel",
         "pause",
         "resume",

@@ -10,10 +10,10 @@ import pytest
 
 from kernels.errors import InvalidInput
 from nets.capabilities import capabilities
-from nets.export import EXPORTERS
 from nets.gradient_check import gradient_check
 from nets.resolve import stack_key
 from nets.spec import ResolvedSpec, TrainingSpec
+from nets.weight_formats import EXPORTERS
 from nets.weights import Predictor, pack
 from tests.nets.support import assert_same_arrays, blobs, member_for, run, spec_for
 

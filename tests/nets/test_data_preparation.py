@@ -11,7 +11,7 @@ from kernels.errors import InvalidInput
 from nets.prepare import prepare, split
 from nets.preprocess import Preprocessing
 from nets.resolve import split_sizes
-from nets.table import Column, Table, TableInfo
+from nets.table import MAX_ONE_HOT, Column, Table, TableInfo
 from tests.nets.support import blobs, line, spec_for
 
 
@@ -32,13 +32,61 @@ def test_mixed_columns_become_standardised_numbers_and_one_hot_categories():
     table = mixed()
     fitted = Preprocessing.fit(table, np.arange(4))
     inputs = fitted.transform(table.x, np.float64)
-    assert inputs.shape == (5, table.info.n_inputs) == (5, 6)
+    assert inputs.shape == (5, table.info.n_inputs) == (5, 8)
     size = np.array([1.0, 3, 3, 8, 2])  # the hole is filled with the median of 1, 3, 8
     np.testing.assert_allclose(inputs[:, 0], (size - 4) / np.std([1, 3, 8]))
-    assert (inputs[:, 1] == 0).all()  # constant: std 1
-    assert inputs[:, 2:5].tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]]  # missing, unseen: 0
+    assert inputs[:, 1].tolist() == [0, 0, 1, 0, 0]  # where it was
+    assert (inputs[:, 2] == 0).all()  # constant: std 1
+    assert inputs[:, 3:6].tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]]  # missing, unseen: 0
+    assert inputs[:, 7].tolist() == [0, 0, 0, 0, 1]
     assert fitted.target_mean == 2.5
     np.testing.assert_allclose(fitted.restore_target(fitted.transform_target(table.y, np.float64)), table.y)
+
+
+def categorical(codes: list[float], n_categories: int) -> Table:
+    column = Column("c", "categorical", tuple(f"c{n:03d}" for n in range(n_categories)))
+    info = TableInfo(len(codes), (column,), "regression")
+    return Table(info, np.array(codes, float)[:, None], np.arange(float(len(codes))))
+
+
+def test_a_category_that_no_training_row_had_is_none_of_them():
+    table = categorical([0, 2, 2, 1, 3], 3)
+    inputs = Preprocessing.fit(table, np.array([0, 1, 2])).transform(table.x)
+    assert inputs.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 1], [0, 0, 0], [0, 0, 0]]
+
+
+def test_of_many_categories_the_most_frequent_of_the_training_rows_have_inputs_and_the_others_share_one():
+    many = 2 * MAX_ONE_HOT + 20
+    frequent = [n for n in range(many) if n % 2][:MAX_ONE_HOT]
+    rest = [n for n in range(many) if n not in frequent]
+    codes = [*frequent * 2, *rest, *rest * 5, many, np.nan]  # the rest is frequent among the other rows
+    table = categorical(codes, many)
+    train = np.arange(2 * len(frequent) + len(rest))
+    inputs = Preprocessing.fit(table, train).transform(table.x)
+    assert inputs.shape[1] == table.info.n_inputs == MAX_ONE_HOT + 1
+    hot = dict(zip(codes, inputs.argmax(axis=1), strict=True))
+    assert sorted(hot[n] for n in frequent) == list(range(len(frequent)))
+    assert {hot[n] for n in rest} == {MAX_ONE_HOT}
+    assert hot[many] == MAX_ONE_HOT
+    assert inputs[-1].tolist() == [0] * (MAX_ONE_HOT + 1)
+    assert (inputs[:-1].sum(axis=1) == 1).all()
+
+
+def test_a_date_time_is_its_place_and_its_phase_in_day_week_and_year():
+    day, midnight = 86400.0, 20_000 * 86400.0
+    cells = np.array([midnight, midnight + day / 4, midnight + 7 * day, np.nan])
+    info = TableInfo(4, (Column("when", "datetime", missing=1),), "regression", standardize=False)
+    table = Table(info, cells[:, None], np.arange(4.0))
+    fitted = Preprocessing.fit(table, np.arange(3))
+    inputs = fitted.transform(table.x, np.float64)
+    assert inputs.shape == (4, info.n_inputs) == (4, 8)
+    assert fitted.median[0] == cells[1]
+    np.testing.assert_allclose(inputs[:, 0], (np.where(np.isnan(cells), cells[1], cells) - fitted.mean) / fitted.std)
+    np.testing.assert_allclose(inputs[:3, 1:3], [[0, 1], [1, 0], [0, 1]], atol=1e-9)
+    np.testing.assert_allclose(inputs[0, 3:5], inputs[2, 3:5], atol=1e-9)  # a week later
+    assert np.abs(inputs[0, 5:7] - inputs[2, 5:7]).max() > 0.05  # another day of the year
+    np.testing.assert_array_equal(inputs[3, :7], inputs[1, :7])  # missing: the median
+    assert inputs[:, 7].tolist() == [0, 0, 0, 1]
 
 
 def test_a_categorical_column_without_categories_is_one_input_of_zeros():

@@ -12,13 +12,14 @@ from kernels.errors import InvalidInput
 from kernels.random import permutation
 from nets import batch_norm
 from nets.dropout import kept
-from nets.export import EXPORTERS, load_npz, load_safetensors
+from nets.export import load_npz, load_safetensors
 from nets.gradient_check import TOLERANCE, check_prepared, gradient_check
 from nets.losses import LOSSES
 from nets.parameters import Layout
 from nets.resolve import parameter_count, stack_key
 from nets.tape import call
 from nets.trainer import Command, Ending, fit
+from nets.weight_formats import EXPORTERS
 from nets.weights import Predictor, pack
 from tests.nets.support import BACKEND, Recorder, assert_same_arrays, blobs, line, member_for, run, spec_for
 

@@ -22,8 +22,10 @@ from nets.export import load_npz, load_safetensors, to_npz
 from nets.member import Member
 from nets.parameters import Layout
 from nets.prepare import prepare
+from nets.scoring import evaluate
 from nets.spec import ResolvedSpec
 from nets.table import Table, TableInfo
+from nets.weight_formats import EXPORTERS
 from nets.weights import Predictor, pack
 from store.checkpoints import Checkpoints
 from store.datasets import DatasetStore
@@ -227,6 +229,25 @@ def test_the_schema_says_what_a_position_may_be(
     assert all(re.search(pattern, value) for value in good)
 
 
+@pytest.mark.parametrize(("file_format", "ending"), [("onnx", "onnx"), ("torch", "pt"), ("predict.py", "predict.py")])
+def test_files_that_stand_alone_come_whole_in_parts_or_not_at_all(
+    api: httpx2.Client, jobs: JobStore, service_data: Path, file_format: str, ending: str
+) -> None:
+    job, arrays = published(api, jobs, service_data)
+    path = f"/v1/jobs/{job.id}/weights?format={file_format}"
+    whole = api.get(path)
+    assert whole.status_code == 200
+    assert whole.content == EXPORTERS[file_format](arrays)
+    assert whole.headers["x-content-sha256"] == hashlib.sha256(whole.content).hexdigest()
+    assert f'filename="{job.id}.{ending}"' in whole.headers["content-disposition"]
+    assert api.get(path, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
+    part = api.get(path, headers={"Range": "bytes=10-29"})
+    assert (part.status_code, part.content) == (206, whole.content[10:30])
+    at_seven = api.get(f"{path}&checkpoint=7")
+    assert at_seven.status_code == 200
+    assert at_seven.content != whole.content
+
+
 def test_a_damaged_file_is_never_handed_out(api: httpx2.Client, jobs: JobStore, service_data: Path) -> None:
     job, _ = published(api, jobs, service_data, seed=99)  # a content that nobody has asked for yet
     assert job.result is not None
@@ -259,6 +280,56 @@ def test_a_regression_predicts_numbers(api: httpx2.Client, jobs: JobStore, servi
     found = api.post(f"/v1/jobs/{job.id}/predict", json={"rows": [[0.0] * 10]}).json()
     assert isinstance(found["predictions"][0], float)
     assert found["probabilities"] is None
+
+
+def test_an_evaluation_over_http_is_that_of_the_weights(api: httpx2.Client, jobs: JobStore, service_data: Path) -> None:
+    job, arrays = published(api, jobs, service_data)
+    predictor = Predictor.from_arrays(arrays)
+    info, x, y = DatasetStore(jobs.redis, service_data).load("iris")
+    expected = evaluate(predictor, Table(TableInfo.from_json(info), x, y), predictor.scores)
+    answer = api.post(f"/v1/jobs/{job.id}/evaluate", json={"dataset": "iris"})
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert (found["object"], found["job"], found["dataset"], found["n_rows"]) == ("evaluation", job.id, "iris", 150)
+    assert found["metrics"] == expected.metrics
+    assert set(found["metrics"]) == {"loss", "accuracy", "balanced_accuracy", "macro_f1"}
+    assert expected.confusion is not None
+    assert found["confusion_matrix"] == expected.confusion.tolist()
+    assert found["classes"] == list(predictor.info.classes)
+    at_seven = api.post(f"/v1/jobs/{job.id}/evaluate?checkpoint=7", json={"dataset": "iris"}).json()
+    assert at_seven["metrics"] != found["metrics"]
+
+
+def test_an_evaluation_of_a_regression_or_of_two_classes(
+    api: httpx2.Client, jobs: JobStore, service_data: Path
+) -> None:
+    job, _ = published(api, jobs, service_data, "diabetes")
+    found = api.post(f"/v1/jobs/{job.id}/evaluate", json={"dataset": "diabetes"}).json()
+    assert set(found["metrics"]) == {"loss", "rmse", "mae", "r2"}
+    assert (found["classes"], found["confusion_matrix"]) == (None, None)
+    job, _ = published(api, jobs, service_data, "breast_cancer")
+    assert "auc" in api.post(f"/v1/jobs/{job.id}/evaluate", json={"dataset": "breast_cancer"}).json()["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "pointer"),
+    [
+        ({"dataset": "wine"}, 422, "/dataset"),
+        ({"dataset": "ds_" + "0" * 24}, 422, "/dataset"),
+        ({"dataset": "../etc"}, 422, "/dataset"),
+        ({"dataset": 5}, 422, "/dataset"),
+        ({}, 422, "/dataset"),
+        ({"dataset": "iris", "rows": 5}, 422, "/rows"),
+    ],
+)
+def test_an_evaluation_that_cannot_be_is_422(
+    api: httpx2.Client, jobs: JobStore, service_data: Path, body: dict[str, Any], status: int, pointer: str
+) -> None:
+    job, _ = published(api, jobs, service_data)
+    problem = assert_problem(api.post(f"/v1/jobs/{job.id}/evaluate", json=body), status)
+    assert problem["errors"][0]["pointer"] == pointer
+    waiting = submitted(api)["id"]
+    assert_problem(api.post(f"/v1/jobs/{waiting}/evaluate", json={"dataset": "iris"}), 404, "no_weights")
 
 
 BAD_ROWS = {

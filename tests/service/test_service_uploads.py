@@ -16,8 +16,10 @@ import httpx2
 import numpy as np
 import pytest
 
+from store.ingest.arrays import npy_header
 from tests.processes import Processes, Service, resident_bytes, wait_until
 from tests.service.api_parts import SPEC, assert_problem, submitted
+from tests.store.file_writers import batch, bomb, idx, parquet, tar
 
 CSV = b"width,height,kind\n" + b"".join(f"{n},{n * 2},{'ab'[n % 2]}\n".encode() for n in range(40))
 
@@ -76,6 +78,73 @@ def test_npz_and_gzipped_csv_are_taken(api: httpx2.Client) -> None:
     x, y = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 3
     assert raw(api, npz(X=x, y=y), "a.npz").json()["n_classes"] == 3
     assert raw(api, gzip.compress(CSV), "t.csv.gz").json()["n_rows"] == 40
+
+
+IMAGES, CODES = np.random.default_rng(0).integers(0, 256, (20, 4, 3), np.uint8), (np.arange(20) % 4).astype(np.uint8)
+
+
+def two_files(api: httpx2.Client, *files: tuple[str, bytes], **options: Any) -> httpx2.Response:
+    return api.post(
+        "/v1/datasets",
+        files=[("file", file) for file in files],
+        data={"options": json.dumps(options)} if options else {},
+    )
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_an_idx_pair_in_any_order_is_one_data_set(api: httpx2.Client, pack: Any) -> None:
+    images, labels = ("images", pack(idx(IMAGES))), ("labels", pack(idx(CODES)))
+    answer = two_files(api, images, labels)
+    assert answer.status_code == 201, answer.text
+    dataset = answer.json()
+    assert (dataset["n_rows"], dataset["n_features"], dataset["n_classes"], dataset["format"]) == (20, 12, 4, "idx")
+    assert dataset["image"] == {"height": 4, "width": 3, "channels": 1}
+    assert two_files(api, labels, images).json() == dataset
+    assert_problem(raw(api, idx(IMAGES), "images"), 422)
+    assert_problem(two_files(api, images, images), 422)
+    assert_problem(two_files(api, images, ("labels", pack(idx(CODES)[:-1]))), 422)
+
+
+def test_npy_parquet_and_cifar_are_taken(api: httpx2.Client) -> None:
+    out = io.BytesIO()
+    np.save(out, np.arange(60.0).reshape(20, 3))
+    assert raw(api, out.getvalue(), "t.npy").json()["n_features"] == 2
+    assert raw(api, parquet(a=np.arange(20.0), y=["u", "v"] * 10), "t.parquet").json()["classes"] == ["u", "v"]
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), np.uint8)
+    found = raw(api, tar(data_batch_1__bin=batch(pixels, CODES), batches__meta__txt=b"a\nb\nc\nd\n"), "cifar.tar.gz")
+    assert (found.json()["classes"], found.json()["n_features"]) == (list("abcd"), 3072)
+
+
+def test_kinds_are_inferred_told_and_overridden(api: httpx2.Client) -> None:
+    rows = "".join(
+        f"2026-01-{n % 28 + 1:02d},{n % 3},{'' if n == 4 else n},{['no', 'yes'][n % 2]},{'ab'[n % 2]}\n"
+        for n in range(40)
+    )
+    content = f"day,zip,n,member,y\n{rows}".encode()
+    first = raw(api, content).json()
+    assert [c["kind"] for c in first["columns"]] == ["datetime", "numeric", "numeric", "boolean"]
+    assert [c["missing"] for c in first["columns"]] == [0, 0, 1, 0]
+    assert (first["columns"][1]["cardinality"], first["columns"][2]["maximum"]) == (3, 39)
+    second = raw(api, content, columns={"zip": {"kind": "categorical"}}, features=["zip", "n"]).json()
+    assert [c["kind"] for c in second["columns"]] == ["categorical", "numeric"]
+    assert second["columns"][0]["categories"] == ["0", "1", "2"]
+    assert second["id"] != first["id"]
+    problem = assert_problem(raw(api, content, columns={"day": {"kind": "numeric"}}), 422)
+    assert problem["errors"][0]["pointer"] == "/file/2/day"
+    plan = api.post("/v1/jobs?dry_run=true", json={"dataset": first["id"], "net": {"hidden": []}}).json()
+    assert plan["parameters"] == (7 + 1 + 2 + 1 + 1) * 2
+
+
+def test_bombs_are_413_or_422_and_the_service_lives(api: httpx2.Client) -> None:
+    zeros = bytes(1 << 27)
+    assert_problem(raw(api, gzip.compress(b"a,b\n" + zeros), "t.csv.gz"), 413, "too_large")
+    huge = npy_header(np.dtype("f8"), (10**13, 2))
+    assert_problem(raw(api, huge, "t.npy"), 422, "invalid_input")
+    assert_problem(raw(api, bomb(lies=False), "t.parquet"), 413, "too_large")
+    assert_problem(raw(api, bomb(lies=True), "t.parquet"), 422, "invalid_input")
+    overflow = b"\0\0\x08\x04" + b"\xff" * 16
+    assert_problem(two_files(api, ("images", overflow), ("labels", idx(CODES))), 422, "invalid_input")
+    assert api.get("/healthz").status_code == 200
 
 
 def test_built_in_sets_are_listed_last_and_stay(api: httpx2.Client) -> None:

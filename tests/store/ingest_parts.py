@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,17 @@ class Read:
 
 def read(folder: Path, data: bytes | str, filename: str = "table.csv", **options: Any) -> Read:
     """What an upload of `data` becomes."""
+    return read_files(folder, [(data.encode() if isinstance(data, str) else data, filename)], **options)
+
+
+def read_files(folder: Path, files: Sequence[tuple[bytes, str]], **options: Any) -> Read:
+    """What an upload of several files (content, name) becomes."""
     folder.mkdir(exist_ok=True, parents=True)
-    path = folder / "upload"
-    path.write_bytes(data.encode() if isinstance(data, str) else data)
-    request = Request([Source(path, filename)], IngestOptions.from_json(options), folder, LIMITS)
+    sources = []
+    for index, (data, filename) in enumerate(files):
+        sources.append(Source(folder / f"upload-{index}", filename))
+        sources[-1].path.write_bytes(data)
+    request = Request(sources, IngestOptions.from_json(options), folder, LIMITS)
     info = detect(request.sources, request.options).read(request)
     info = json.loads(json.dumps(info, allow_nan=False))
     return Read(info, np.load(folder / "x.npy"), np.load(folder / "y.npy"))
@@ -47,8 +55,13 @@ def read(folder: Path, data: bytes | str, filename: str = "table.csv", **options
 
 def refused(folder: Path, data: bytes | str, filename: str = "table.csv", **options: Any) -> CellError:
     """The first error that an upload of `data` is refused with."""
+    return refused_files(folder, [(data.encode() if isinstance(data, str) else data, filename)], **options)
+
+
+def refused_files(folder: Path, files: Sequence[tuple[bytes, str]], **options: Any) -> CellError:
+    """The first error that an upload of several files is refused with."""
     with pytest.raises(InvalidInput) as caught:
-        read(folder, data, filename, **options)
+        read_files(folder, files, **options)
     error = caught.value.errors[0]
     assert isinstance(error, CellError)
     return error
@@ -77,12 +90,12 @@ class Ran:
     peak_mib: float
 
 
-def run_process(folder: Path, data: bytes, filename: str, limits: Limits = LIMITS, **options: Any) -> Ran:
+def run_process(folder: Path, files: Sequence[tuple[bytes, str]], limits: Limits = LIMITS, **options: Any) -> Ran:
     """The ingest process itself, with the most memory that it ever held."""
-    path = folder / "upload"
-    path.write_bytes(data)
+    for index, (data, _) in enumerate(files):
+        (folder / f"upload-{index}").write_bytes(data)
     asked = {
-        "files": [{"path": str(path), "filename": filename}],
+        "files": [{"path": str(folder / f"upload-{index}"), "filename": name} for index, (_, name) in enumerate(files)],
         "options": options,
         "limits": limits.to_json(),
         "parent": os.getpid(),

@@ -271,12 +271,13 @@ def test_suspicious_columns_are_warned_of(tmp_path: Path) -> None:
     assert asked.column("name")["cardinality"] == 60
 
 
-def test_rare_categories_count_as_missing(tmp_path: Path) -> None:
+def test_rare_categories_share_the_code_behind_the_last(tmp_path: Path) -> None:
     rows = [f"c{i:03d}" for i in range(MAX_CATEGORIES + 44)]
     lines = ["c,y"] + [f"{c},{i % 2}" for i, c in enumerate(rows[:MAX_CATEGORIES] * 2 + rows[MAX_CATEGORIES:])]
     found = read(tmp_path, "\n".join(lines), features=["c"])
     assert found.column("c")["categories"] == rows[:MAX_CATEGORIES]
-    assert int(np.isnan(found.x).sum()) == 44
+    assert found.x[2 * MAX_CATEGORIES :, 0].tolist() == [MAX_CATEGORIES] * 44
+    assert found.column("c")["missing"] == 0
     assert 'column "c" has 300 categories; the 256 most frequent are kept' in found.info["warnings"][0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.store.ingest_parts import npz
 @pytest.mark.parametrize(
     ("data", "pointer", "said"),
     [
-        ({"colour": 1}, "/options/colour", "is not an option; known are delimiter, features, format"),
+        ({"colour": 1}, "/options/colour", "is not an option; known are columns, delimiter, features"),
         ({"name": 5}, "/options/name", 'is "5"; must be a string'),
         ({"name": "a\nb"}, "/options/name", "control characters, line breaks and bidirectional marks"),
         ({"name": "../x"}, "/options/name", "must not contain ../"),
@@ -31,6 +32,7 @@ from tests.store.ingest_parts import npz
         ({"features": "a"}, "/options/features", "must be a list of column names"),
         ({"features": []}, "/options/features", "has 0 names; must be 1..65536"),
         ({"features": ["a", "b", "a"]}, "/options/features", 'names "a" more than once'),
+        ({"part": "validation"}, "/options/part", "must be one of train, test"),
         ({"delimiter": "::"}, "/options/delimiter", "must be one ASCII character"),
         ({"delimiter": '"'}, "/options/delimiter", "must be one ASCII character"),
     ],
@@ -64,6 +66,11 @@ def test_null_and_default_options_are_the_same() -> None:
         (b"a,b\n", "no-ending", "csv"),
         (npz(X=np.zeros(1)), "arrays.npz", "npz"),
         (npz(X=np.zeros(1)), "named-wrongly.csv", "npz"),
+        (b"\x93NUMPY\x01\x00", "no-ending", "npy"),
+        (b"PAR1\x15\x04", "no-ending", "parquet"),
+        (b"PAR1,b\n", "table.csv", "csv"),
+        (gzip.compress(bytes(257) + b"ustar"), "cifar-10-binary.tar.gz", "cifar10"),
+        (b"anything", "data_batch_1.bin", "cifar10"),
     ],
 )
 def test_formats_are_recognised_by_content_then_name(
@@ -77,9 +84,9 @@ def test_formats_are_recognised_by_content_then_name(
 @pytest.mark.parametrize(
     ("content", "filename", "options", "said"),
     [
-        (b"\x00\x01\x02", "photo.png", {}, '"photo.png" is of no known format; name one in format: csv, npz'),
+        (b"\x00\x01\x02", "photo.png", {}, '"photo.png" is of no known format; name one in format: csv, npz, npy'),
         (b"a,b\n", "arrays.npz", {}, '"arrays.npz" does not begin like a file of format npz'),
-        (b"a,b\n", "a.csv", {"format": "xlsx"}, 'is "xlsx"; must be one of csv, npz'),
+        (b"a,b\n", "a.csv", {"format": "xlsx"}, 'is "xlsx"; must be one of csv, npz, npy'),
     ],
 )
 def test_unknown_formats_are_refused(

@@ -27,7 +27,7 @@ SMALL = b"a,y\n1,p\n2,q\n"
 
 @pytest.fixture(scope="module")
 def usual_mib(tmp_path_factory: pytest.TempPathFactory) -> float:
-    ran = run_process(tmp_path_factory.mktemp("usual"), SMALL, "a.csv")
+    ran = run_process(tmp_path_factory.mktemp("usual"), [(SMALL, "a.csv")])
     assert ran.status == 0
     return ran.peak_mib
 
@@ -59,7 +59,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str, str, int]] = {
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_bomb_is_refused_before_memory_is_taken(tmp_path: Path, usual_mib: float, bomb: str) -> None:
     make, filename, code, allowed_mib = BOMBS[bomb]
-    ran = run_process(tmp_path, make(), filename)
+    ran = run_process(tmp_path, [(make(), filename)])
     assert ran.status == 1
     assert ran.error["code"] == code, ran.error
     grown = ran.peak_mib - usual_mib
@@ -69,7 +69,7 @@ def test_a_bomb_is_refused_before_memory_is_taken(tmp_path: Path, usual_mib: flo
 def test_a_large_table_is_read_in_constant_memory(tmp_path: Path, usual_mib: float) -> None:
     row = b"1.25,-2.5,3e-3,4.125,5.5,6.75,7.875,8.0,9.5,%d\n"
     data = b"a,b,c,d,e,f,g,h,i,y\n" + b"".join(row % (i % 3) for i in range(150_000))
-    ran = run_process(tmp_path, data, "a.csv")
+    ran = run_process(tmp_path, [(data, "a.csv")])
     assert ran.status == 0
     assert np.load(tmp_path / "x.npy", mmap_mode="r").shape == (150_000, 9)
     grown = ran.peak_mib - usual_mib
@@ -135,7 +135,7 @@ def test_the_output_limit_refuses_the_file(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_told_apart_from_a_bad_file(tmp_path: Path) -> None:
     (tmp_path / "x.npy").symlink_to("/dev/full")
-    ran = run_process(tmp_path, SMALL, "a.csv")
+    ran = run_process(tmp_path, [(SMALL, "a.csv")])
     assert (ran.status, ran.error["code"]) == (1, "disk_full")
 
 

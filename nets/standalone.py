@@ -1,0 +1,167 @@
+"""Predict with one trained net: NumPy is all that this file needs. It checks itself whenever it is loaded.
+
+    python predict.py rows.csv > predictions.csv      a header with the columns' names, one row each
+    from predict import predict                       predict([[5.1, 3.5, 1.4, 0.2], {"petal width": 0.2}])
+
+Rows are in the columns of the training data; None or an empty cell is missing, categories are given by name, date-times
+as ISO 8601 text or seconds since 1970. `predict` returns the predictions, and the probabilities where the net has them.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import math
+import sys
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+from numpy import abs, exp, expm1, log, log1p, maximum, minimum, pi, sqrt, tanh, where  # noqa: A004, F401
+
+# --- the model ---
+MODEL: dict[str, Any] = json.loads("{}")
+ACTIVATIONS: Sequence[Callable[[Any], Any]] = ()
+ARRAYS = ""
+# --- end of the model ---
+
+MAX_ONE_HOT, EPSILON, TOLERANCE = 64, 1e-5, 1e-4
+CYCLES_S = np.array([1.0, 7.0, 365.2425]) * 86_400
+
+erf = np.vectorize(math.erf, otypes=[float])
+
+
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x)) without overflow."""
+    return 0.5 * (1 + tanh(0.5 * x))
+
+
+def softplus(x: Any) -> Any:
+    """log(1 + exp(x)) without overflow."""
+    return np.logaddexp(0.0, x)
+
+
+def load() -> dict[str, Any]:
+    """The arrays by name: W1 (in, out), b1 (out,), ..., and what prepares the inputs."""
+    with np.load(io.BytesIO(zlib.decompress(base64.b64decode(ARRAYS))), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def cells(rows: Sequence[Any]) -> Any:
+    """Rows, lists or mappings by column name -> numbers (n, columns); NaN is missing."""
+    columns = MODEL["columns"]
+    names = [column["name"] for column in columns]
+    out = np.full((len(rows), len(columns)), np.nan)
+    for i, row in enumerate(rows):
+        values = [row.get(name) for name in names] if isinstance(row, Mapping) else row
+        if len(values) != len(columns):
+            raise ValueError(f"row {i} has {len(values)} values; must have {len(columns)}: {', '.join(names)}")
+        for j, (column, value) in enumerate(zip(columns, values)):  # noqa: B905 - of equal length
+            if value is not None and value != "":
+                out[i, j] = cell(column, value, i)
+    return out
+
+
+def cell(column: Mapping[str, Any], value: Any, row: int) -> float:
+    """One value as a number: itself, the code of a category, or seconds since 1970."""
+    categories = column["categories"]
+    if categories or column["kind"] == "categorical":
+        text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+        if text in categories:
+            return float(categories.index(text))
+        folded = [category.lower() for category in categories]
+        if (isinstance(value, bool) or column["kind"] == "boolean") and text.lower() in folded:
+            return float(folded.index(text.lower()))
+        if column["kind"] == "categorical":
+            return float(len(categories))
+    try:
+        if column["kind"] == "datetime" and isinstance(value, str):
+            moment = datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
+            return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()  # noqa: UP017
+        return float(value)
+    except ValueError:
+        raise ValueError(f"row {row}, column {column['name']}: {value!r} does not fit {column['kind']}") from None
+
+
+def inputs(numbers: Any, arrays: Mapping[str, Any]) -> Any:
+    """Numbers (n, columns) -> inputs of the net (n, in): filled, standardised, one-hot, dates with their phases."""
+    absent = np.isnan(numbers)
+    filled = where(absent, arrays["input_median"], numbers)
+    scaled = (filled - arrays["input_mean"]) / arrays["input_std"]
+    parts, begin = [], 0
+    for j, count in enumerate(arrays["input_categories"]):
+        if arrays["input_categorical"][j]:
+            slots = arrays["input_slots"][begin : begin + count + 1]
+            codes = where(absent[:, j], 0, np.clip(filled[:, j], 0, count)).astype(int)
+            chosen = where(absent[:, j], -1, slots[codes])
+            width = max(count, 1) if count <= MAX_ONE_HOT else MAX_ONE_HOT + 1
+            parts.append(chosen[:, None] == np.arange(width))
+            begin += count + 1
+            continue
+        parts.append(scaled[:, j : j + 1])
+        if arrays["input_dates"][j]:
+            angles = 2 * pi * filled[:, j, None] / CYCLES_S
+            parts.append(np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(len(numbers), -1))
+        if arrays["input_indicator"][j]:
+            parts.append(absent[:, j : j + 1])
+    return np.concatenate(parts, axis=1, dtype=np.float64)
+
+
+def scores(numbers: Any, arrays: Mapping[str, Any]) -> Any:
+    """Numbers (n, columns) -> raw scores (n, out), in float64."""
+    a = inputs(numbers, arrays)
+    for layer in range(1, len(ACTIVATIONS) + 2):
+        z = a @ arrays[f"W{layer}"].astype(float) + arrays.get(f"b{layer}", 0.0)
+        if f"gamma{layer}" in arrays:
+            spread = sqrt(arrays[f"running_var{layer}"].astype(float) + EPSILON)
+            z = (z - arrays[f"running_mean{layer}"]) / spread * arrays[f"gamma{layer}"] + arrays[f"beta{layer}"]
+        a = ACTIVATIONS[layer - 1](z) if layer <= len(ACTIVATIONS) else z
+    return a
+
+
+def predict(rows: Sequence[Any]) -> tuple[list[Any], Any]:
+    """Rows -> class names or numbers, and probabilities (n, classes) or None."""
+    found = scores(cells(rows), WEIGHTS)
+    if MODEL["task"] == "regression":
+        return (found[:, 0] * WEIGHTS["target_std"] + WEIGHTS["target_mean"]).tolist(), None
+    codes = (found[:, 0] > 0).astype(int) if MODEL["one_output"] else found.argmax(axis=1)
+    names = [MODEL["classes"][code] for code in codes]
+    if MODEL["link"] == "softmax":
+        powers = exp(found - found.max(axis=1, keepdims=True))
+        return names, powers / powers.sum(axis=1, keepdims=True)
+    if MODEL["link"] == "sigmoid":
+        second = sigmoid(found[:, :1])
+        return names, np.concatenate([1 - second, second], axis=1)
+    return names, None
+
+
+def verify(arrays: Mapping[str, Any]) -> None:
+    """Raise ValueError unless stored inputs give the stored scores again."""
+    golden = arrays["golden_outputs"].astype(float)
+    gap = np.max(np.abs(scores(arrays["golden_inputs"], arrays) - golden), initial=0.0)
+    if not gap <= TOLERANCE * max(1.0, np.max(np.abs(golden), initial=0.0)):
+        raise ValueError(f"this file is damaged: its golden vectors differ by {gap:g}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Predict the rows of a CSV file, or say that the file is whole."""
+    if not arguments:
+        sys.stdout.write("the weights are whole\n")
+        return 0
+    with open(arguments[0], newline="", encoding="utf-8-sig") as file:  # noqa: PTH123 - one file, no more imports
+        names, chances = predict(list(csv.DictReader(file)))
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    out.writerow(["prediction", *(MODEL["classes"] if chances is not None else ())])
+    out.writerows([name, *(chances[row] if chances is not None else ())] for row, name in enumerate(names))
+    return 0
+
+
+WEIGHTS = load() if ARRAYS else {}
+if ARRAYS:
+    verify(WEIGHTS)
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,34 @@
+"""The file formats of weights, one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from nets.export import Arrays, to_npz, to_safetensors, write_npz, write_safetensors
+from nets.onnx_file import to_onnx
+from nets.script import to_script
+from nets.torch_file import to_torch
+
+EXPORTERS: Mapping[str, Callable[[Arrays], bytes]] = {
+    "npz": to_npz,
+    "safetensors": to_safetensors,
+    "onnx": to_onnx,
+    "torch": to_torch,
+    "predict.py": to_script,
+}
+"""File formats of weights: name -> arrays to bytes."""
+
+SUFFIXES: Mapping[str, str] = {"torch": "pt"}
+"""Endings of file names where they are not the format's name."""
+
+_WRITERS: Mapping[str, Callable[[Arrays, Path], None]] = {"npz": write_npz, "safetensors": write_safetensors}
+
+
+def write(name: str, arrays: Arrays, path: Path) -> None:
+    """Write a file of the format; npz and safetensors in little memory where the arrays are mapped ones."""
+    writer = _WRITERS.get(name)
+    if writer:
+        writer(arrays, path)
+    else:
+        path.write_bytes(EXPORTERS[name](arrays))

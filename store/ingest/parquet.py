@@ -1,0 +1,217 @@
+"""Parquet: numbers, text, booleans, dates and dictionaries by column, nulls as missing, in batches of rows.
+
+Read by pyarrow, an optional part of the server (`pip install "mlpq[parquet]"`), without threads and with text columns
+left as dictionaries, so that a value which a tiny file repeats a billion times is held once. What the footer declares
+is held against the file's size; a footer that lies about its pages meets a limit of memory that honest pages do not.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kernels.errors import InvalidInput, TooLarge
+from store.ingest.arrays import Floats, Spool, block_rows
+from store.ingest.inflate import most_inflated_bytes
+from store.ingest.limits import MAX_COLUMNS, MAX_DISTINCT, MAX_ERRORS
+from store.ingest.options import Request, name_problem
+from store.ingest.problems import CellError, cell, of_file, shown
+from store.ingest.raw import RawColumn, RawTable
+from store.ingest.tables import choose_columns, finish
+
+DOC = "columnar table; numbers, text, booleans, dates and dictionaries; nulls are missing (needs pyarrow)"
+
+_CELL_BYTES = 8
+_CELL_RATIO = 8
+"""Encodings pack cells closer than compression packs bytes: a number in one bit is no bomb."""
+
+_BUFFER_BYTES = 1 << 20
+_ROOM_BYTES = 256 << 20
+_COLUMN_BYTES = 4 << 20
+"""Address space that reading may take, and more per column: its pages, of a megabyte each where writers are usual."""
+
+
+def read(request: Request) -> dict[str, Any]:
+    """Read one Parquet file; return the content of `info.json`. Raises: InvalidInput, TooLarge."""
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # the others reserve more address space than the limit allows
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError as error:
+        raise of_file("is a Parquet file, and this service has no pyarrow; send CSV or NPZ") from error
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    try:
+        return _read(request, pa, pq)
+    except pa.ArrowMemoryError as error:
+        raise MemoryError from error
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        if isinstance(error, InvalidInput) or (isinstance(error, OSError) and error.errno is not None):
+            raise
+        raise of_file(f"is a damaged or unsupported Parquet file: {shown(str(error).splitlines()[0])}") from error
+
+
+def _read(request: Request, pa: Any, pq: Any) -> dict[str, Any]:
+    path = str(request.sources[0].path)
+    with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as plain:
+        schema = plain.schema_arrow
+        metadata = plain.metadata
+        names = [str(name) for name in schema.names]
+        _check_footer(metadata, names, request)
+        features, target = choose_columns(names, request.options)
+        used = [*features, target]
+        scans = [_scan(pa, names[index], schema.field(index).type) for index in used]
+    raw = RawTable([], Spool(request.folder / "spool", len(used)))
+    step = min(block_rows(_CELL_BYTES * len(used)), 1 << 16)
+    texts = [scan.name for scan in scans if scan.is_text]
+    chosen = [scan.name for scan in scans]
+    how = {"memory_map": False, "pre_buffer": False, "buffer_size": _BUFFER_BYTES, "read_dictionary": texts}
+    with pq.ParquetFile(path, **how) as file, _little_memory(_ROOM_BYTES + len(used) * _COLUMN_BYTES):
+        for batch in file.iter_batches(step, columns=chosen, use_threads=False):
+            raw.spool.append(_parse(batch, scans, raw.spool.rows, request))
+    if raw.spool.rows != metadata.num_rows:
+        raise of_file(f"declares {metadata.num_rows} rows and holds {raw.spool.rows}")
+    raw.columns = [RawColumn(scan.name, scan.texts, scan.kind) for scan in scans]
+    return finish(raw, request)
+
+
+@contextmanager
+def _little_memory(n_bytes: int) -> Iterator[None]:
+    """Bound the address space to what is taken now and `n_bytes` more, where the system tells how much that is."""
+    if sys.platform != "linux":
+        yield
+        return
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    bound = taken + n_bytes if soft == resource.RLIM_INFINITY else min(soft, taken + n_bytes)
+    resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _check_footer(metadata: Any, names: Sequence[str], request: Request) -> None:
+    file_bytes = request.sources[0].path.stat().st_size
+    if len(names) > MAX_COLUMNS:
+        raise of_file(f"has {len(names)} columns; must be 2..{MAX_COLUMNS}")
+    for index, name in enumerate(names):
+        if (problem := name_problem(name)) is not None:
+            raise of_file(f"column {index + 1}: the name {problem}")
+    if len(set(names)) < len(names):
+        twice = next(name for index, name in enumerate(names) if name in names[:index])
+        raise of_file(f"has two columns named {shown(twice)}")
+    limit = most_inflated_bytes(file_bytes, request.limits)
+    declared = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
+    cells = metadata.num_rows * len(names) * _CELL_BYTES
+    if declared > limit or cells > min(request.limits.output_bytes, _CELL_RATIO * limit):
+        raise TooLarge(
+            f"the file has {file_bytes} bytes and declares {metadata.num_rows} rows of {len(names)} columns, "
+            f"{max(declared, cells)} bytes; must be 0..{limit}"
+        )
+
+
+def _parse(batch: Any, scans: Sequence[_Scan], first_row: int, request: Request) -> Floats:
+    out = np.empty((batch.num_rows, len(scans)))
+    errors: list[CellError] = []
+    for place, scan in enumerate(scans):
+        values, null = scan.convert(batch.column(place))
+        wrong = ~np.isfinite(values)
+        if request.options.missing == "error":
+            wrong |= null
+        elif request.options.accepts_nan:
+            wrong[:] = False
+        else:
+            wrong &= ~null
+        for row in np.flatnonzero(wrong)[:MAX_ERRORS].tolist():
+            said = "the value is missing (null)" if null[row] else f"{values[row]} is not a finite number"
+            errors.append(cell(first_row + row + 1, scan.name, said))
+        values[~np.isfinite(values)] = np.nan
+        out[:, place] = values
+    if errors:
+        raise InvalidInput(*sorted(errors, key=lambda error: error.row or 0)[:MAX_ERRORS])
+    return out
+
+
+@dataclass
+class _Scan:
+    """One column while it is read: numbers, or texts by code."""
+
+    name: str
+    is_text: bool
+    cast: Any
+    texts: list[str] | None = None
+    kind: str | None = None
+    codes: dict[str, int] = field(default_factory=dict)
+
+    def convert(self, array: Any) -> tuple[Floats, np.ndarray[Any, np.dtype[np.bool_]]]:
+        """Numbers or codes (k,), NaN where null; and where null (k,)."""
+        null = np.asarray(array.is_null().to_numpy(zero_copy_only=False), bool)
+        if self.texts is None:
+            numbers = self.cast(array).to_numpy(zero_copy_only=False).astype(np.float64)
+            numbers[null] = np.nan
+            return numbers, null
+        encoded = self.cast(array)
+        table = np.array([self._code(text) for text in encoded.dictionary.to_pylist()] or [0.0])
+        indices = encoded.indices.fill_null(0).to_numpy(zero_copy_only=False)
+        return np.where(null, np.nan, table[indices]), null
+
+    def _code(self, text: Any) -> float:
+        """The code of a text; beyond `MAX_DISTINCT` all share the last one. NaN for a null in the dictionary."""
+        texts = self.texts
+        if text is None or texts is None:
+            return float("nan")
+        code = self.codes.get(text)
+        if code is None:
+            if len(texts) >= MAX_DISTINCT:
+                return len(texts) - 1.0
+            code = self.codes[text] = len(texts)
+            texts.append(text)
+        return float(code)
+
+
+def _scan(pa: Any, name: str, kind: Any) -> _Scan:
+    """How a column of an Arrow type is read. Raises: InvalidInput for lists, structures, bytes."""
+    import pyarrow.compute as compute
+
+    types = pa.types
+    value = kind.value_type if types.is_dictionary(kind) else kind
+    if types.is_string(value) or types.is_large_string(value) or types.is_boolean(value):
+        truth = types.is_boolean(value)
+        text = pa.dictionary(pa.int32(), pa.string())
+
+        def encoded(array: Any) -> Any:
+            if truth:
+                array = array.cast(pa.string())
+            if not types.is_dictionary(array.type):
+                return array.dictionary_encode()
+            return array if array.type == text else array.cast(text)
+
+        return _Scan(name, not truth, encoded, [], "boolean" if truth else None)
+    if types.is_null(value):
+        return _Scan(name, False, lambda array: array.cast(pa.float64()))
+    if types.is_date(value) or types.is_timestamp(value):
+
+        def seconds(array: Any) -> Any:
+            plain = array if value is kind else array.dictionary_decode()
+            return compute.divide(plain.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).cast(pa.float64()), 1e6)
+
+        return _Scan(name, False, seconds, kind="datetime")
+    if types.is_integer(value) or types.is_floating(value) or types.is_decimal(value):
+
+        def numbers(array: Any) -> Any:
+            return (array if value is kind else array.dictionary_decode()).cast(pa.float64(), safe=False)
+
+        return _Scan(name, False, numbers)
+    raise of_file(
+        f"column {shown(name)} has the type {kind}; must be numbers, text, true/false or dates; "
+        f"name the columns to use in features"
+    )

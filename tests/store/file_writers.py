@@ -1,0 +1,89 @@
+"""Files of every format as programs write them, and some that no honest program would."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tarfile
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+def npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def idx(array: np.ndarray, code: int = 0x08) -> bytes:
+    head = bytes([0, 0, code, array.ndim]) + b"".join(struct.pack(">I", n) for n in array.shape)
+    return head + array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+
+def tar(**files: bytes) -> bytes:
+    return tar_of(*(("cifar-10-batches-bin/" + name.replace("__", "."), data) for name, data in files.items()))
+
+
+def tar_of(*files: tuple[str, bytes], mode: str = "w:gz") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+        for name, data in files:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def batch(images: np.ndarray, labels: np.ndarray) -> bytes:
+    """Images (n, 32, 32, 3) as CIFAR-10 lays them out."""
+    planes = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+    return np.concatenate([labels[:, None].astype(np.uint8), planes], axis=1).tobytes()
+
+
+def parquet(**columns: Any) -> bytes:
+    return written(pa.table(columns))
+
+
+def written(table: pa.Table, **how: Any) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, **how)
+    return buffer.getvalue()
+
+
+def varint(value: int) -> bytes:
+    """A number as Thrift's compact protocol writes it."""
+    value, out = value << 1, bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def small(value: int, length: int) -> bytes:
+    """A small number in `length` bytes: the same protocol, with leading zeros."""
+    return bytes([value << 1 | 0x80] + [0x80] * (length - 2) + [0])
+
+
+ROWS = 50_000_000
+
+
+def bomb(*, lies: bool) -> bytes:
+    """400 MB of zeros in one page; a footer that lies says that there are ten rows."""
+    table = pa.table({"a": np.zeros(ROWS), "y": np.zeros(ROWS)})
+    how = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}
+    pages = {"row_group_size": ROWS, "data_page_size": 1 << 30, "max_rows_per_page": ROWS}
+    data = written(table, **how, **pages)
+    if not lies:
+        return data
+    metadata = pq.read_metadata(io.BytesIO(data))
+    group = metadata.row_group(0)
+    footer_at = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    footer = data[footer_at:]
+    for told in {ROWS, group.total_byte_size, group.column(0).total_uncompressed_size}:
+        true = varint(told)
+        assert true in footer
+        footer = footer.replace(true, small(10, len(true)))
+    return data[:footer_at] + footer
