@@ -23,6 +23,7 @@ from kernels.compiled.workspace import samples_per_task
 from nets.batches import Pool, RowOrder
 from nets.compiled_evaluator import CompiledEvaluator, each, kind_of, knows_loss, pooled_rows, workspace_for
 from nets.engine import Crossing
+from nets.evaluate import Evaluator, Measured
 from nets.losses import LOSSES
 from nets.member import Member, State
 from nets.optimizers import OPTIMIZERS, keeps_zeros, zeros_of
@@ -258,6 +259,12 @@ class CompiledEngine:
     def parameters(self) -> Array:
         """See Engine."""
         return self._panels.unpack(self._state["parameters"])
+
+    def measure(self, evaluator: Evaluator, positions: Sequence[int], models: Sequence[int]) -> list[Measured]:
+        """See Engine."""
+        if isinstance(evaluator, CompiledEvaluator):
+            return evaluator.measure_panels([self._state["parameters"][position] for position in positions], models)
+        return evaluator.measure(self.parameters()[list(positions)], models)
 
     def state(self, position: int) -> State:
         """See Engine."""

@@ -133,7 +133,10 @@ class CompiledEvaluator(Evaluator):
 
     def measure(self, parameters: Array, models: Sequence[int]) -> list[Measured]:
         """See Evaluator."""
-        packed = self._panels.pack(parameters)
+        return self.measure_panels(self._panels.pack(parameters), models)
+
+    def measure_panels(self, packed: Sequence[NDArray[Any]] | NDArray[Any], models: Sequence[int]) -> list[Measured]:
+        """The same of parameters in panels."""
         blocks = [-(-len(self._flat[model]) // self._block) for model in models]
         figures = [np.zeros((count, 2)) for count in blocks]
         tasks = [(item, block) for item, count in enumerate(blocks) for block in range(count)]

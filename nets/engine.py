@@ -18,7 +18,7 @@ from kernels.backend import Backend
 from nets.batches import Epoch, Pool, RowOrder
 from nets.clipping import bind_clipping
 from nets.dropout import Dropout
-from nets.evaluate import Measured
+from nets.evaluate import Evaluator, Measured
 from nets.fused import bind_loss, bind_update
 from nets.losses import LOSSES, Arrays
 from nets.member import Member, State
@@ -71,6 +71,9 @@ class Engine(Protocol):
 
     def parameters(self) -> Array:
         """The live parameters (M, P) on the device."""
+
+    def measure(self, evaluator: Evaluator, positions: Sequence[int], models: Sequence[int]) -> list[Measured]:
+        """What the evaluator of these members finds at some positions, whose models it knows by other numbers."""
 
     def state(self, position: int) -> State:
         """One model's parameters, optimizer state and step, on the host."""
@@ -339,6 +342,10 @@ class LayeredEngine:
     def parameters(self) -> Array:
         """See Engine."""
         return self._state["parameters"]
+
+    def measure(self, evaluator: Evaluator, positions: Sequence[int], models: Sequence[int]) -> list[Measured]:
+        """See Engine."""
+        return evaluator.measure(self.parameters()[list(positions)], models)
 
     def finite(self) -> NDArray[np.bool_]:
         """See Engine."""

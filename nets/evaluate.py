@@ -23,6 +23,9 @@ from nets.tape import Array, Tape, play
 Floats = NDArray[np.float64]
 MAX_TRAIN_ROWS = 4096
 """Training rows, evenly spaced, on which final figures are taken: a last look, not another epoch."""
+LEAST_TRAIN_ROWS = 1024
+LOOK = 20
+"""How many times the rows of the last look a job has trained on before, above LEAST_TRAIN_ROWS."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,13 @@ class _Bound:
     label_base: NDArray[np.int64]
 
 
+def rows_looked_at(count: int, epochs: int) -> int:
+    """Of so many training rows, those that final figures are taken on: a short job's last look is short too."""
+    return min(count, MAX_TRAIN_ROWS, max(LEAST_TRAIN_ROWS, epochs * count // LOOK))
+
+
 class Evaluator:
-    """Measures models of one stack on their "val" rows, or on at most MAX_TRAIN_ROWS "train" rows.
+    """Measures models of one stack on their "val" rows, or on the "train" rows of `rows_looked_at`.
 
     Blocks have the same size whatever the stack, so a model's figures do not depend on its neighbours.
     """
@@ -59,7 +67,10 @@ class Evaluator:
         self._block = evaluation_block(self._spec)
         self._codes = members[0].data.task == "classification"
         self._x, self._y = pool.x, pool.y
-        self._counts = [min(count, MAX_TRAIN_ROWS) if part == "train" else count for count in pool.counts]
+        self._counts = list(pool.counts)
+        if part == "train":
+            epochs = (member.spec.training.epochs for member in members)
+            self._counts = [rows_looked_at(*one) for one in zip(pool.counts, epochs, strict=True)]
         self._scale = [count / max(used, 1) for used, count in zip(self._counts, pool.counts, strict=True)]
         blocks = max(-(-count // self._block) for count in self._counts)
         place = np.arange(blocks * self._block)

@@ -21,6 +21,7 @@ from kernels.persistent_source import SYMBOL, Rules, source
 from kernels.updates import UpdateRule
 from nets.batches import Epoch, Pool, RowOrder
 from nets.engine import Crossing
+from nets.evaluate import Evaluator, Measured
 from nets.fused import program_of
 from nets.losses import LOSSES
 from nets.member import Member, State
@@ -211,6 +212,10 @@ class PersistentEngine:
     def parameters(self) -> Array:
         """See Engine."""
         return self._state[0] if len(self._places) == self._state.shape[1] else self._state[0][self._places]
+
+    def measure(self, evaluator: Evaluator, positions: Sequence[int], models: Sequence[int]) -> list[Measured]:
+        """See Engine."""
+        return evaluator.measure(self.parameters()[list(positions)], models)
 
     def finite(self) -> NDArray[np.bool_]:
         """See Engine."""

@@ -119,7 +119,7 @@ class Progress:
         if val is not None and self.stopping.metric in {"val_accuracy", "val_r2"}:
             value = -val.score
         if value < self.best.value - self.stopping.min_delta:
-            self.best = Best(value, self.epoch, parameters if self.stopping.restore_best else None)
+            self.best = Best(value, self.epoch, parameters.copy() if self.stopping.restore_best else None)
         return self.epoch - self.best.epoch >= self.stopping.patience
 
     def state(self) -> State:

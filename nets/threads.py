@@ -18,7 +18,8 @@ products up to 100³ by kernels of one thread."""
 PROBE = 32
 """Turns from one look at the slower team to the next."""
 TRIAL_STEPS = 4
-"""Steps of a turn that only tries how fast a team is."""
+"""Steps of a turn that only tries how fast a team is; one where a step takes TRIAL_S or more."""
+TRIAL_S = 0.01
 FIRST_TURNS = (True, False, True)
 """Whether a run's first turns are by a team."""
 
@@ -51,6 +52,7 @@ class Pace:
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._s_per_step: dict[int, float] = {}
+        self._last_s = TRIAL_S
         self._turns = 0
 
     def team(self) -> int:
@@ -63,15 +65,18 @@ class Pace:
 
     def most_steps(self) -> int:
         """Steps that the next turn may have: few where it only tries."""
-        return TRIAL_STEPS if self._threads > 1 and self._tries() else sys.maxsize
+        if self._threads == 1 or not self._tries():
+            return sys.maxsize
+        return min(TRIAL_STEPS, max(1, int(TRIAL_S / self._last_s)))
 
     def _tries(self) -> bool:
         return self._turns < len(FIRST_TURNS) or self._turns % PROBE == 0
 
     def took(self, team: int, steps: int, seconds: float) -> None:
         """What the turn took: the newest figure of its size, but for the very first, which only warms."""
+        self._last_s = max(seconds / steps, 1e-9)
         if self._turns:
-            self._s_per_step[team] = seconds / steps
+            self._s_per_step[team] = self._last_s
         self._turns += 1
 
 

@@ -178,14 +178,15 @@ class _Run:
         if not due:
             return {}
         positions = [self.active.index(member) for member in due]
-        parameters = self._engine.parameters()[positions]
-        measured = self._val.measure(parameters, due) if self._val else [None] * len(due)
+        measured = self._engine.measure(self._val, positions, due) if self._val else [None] * len(due)
+        stops = any(self._progress[member].stopping for member in due)
+        weights = self._backend.to_host(self._engine.parameters()) if stops else None
         ended: dict[int, tuple[Ending, str | None]] = {}
         now = self._clock()
-        for place, (member, val) in enumerate(zip(due, measured, strict=True)):
+        for position, member, val in zip(positions, due, measured, strict=True):
             train_loss = self._report_point(member, val, now)
             progress = self._progress[member]
-            flat = self._backend.to_host(parameters[place]) if progress.stopping else np.empty(0)
+            flat = np.empty(0) if weights is None else weights[position]
             if progress.should_stop(train_loss, val, flat):
                 ended[member] = (Ending.EARLY_STOPPED, f"no better than at epoch {progress.best.epoch}")
             if progress.done:
@@ -296,7 +297,7 @@ class _Run:
                 self._engine.keep(stay)
 
     def _final_metrics(self, weights: Mapping[int, NDArray[Any]]) -> dict[int, dict[str, float | None]]:
-        """Loss and score over training rows (at most MAX_TRAIN_ROWS) and all validation rows, of several models."""
+        """Loss and score over training rows (`rows_looked_at` of them) and all validation rows, of several models."""
         metrics: dict[int, dict[str, float | None]] = {member: {} for member in weights}
         if not weights:
             return metrics

@@ -11,6 +11,7 @@ import pytest
 
 from kernels.numpy_backend import NumpyBackend
 from nets.engine import LayeredEngine
+from nets.evaluate import rows_looked_at
 from nets.schedules import SCHEDULES, Horizon, learning_rates
 from nets.threads import blas_threads, threads_for
 from nets.trainer import Command, Ending, fit
@@ -203,3 +204,10 @@ def test_steps_read_nothing_from_the_device_and_losses_are_drained_later(net):
     assert backend.count == before + 3, "one read a chunk"
     other.advance(6)
     assert np.array_equal(found, other.drain())
+
+
+def test_the_last_look_at_training_rows_is_short_for_short_jobs_of_many_rows():
+    assert rows_looked_at(600, epochs=1) == 600
+    assert rows_looked_at(5000, epochs=4) == 1024
+    assert rows_looked_at(20_000, epochs=2) == 2000
+    assert rows_looked_at(20_000, epochs=100) == 4096
