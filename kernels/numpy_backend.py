@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -124,6 +125,7 @@ def _control_group_bytes() -> int:
     return 1 << 62 if limit == "max" else max(0, int(limit) - used + int(statistics.get("inactive_file", 0)))
 
 
+@lru_cache(maxsize=1)
 def _processor_name() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():

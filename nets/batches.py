@@ -111,13 +111,13 @@ class RowOrder:
         rows = np.empty(steps * self.batch, np.int64)
         np.add(order, self.offset, out=rows[: self.count])
         rows[self.count :] = rows[self.count - 1]
-        valid, weight = self._even
+        valid, weight = self.even
         if self.row_weight is not None:
             weight = weight * self.row_weight[rows - self.offset].reshape(weight.shape)
         return Epoch(number, rows.reshape(steps, self.batch), weight, valid)
 
     @cached_property
-    def _even(self) -> tuple[Floats, Floats]:
+    def even(self) -> tuple[Floats, Floats]:
         """Rows of every batch (S,), and weights (S, B): 1, or 0 at padded places; equal in every epoch."""
         weight = np.ones((self.steps_per_epoch, self.batch))
         weight.reshape(-1)[self.count :] = 0

@@ -132,9 +132,9 @@ class CompiledEngine:
         hyper = np.array(fixed, np.float64).astype(self._dtype)
         known = dict.fromkeys(zeros_of(self._optimizer, [options]) - {"decay"}, 0.0)
         update = updates.address_of(self._optimizer.rule_for(options).given(known), self._dtype)
-        epoch = order.epoch(0)
-        scaled = self._scaled(epoch.weight, epoch.valid)
-        return _Model(member, place, order, update, hyper, epoch.valid.astype(np.int64), epoch.weight, scaled)
+        valid, weight = order.even
+        scaled = self._scaled(weight, valid)
+        return _Model(member, place, order, update, hyper, valid.astype(np.int64), weight, scaled)
 
     def _scaled(self, weight: NDArray[np.float64], valid: NDArray[Any]) -> NDArray[Any]:
         return (weight / valid[:, None] if self._is_mean else weight).astype(self._dtype)
@@ -212,8 +212,9 @@ class CompiledEngine:
         """(N, n_rates): what the optimizer needs that changes from step to step."""
         first = step - step % SPAN
         if model.span != first or model.rates is None:
-            numbers = np.arange(first, first + SPAN, dtype=np.float64)
-            learning_rates = model.member.learning_rates(first, SPAN)
+            count = min(SPAN, model.member.total_steps - first)
+            numbers = np.arange(first, first + count, dtype=np.float64)
+            learning_rates = model.member.learning_rates(first, count)
             rates = self._optimizer.rates_at(learning_rates, numbers, model.member.spec.optimizer.options)
             model.span, model.rates = first, np.ascontiguousarray(rates.T).astype(self._dtype)
         return model.rates[step - first : step - first + n_steps]

@@ -139,16 +139,19 @@ class CompiledEvaluator(Evaluator):
         """The same of parameters in panels."""
         blocks = [-(-len(self._flat[model]) // self._block) for model in models]
         figures = [np.zeros((count, 2)) for count in blocks]
-        tasks = [(item, block) for item, count in enumerate(blocks) for block in range(count)]
+        work = sum(len(self._flat[model]) for model in models) * self._layout.count
+        threads = len(self._spaces) if work >= LARGE_MEASURE else 1
+        shares = -(-threads // max(1, len(models)))  # of a model's blocks
+        tasks = [(item, share) for item in range(len(models)) for share in range(shares)]
 
         def one(task: int, thread: int) -> None:
-            item, block = tasks[task]
+            item, share = tasks[task]
             *pool, rows = self.rows_of(models[item])
-            chosen = rows[block * self._block : (block + 1) * self._block]
-            head, out = self._spaces[thread].heads[0], figures[item][block]
-            arguments: tuple[Any, ...] = (*head, *self._kind, *pool, chosen, packed[item], out)
+            first, last = (blocks[item] * end // shares for end in (share, share + 1))
+            chosen, out = rows[first * self._block : last * self._block], figures[item][first:last]
+            head = self._spaces[thread].heads[0]
+            arguments: tuple[Any, ...] = (*head, *self._kind, *pool, chosen, self._block, packed[item], out)
             measures.evaluate(*arguments)
 
-        work = sum(len(self._flat[model]) for model in models) * self._layout.count
-        each(len(self._spaces) if work >= LARGE_MEASURE else 1, len(tasks), one)
+        each(threads, len(tasks), one)
         return [self.measured(model, figures[item]) for item, model in enumerate(models)]

@@ -99,7 +99,8 @@ class Progress:
         """Of the last step done."""
         first, place = divmod(self.step - 1, LEARNING_RATES)
         if self._learning_rates is None or self._learning_rates[0] != first:
-            rates = self._member.learning_rates(first * LEARNING_RATES, LEARNING_RATES)
+            start = first * LEARNING_RATES
+            rates = self._member.learning_rates(start, min(LEARNING_RATES, self._member.total_steps - start))
             self._learning_rates = first, rates.tolist()
         return self._learning_rates[1][place]
 
