@@ -170,7 +170,7 @@ class CompiledEngine:
         n_epochs = -(-(start + len(sums)) // model.order.steps_per_epoch)
         validation = self._val.rows_of(model.place) if self._val else (*self._shared[-3:], _NO_ROWS)
         block = self._val.block if self._val else 1
-        figures, finite = np.zeros((n_epochs, -(-len(validation[-1]) // block), 2)), np.zeros(n_epochs)
+        figures, finite = np.zeros((n_epochs, -(-len(validation[-1]) // block), 2)), np.ones(n_epochs)
         interval = interval_of(model.member.spec.training.epochs)
         first_slot = self._state[self._names[min(1, len(self._names) - 1)]][position]
         between = self._packed.strides[0] // self._packed.itemsize * len(self._models)  # from slot to slot
@@ -231,10 +231,11 @@ class CompiledEngine:
     ) -> list[Crossing]:
         """The points inside the chunk: epochs that ended before its last step, every `interval`-th of them."""
         per_epoch, found = model.order.steps_per_epoch, []
-        for ended in range(len(figures)):
+        totals = figures.sum(axis=1).tolist()
+        for ended, (loss, hits) in enumerate(totals):
             done = (ended + 1) * per_epoch - start
             if done < n_steps and (epoch + ended + 1) % interval == 0:
-                measured = self._val.measured(model.place, figures[ended]) if self._val else None
+                measured = self._val.measured(model.place, loss, hits) if self._val else None
                 found.append(Crossing(done, measured, bool(finite[ended])))
         return found
 

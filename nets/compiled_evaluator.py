@@ -127,9 +127,9 @@ class CompiledEvaluator(Evaluator):
         """The pool, and the model's rows in it."""
         return (*self._pooled, self._flat[model])
 
-    def measured(self, model: int, figures: NDArray[np.float64]) -> Measured:
-        """The figures behind sums of losses and of hits (blocks, 2)."""
-        return self._summary(model, *figures.sum(axis=0).tolist())
+    def measured(self, model: int, loss: float, hits: float) -> Measured:
+        """The figures behind the sums of losses and of hits."""
+        return self._summary(model, loss, hits)
 
     def measure(self, parameters: Array, models: Sequence[int]) -> list[Measured]:
         """See Evaluator."""
@@ -154,4 +154,4 @@ class CompiledEvaluator(Evaluator):
             measures.evaluate(*arguments)
 
         each(threads, len(tasks), one)
-        return [self.measured(model, figures[item]) for item, model in enumerate(models)]
+        return [self.measured(model, *figures[item].sum(axis=0).tolist()) for item, model in enumerate(models)]

@@ -21,6 +21,7 @@ MAX_POINTS = 2_000
 
 
 LEARNING_RATES: Final = 1024
+FEW: Final = 8
 """Learning rates that are computed at once."""
 
 
@@ -88,6 +89,12 @@ class Progress:
 
     def add(self, loss_sums: NDArray[np.float64]) -> None:
         """Account for the steps whose weighted loss sums (N,) these are."""
+        if len(loss_sums) <= FEW:  # the same sums without NumPy's calls
+            for loss in loss_sums.tolist():
+                self._loss_sum += loss
+                self._rows += float(self._row_sums[self.step % len(self._row_sums)])
+                self.step += 1
+            return
         places = np.arange(self.step, self.step + len(loss_sums)) % len(self._row_sums)
         rows = self._row_sums[places]
         # accumulate runs strictly from left to right: the sum is the same however steps are grouped

@@ -152,11 +152,12 @@ class _Run:
     def _account(self, position: int, sums: NDArray[np.float64], before: float, took: float) -> bool:
         """Add up one model's steps, report the points that it passed; False if it was not finite at one of them."""
         member, done = self.active[position], 0
+        finite = np.isfinite(sums)
+        sound = len(sums) if finite.all() else int(finite.argmin())
         for crossing in self._engine.crossed(position):
-            passed = sums[done : crossing.done]
-            if not (crossing.finite and np.isfinite(passed).all()):
+            if not crossing.finite or crossing.done > sound:
                 return False
-            self._progress[member].add(passed)
+            self._progress[member].add(sums[done : crossing.done])
             self._report_point(member, crossing.measured, before + took * crossing.done / len(sums))
             done = crossing.done
         self._progress[member].add(sums[done:])
@@ -266,7 +267,7 @@ class _Run:
                 Ending.DIVERGED,
                 step,
                 step // self._members[member].steps_per_epoch,
-                self._final_metrics({member: found.parameters})[member],
+                self._final_metrics([], {member: found.parameters})[member],
                 self._named(member, found.parameters),
                 error=str(found.error),
             )
@@ -282,7 +283,9 @@ class _Run:
             for flat, (member, (kind, _)) in zip(weights, ended.items(), strict=True)
             for best in (self._progress[member].best.parameters,)
         }
-        metrics = self._final_metrics({m: flat for m, flat in last.items() if ended[m][0] not in INTERRUPTED})
+        measured = [member for member, (kind, _) in ended.items() if kind not in INTERRUPTED]
+        live = [member for member in measured if self._progress[member].best.parameters is None]
+        metrics = self._final_metrics(live, {member: last[member] for member in measured if member not in live})
         for member, (kind, reason) in ended.items():
             progress, named = self._progress[member], self._named(member, last[member])
             found = metrics.get(member, {})
@@ -296,18 +299,24 @@ class _Run:
             if stay:
                 self._engine.keep(stay)
 
-    def _final_metrics(self, weights: Mapping[int, NDArray[Any]]) -> dict[int, dict[str, float | None]]:
-        """Loss and score over training rows (`rows_looked_at` of them) and all validation rows, of several models."""
-        metrics: dict[int, dict[str, float | None]] = {member: {} for member in weights}
-        if not weights:
-            return metrics
-        parameters = self._backend.to_device(np.stack(list(weights.values())))
+    def _final_metrics(
+        self, live: Sequence[int], weights: Mapping[int, NDArray[Any]]
+    ) -> dict[int, dict[str, float | None]]:
+        """Loss and score over training rows (`rows_looked_at` of them) and all validation rows.
+
+        Of models as the engine has them, and of others whose weights (P,) are given.
+        """
+        metrics: dict[int, dict[str, float | None]] = {member: {} for member in (*live, *weights)}
+        positions = [self.active.index(member) for member in live]
+        given = self._backend.to_device(np.stack(list(weights.values()))) if weights else None
         for part, evaluator in (("train", self._train), ("val", self._val)):
             if evaluator is None:
                 continue
-            for member, measured in zip(weights, evaluator.measure(parameters, list(weights)), strict=True):
-                metrics[member][f"{part}_loss"] = finite_or_none(measured.loss)
-                metrics[member][f"{part}_{self._score}"] = finite_or_none(measured.score)
+            measured = self._engine.measure(evaluator, positions, live) if live else []
+            measured += evaluator.measure(given, list(weights)) if weights else []
+            for found, one in zip(metrics.values(), measured, strict=True):
+                found[f"{part}_loss"] = finite_or_none(one.loss)
+                found[f"{part}_{self._score}"] = finite_or_none(one.score)
         return metrics
 
     def _named(self, member: int, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:

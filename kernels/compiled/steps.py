@@ -139,7 +139,7 @@ def _learn(net: Net, plan: Plan, rows: Rows, model: Model, chunk: Chunk, s: int,
     """One task of a phase on weights."""
     B, width = chunk.valid[(chunk.start + s) % chunk.valid.size], panel_width(net.work)
     samples = samples_of(net, rows.x, chunk.rows[s, :B], np.int64(0))
-    clipped = model.hyper[0] < np.inf
+    clipped, ended = model.hyper[0] < np.inf, _ended(chunk, s)
     for part in range(plan.tasks[task], plan.tasks[task + 1]):
         k, start, stop = plan.parts[part]
         for p in range((net.layers[k, FAN_OUT] + width - 1) // width):
@@ -150,6 +150,10 @@ def _learn(net: Net, plan: Plan, rows: Rows, model: Model, chunk: Chunk, s: int,
                 gradient_of(net, samples, gradient, k, p, start, stop, B)
             if phase == UPDATE or (phase == GRADIENT and not clipped):
                 update(net, model, gradient, chunk.rates[s], k, p, start, stop)
+                if ended >= 0:
+                    at = net.layers[k, WEIGHTS] + p * net.layers[k, PANEL]
+                    if not all_finite(model.parameters[at + start * width : at + stop * width]):
+                        chunk.finite[ended] = 0
             if phase != GRADIENT or not clipped:
                 transpose(net, model.parameters, k, p, start, stop)
 
@@ -174,7 +178,7 @@ def _tasks_of(plan: Plan, model: Model, chunk: Chunk, validation: Validation, s:
     """How many tasks a phase of step s has."""
     weights = plan.tasks.size - 1
     if phase == PASS:
-        measures = max(1, -(-validation.chosen.size // validation.block)) if _ended(chunk, s - 1) >= 0 else 0
+        measures = -(-validation.chosen.size // validation.block) if _ended(chunk, s - 1) >= 0 else 0
         return _passes(plan, chunk, s) + measures
     if phase == GRADIENT:
         return weights
@@ -187,14 +191,11 @@ def _tasks_of(plan: Plan, model: Model, chunk: Chunk, validation: Validation, s:
 
 @inlined
 def _measure(net: Net, loss: Loss, model: Model, chunk: Chunk, validation: Validation, s: int, task: int) -> None:
-    """One block of the validation rows; the first task also looks whether all parameters are finite."""
+    """One block of the validation rows."""
     ended = _ended(chunk, s)
-    if task == 0:
-        chunk.finite[ended] = all_finite(model.parameters)
     block = validation.block
     chosen = validation.chosen[task * block : (task + 1) * block]
-    if chosen.size:
-        measure(net, loss, model.parameters, validation.rows, chosen, validation.at, chunk.figures[ended, task])
+    measure(net, loss, model.parameters, validation.rows, chosen, validation.at, chunk.figures[ended, task])
 
 
 @inlined
