@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -16,7 +17,11 @@ SMALL_PRODUCT = 1_000_001
 products up to 100³ by kernels of one thread."""
 
 PROBE = 32
-"""Turns from one look at the slower team to the next."""
+"""Turns of a team from one look at a single thread to the next."""
+PROBE_TEAM = 8
+"""Turns of a single thread from one look at the team to the next: more is to be won."""
+RECENT = 3
+"""Turns of one size whose fastest counts: one that the system held up is no reason to change."""
 TRIAL_STEPS = 4
 """Steps of a turn that only tries how fast a team is; one where a step takes TRIAL_S or more."""
 TRIAL_S = 0.01
@@ -51,17 +56,19 @@ class Pace:
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        self._s_per_step: dict[int, float] = {}
+        self._recent: dict[int, deque[float]] = {size: deque(maxlen=RECENT) for size in (1, threads)}
         self._last_s = TRIAL_S
         self._turns = 0
+        self._since_trial = 0
 
     def team(self) -> int:
-        """Threads for the next turn: each size tried on a few steps, then the faster; the other again every PROBE."""
+        """Threads for the next turn: each size tried on a few steps, then the faster; the other now and then again."""
         if self._threads == 1:
             return 1
         if self._turns < len(FIRST_TURNS):
             return self._threads if FIRST_TURNS[self._turns] else 1
-        return min(self._s_per_step, key=lambda size: self._s_per_step[size] * (-1 if self._tries() else 1))
+        faster = self._faster()
+        return 1 + self._threads - faster if self._tries() else faster
 
     def most_steps(self) -> int:
         """Steps that the next turn may have: few where it only tries."""
@@ -69,15 +76,21 @@ class Pace:
             return sys.maxsize
         return min(TRIAL_STEPS, max(1, int(TRIAL_S / self._last_s)))
 
-    def _tries(self) -> bool:
-        return self._turns < len(FIRST_TURNS) or self._turns % PROBE == 0
-
     def took(self, team: int, steps: int, seconds: float) -> None:
-        """What the turn took: the newest figure of its size, but for the very first, which only warms."""
+        """What the turn took; the very first only warms."""
+        self._since_trial = 0 if self._tries() else self._since_trial + 1
         self._last_s = max(seconds / steps, 1e-9)
         if self._turns:
-            self._s_per_step[team] = self._last_s
+            self._recent[team].append(self._last_s)
         self._turns += 1
+
+    def _faster(self) -> int:
+        return min(self._recent, key=lambda size: min(self._recent[size]))
+
+    def _tries(self) -> bool:
+        if self._turns < len(FIRST_TURNS):
+            return True
+        return self._since_trial >= (PROBE_TEAM if self._faster() == 1 else PROBE)
 
 
 @contextmanager

@@ -113,6 +113,7 @@ class _Run:
         self._members, self._backend, self._report, self._control = members, backend, report, control
         self._clock, self._clocks = clock, _Clocks()
         self._progress = [Progress(member) for member in members]
+        self._points: dict[int, tuple[int, Measured | None]] = {}
         pool = pool_for(members, "train", backend)
         self._train = evaluator_for(members, backend, "train", pool, side_by_side)
         self._val = None
@@ -196,6 +197,7 @@ class _Run:
 
     def _report_point(self, member: int, val: Measured | None, now: float) -> float:
         progress = self._progress[member]
+        self._points[member] = progress.step, val
         train_loss, rows = progress.close_interval()
         took = max(now - self._clocks.point[member], 1e-9)
         self._clocks.point[member] = now
@@ -307,17 +309,27 @@ class _Run:
         Of models as the engine has them, and of others whose weights (P,) are given.
         """
         metrics: dict[int, dict[str, float | None]] = {member: {} for member in (*live, *weights)}
-        positions = [self.active.index(member) for member in live]
         given = self._backend.to_device(np.stack(list(weights.values()))) if weights else None
         for part, evaluator in (("train", self._train), ("val", self._val)):
             if evaluator is None:
                 continue
-            measured = self._engine.measure(evaluator, positions, live) if live else []
-            measured += evaluator.measure(given, list(weights)) if weights else []
-            for found, one in zip(metrics.values(), measured, strict=True):
-                found[f"{part}_loss"] = finite_or_none(one.loss)
-                found[f"{part}_{self._score}"] = finite_or_none(one.score)
+            known = {member: self._known(member) for member in live if part == "val"}
+            measured = {member: val for member, val in known.items() if val is not None}
+            rest = [member for member in live if member not in measured]
+            if rest:
+                positions = [self.active.index(member) for member in rest]
+                measured |= zip(rest, self._engine.measure(evaluator, positions, rest), strict=True)
+            if weights:
+                measured |= zip(weights, evaluator.measure(given, list(weights)), strict=True)
+            for member, one in measured.items():
+                metrics[member][f"{part}_loss"] = finite_or_none(one.loss)
+                metrics[member][f"{part}_{self._score}"] = finite_or_none(one.score)
         return metrics
+
+    def _known(self, member: int) -> Measured | None:
+        """The validation figures of the model's present step, where its last metric point has them."""
+        step, val = self._points.get(member, (-1, None))
+        return val if step == self._progress[member].step else None
 
     def _named(self, member: int, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
         return {name: view.copy() for name, view in self._members[member].layout.named(flat).items()}
