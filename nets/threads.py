@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections import deque
@@ -85,7 +86,7 @@ class Pace:
         self._turns += 1
 
     def _faster(self) -> int:
-        return min(self._recent, key=lambda size: min(self._recent[size]))
+        return min(self._recent, key=lambda size: min(self._recent[size], default=math.inf))
 
     def _tries(self) -> bool:
         if self._turns < len(FIRST_TURNS):
