@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlpq.cli.arguments import assign, join_widths, merge, read_json, widths
-from mlpq.cli.rows import read_rows
+from mlpq.cli.rows import fit_rows, read_rows
 from mlpq.errors import InvalidArgumentError
 from mlpq.settings import TrainSettings, job_specification
 
@@ -114,7 +114,11 @@ def test_files_that_are_no_json_objects_are_refused(tmp_path: Path) -> None:
 def test_rows_come_from_csv_and_json(tmp_path: Path) -> None:
     file = tmp_path / "rows"
     file.write_text("a;b;c\n1;x;\n2.5;y;3\n")
-    assert read_rows(str(file)) == [{"a": 1.0, "b": "x", "c": None}, {"a": 2.5, "b": "y", "c": 3.0}]
+    rows = read_rows(str(file))
+    assert rows == [{"a": "1", "b": "x", "c": None}, {"a": "2.5", "b": "y", "c": "3"}]
+    assert fit_rows(rows, None) == ([{"a": 1.0, "b": "x", "c": None}, {"a": 2.5, "b": "y", "c": 3.0}], [])
+    kinds = {"a": "categorical", "c": "numeric"}
+    assert fit_rows(rows, kinds) == ([{"a": "1", "c": None}, {"a": "2.5", "c": 3.0}], ["b"])
     file.write_text('{"rows": [[1, 2], [3, 4]]}')
     assert read_rows(str(file)) == [[1, 2], [3, 4]]
     file.write_text("[1, 2]")
