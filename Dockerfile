@@ -29,7 +29,8 @@ RUN /build/pip/bin/python -m pip --python /opt/venv/bin/python install --quiet -
 COPY kernels /app/kernels
 COPY nets /app/nets
 # The CPU kernels, compiled for the processor of this machine; on another one a worker compiles its own when it starts.
-RUN cd /app && MLPQ_COMPILED_DIR=/build/compiled PYTHONDONTWRITEBYTECODE=1 /opt/venv/bin/python -m nets.warm
+# What numba keeps is known by the place of its source: generated sources must lie where workers will look for them.
+RUN cd /app && MLPQ_COMPILED_DIR=/var/lib/mlpq/compiled PYTHONDONTWRITEBYTECODE=1 /opt/venv/bin/python -m nets.warm
 COPY store /app/store
 COPY service /app/service
 COPY worker /app/worker
@@ -57,7 +58,7 @@ COPY --from=code /build/overlay /opt/venv
 COPY --from=code /app /app
 # Under the mount point, since numba loads only from a folder that it can write: a new named volume starts as a copy of
 # what it covers. In a volume that is older than these kernels a worker compiles them when it starts.
-COPY --from=code --chown=10001:10001 /build/compiled /var/lib/mlpq/compiled
+COPY --from=code --chown=10001:10001 /var/lib/mlpq/compiled /var/lib/mlpq/compiled
 # The root is meant to be read-only and /tmp a tmpfs: nothing is written beside the data directory.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

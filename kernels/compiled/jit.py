@@ -104,6 +104,7 @@ def written(name: str, text: str) -> Callable[..., None]:
     if not path.exists():
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=CACHE_FOLDER, delete=False) as file:
             file.write(text)
+        os.utime(file.name, (0, 0))  # numba compares the time, which copies do not always keep in full
         Path(file.name).replace(path)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:

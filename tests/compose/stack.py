@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import contextlib
 import http.client
 import json
 import os
@@ -31,6 +32,7 @@ PREPARE = Path(__file__).with_name("prepare")
 STATE = Path(os.environ.get("MLPQ_COMPOSE_STATE", "/var/tmp/mlpq-compose"))
 BASE_IMAGE = "localhost/mlpq-base:debian"
 SERVICES = ("redis", "api", "worker")
+NAME_SERVER = Path("/run/containers/networks/aardvark-dns/aardvark.pid")
 REACHING_AN_INDEX = (
     *("index-url", "extra-index-url", "trusted-host", "proxy", "cert", "client-cert"),
     *("timeout", "default-timeout", "retries"),
@@ -128,6 +130,13 @@ def until(what: str, probe: Callable[[], _T | None], timeout_s: float, pause_s: 
         time.sleep(pause_s)
 
 
+def read_names_again() -> None:
+    """Have podman's name server read its files once more: of changes that follow closely it can miss the last."""
+    time.sleep(0.3)
+    with contextlib.suppress(OSError, ValueError):  # no network that knows names is up
+        os.kill(int(NAME_SERVER.read_text()), signal.SIGHUP)
+
+
 @dataclass
 class Stack:
     """One project of docker-compose.yml: its containers, and the service behind the published port."""
@@ -141,7 +150,9 @@ class Stack:
         """Run `podman-compose ARGUMENTS` on the project."""
         environment = {**self.podman.environment, "MLPQ_IMAGE": self.image, "MLPQ_PORT": str(self.port)}
         command = ["podman-compose", "-f", str(COMPOSE_FILE), "-p", self.project, *arguments]
-        return run(command, environment, timeout_s)
+        written = run(command, environment, timeout_s)
+        read_names_again()
+        return written
 
     def up(self) -> None:
         """Start redis, api and worker; returns when the API says that it is ready."""
@@ -190,6 +201,7 @@ class Stack:
             lambda: self.inspect(service)["State"]["Pid"] not in (0, state["Pid"]),
             30,
         )
+        read_names_again()
 
     def logs(self) -> str:
         """The last lines of every container, for a failure's report."""
