@@ -26,7 +26,7 @@ KILLS = 20
 SPEC = {
     "dataset": "digits",
     "net": {"hidden": [512, 256]},
-    "training": {"epochs": 40, "batch_size": 32, "checkpoint_every_s": 1, "seed": 7},
+    "training": {"epochs": 60, "batch_size": 32, "checkpoint_every_s": 1, "seed": 7},
 }
 ENDED = {"succeeded", "failed", "cancelled"}
 
@@ -76,15 +76,16 @@ def history(client: httpx2.Client, job_id: str) -> tuple[list[int], list[tuple[A
     return ids, points
 
 
-def kill_once(running: Deployment, client: httpx2.Client, longest_s: float, rng: random.Random) -> tuple[str, float]:
+def kill_once(
+    running: Deployment, client: httpx2.Client, longest_s: float, rng: random.Random
+) -> tuple[str, float | None]:
     """Run the job with one kill at a random moment; its id and the seconds until it ran again.
 
-    Raises:
-        RuntimeError: the kill came too late and hit nothing: such a run would prove nothing.
+    None: the job had ended before, and the kill hit nothing.
     """
     job_id = submit(client)
     wait(client, job_id, {"running"})
-    time.sleep(rng.uniform(0, 0.8) * longest_s)
+    time.sleep(rng.uniform(0, 0.7) * longest_s)
     for pid in running.training_children():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -96,8 +97,6 @@ def kill_once(running: Deployment, client: httpx2.Client, longest_s: float, rng:
         if back is None and attempt > 1 and job["status"] == "running":
             back = time.monotonic() - killed
         if job["status"] in ENDED:
-            if back is None:
-                raise RuntimeError(f"{job_id} had ended before it was killed")
             return job_id, back
         time.sleep(0.02)
 
@@ -105,7 +104,7 @@ def kill_once(running: Deployment, client: httpx2.Client, longest_s: float, rng:
 def main() -> None:
     rng = random.Random(20)
     same_weights = same_curve = whole = finished = 0
-    back = []
+    back: list[float] = []
     with deployment() as running, httpx2.Client(base_url=running.url, timeout=60) as client:
         wait(client, submit(client), ENDED)  # the first job on a built-in set also makes the set
         reference = submit(client)
@@ -114,8 +113,14 @@ def main() -> None:
         wait(client, reference, ENDED)
         longest_s = time.monotonic() - start
         want, (_, curve) = weights(client, reference), history(client, reference)
-        for _ in range(KILLS):
+        too_late = 0
+        while len(back) < KILLS:
             job_id, seconds = kill_once(running, client, longest_s, rng)
+            if seconds is None:  # the machine was faster than before: such a run proves nothing
+                too_late += 1
+                if too_late > KILLS:
+                    raise SystemExit("most jobs end before they are killed")
+                continue
             back.append(seconds)
             finished += wait(client, job_id, ENDED)["status"] == "succeeded"
             ids, points = history(client, job_id)
@@ -124,6 +129,7 @@ def main() -> None:
             whole += ids == list(range(1, len(ids) + 1))
     figures = {
         "kills": KILLS,
+        "kills_that_came_too_late": too_late,
         "finished": finished,
         "weights_bit_identical": same_weights,
         "curves_identical": same_curve,
