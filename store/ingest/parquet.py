@@ -1,8 +1,8 @@
 """Parquet: numbers, text, booleans, dates and dictionaries by column, nulls as missing, in batches of rows.
 
-Read by pyarrow, an optional part of the server (`pip install "mlpq[parquet]"`), without threads and with text columns
-left as dictionaries, so that a value which a tiny file repeats a billion times is held once. What the footer declares
-is held against the file's size; a footer that lies about its pages meets a limit of memory that honest pages do not.
+Read by pyarrow without threads and with text columns left as dictionaries, so that a value which a tiny file repeats a
+billion times is held once. What the footer declares is held against the file's size; a
+footer that lies about its pages meets a limit of memory that honest pages do not.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from store.ingest.problems import CellError, cell, of_file, shown
 from store.ingest.raw import RawColumn, RawTable
 from store.ingest.tables import choose_columns, finish
 
-DOC = "columnar table; numbers, text, booleans, dates and dictionaries; nulls are missing (needs pyarrow)"
+DOC = "columnar table; numbers, text, booleans, dates and dictionaries; nulls are missing"
 
 _CELL_BYTES = 8
 _CELL_RATIO = 8
@@ -42,11 +42,9 @@ _COLUMN_BYTES = 4 << 20
 def read(request: Request) -> dict[str, Any]:
     """Read one Parquet file; return the content of `info.json`. Raises: InvalidInput, TooLarge."""
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # the others reserve more address space than the limit allows
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ModuleNotFoundError as error:
-        raise of_file("is a Parquet file, and this service has no pyarrow; send CSV or NPZ") from error
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     try:

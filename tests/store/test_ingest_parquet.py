@@ -133,8 +133,3 @@ def test_any_changed_byte_is_read_or_refused(tmp_path_factory: pytest.TempPathFa
     data = GOOD[:place] + bytes([value]) + GOOD[place + 1 :]
     with suppress(InvalidInput, TooLarge, MemoryError):
         read(tmp_path_factory.mktemp("fuzz"), data, "t.parquet", format="parquet")
-
-
-def test_a_service_without_pyarrow_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    assert "this service has no pyarrow; send CSV or NPZ" in refused(tmp_path, GOOD, "t.parquet").detail
