@@ -7,7 +7,7 @@ import sys
 
 from bench import table
 
-ALL = ("defaults", "latency", "submit", "streams", "listing", "resume", "overhead", "fresh_clone")
+ALL = ("defaults", "against_sklearn", "latency", "submit", "streams", "listing", "resume", "overhead", "fresh_clone")
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +21,8 @@ from mlpq.transport import iterate, run
 from mlpq.watching import Watch
 
 WATCH_PATIENCE_S = 300.0
-POLL_S = 0.5
+FIRST_POLL_S, POLL_S, POLL_SHARE = 0.02, 0.5, 0.1
+"""`wait` asks again after a tenth of what it has waited: a short job's end is seen at once, a long job asked rarely."""
 FORMATS_BY_ENDING = {"pt": "torch", "pth": "torch", "py": "predict.py"}
 """Formats of weights whose files end otherwise."""
 
@@ -137,11 +139,13 @@ class Job:
             JobFailedError: it ended as failed or cancelled (not with `check=False`).
             WaitTimeoutError: it had not ended after `timeout_s` seconds.
         """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        start = time.monotonic()
         while not self.refresh().ended:
-            if deadline is not None and time.monotonic() >= deadline:
+            waited = time.monotonic() - start
+            left = math.inf if timeout_s is None else timeout_s - waited
+            if left <= 0:
                 raise WaitTimeoutError(f"{self.id} is still {self.status} after {timeout_s} s")
-            time.sleep(POLL_S if deadline is None else min(POLL_S, max(deadline - time.monotonic(), 0)))
+            time.sleep(min(max(waited * POLL_SHARE, FIRST_POLL_S), POLL_S, left))
         if check and self.status != "succeeded":
             raise JobFailedError(self.id, self.status, self.error)
         return self

@@ -16,6 +16,9 @@ from mlpq.demo import forward
 from mlpq.job import PREDICT_ROWS
 from tests.store.file_writers import idx
 
+PENGUINS = Path(__file__).resolve().parent.parent / "data" / "penguins.csv"
+"""Horst, Hill and Gorman 2020, palmerpenguins; CC0."""
+
 
 def test_a_job_is_trained_watched_and_its_weights_predict_the_same_in_numpy(client: Client) -> None:
     job = client.train("iris", hidden=[16], activation="relu", epochs=15, seed=3, name="first", tags=["t"])
@@ -61,6 +64,23 @@ def test_a_pair_of_files_is_one_data_set(client: Client, tmp_path: Path) -> None
     assert sent[-1][0] == sent[-1][1] > sum(path.stat().st_size for path in paths)
     with pytest.raises(InvalidInputError, match="labels"):
         client.upload([paths[0], paths[0]])
+
+
+def test_penguins_with_missing_cells_are_learned_by_default(client: Client) -> None:
+    record = client.upload(PENGUINS, target="species")
+    kinds = {column["name"]: column["kind"] for column in record.raw["columns"]}
+    assert (kinds["island"], kinds["bill_length_mm"]) == ("categorical", "numeric")
+    job = client.train(record).wait(timeout_s=120)
+    assert job.final_metrics["val_accuracy"] >= 0.97  # type: ignore[operator]
+    known = {
+        "island": "Biscoe",
+        "bill_length_mm": 47.0,
+        "flipper_length_mm": 217,
+        "body_mass_g": 5400,
+        "bill_depth_mm": 15,
+    }
+    said = job.predict([known | {"sex": None, "year": 2008}, known | {"sex": "unheard of", "year": 2008}])
+    assert said.predictions.tolist() == ["Gentoo", "Gentoo"]
 
 
 def test_arrays_are_uploaded_once_and_learned(client: Client) -> None:
