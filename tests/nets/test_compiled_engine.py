@@ -100,7 +100,7 @@ def test_a_team_changes_no_bit(clip_norm, monkeypatch):
         assert len(engine._workspaces[0].heads) == 3
         crossed = []
         while engine.steps()[0] < one.total_steps:
-            engine.advance(min(7, engine.max_chunk()))
+            engine.advance(min(7, one.total_steps - engine.steps()[0]))
             crossed += [crossing.measured for crossing in engine.crossed(0)]
         found.append((engine.drain(), crossed, engine.state(0)))
     for sums, crossed, state in found[1:]:

@@ -76,7 +76,7 @@ def test_a_job_paused_while_it_was_prepared_runs_when_resumed(own_site: Site, da
     own_site.store.request(job_id, "pause")
     own_site.wait(job_id, Status.PAUSED)
     own_site.store.request(job_id, "resume")
-    job = own_site.wait(job_id)
+    job = own_site.wait(job_id, timeout_s=180)
     assert (job.status, job.attempt) == (Status.SUCCEEDED, 1)
     own_site.check()
 
