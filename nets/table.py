@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -75,7 +76,7 @@ class TableInfo:
     classes: tuple[str, ...] = ()
     standardize: bool = True
 
-    @property
+    @cached_property
     def n_inputs(self) -> int:
         """Inputs of a net after preprocessing; a categorical column without any category is one that is always 0."""
         return sum(column.n_inputs for column in self.columns)
