@@ -22,6 +22,7 @@ from kernels.compiled.panels import Panels, aligned
 from kernels.compiled.workspace import samples_per_task
 from nets.batches import Pool, RowOrder
 from nets.compiled_evaluator import CompiledEvaluator, each, kind_of, knows_loss, pooled_rows, workspace_for
+from nets.dropout import limit_of
 from nets.engine import Crossing
 from nets.evaluate import Evaluator, Measured
 from nets.losses import LOSSES
@@ -51,7 +52,6 @@ def compiles(member: Member) -> bool:
         and knows_loss(member)
         and not optimizer.searches
         and keeps_zeros(optimizer.rule_for(spec.optimizer.options))
-        and not spec.net.dropout
     )
 
 
@@ -65,6 +65,8 @@ class _Model:
     update: int
     """Where the compiled update of its optimizer lies."""
     hyper: NDArray[Any]
+    dropout: tuple[np.uint64, np.uint64, Any]
+    """Seed, limit and scale of its masks; limit 0 without dropout."""
     valid: NDArray[np.int64]
     weight: NDArray[np.float64]
     """(S, B) in the loss, of the epoch `rows` belong to; the same in every epoch unless rows have weights."""
@@ -112,7 +114,8 @@ class CompiledEngine:
         self._shared = (*kind_of(first), *pooled_rows(members, pool))
         beside, team = _shared_out(first, len(members), threads)
         batch, block = first.spec.training.batch_size, val.block if val else 0
-        self._workspaces = [workspace_for(first, batch, team, block) for _ in range(beside)]
+        drops = first.spec.net.dropout > 0
+        self._workspaces = [workspace_for(first, batch, team, block, dropout=drops) for _ in range(beside)]
         clips = any(member.spec.training.clip_norm is not None for member in members)
         self._gradients = [aligned(self._panels.count if clips else 1, self._dtype) for _ in range(beside)]
         self._pace = Pace(team)
@@ -134,7 +137,10 @@ class CompiledEngine:
         update = updates.address_of(self._optimizer.rule_for(options).given(known), self._dtype)
         valid, weight = order.even
         scaled = self._scaled(weight, valid)
-        return _Model(member, place, order, update, hyper, valid.astype(np.int64), weight, scaled)
+        rate = member.spec.net.dropout
+        words = limit_of(rate) if rate else np.uint64(0)
+        dropout = (np.uint64(training.seed), words, self._dtype.type(1 / (1 - rate)))
+        return _Model(member, place, order, update, hyper, dropout, valid.astype(np.int64), weight, scaled)
 
     def _scaled(self, weight: NDArray[np.float64], valid: NDArray[Any]) -> NDArray[Any]:
         return (weight / valid[:, None] if self._is_mean else weight).astype(self._dtype)
@@ -180,7 +186,7 @@ class CompiledEngine:
         chunk = (rows, model.valid, model.scaled, model.weight, rates, sums, start, epoch, interval, figures, finite)
 
         head, size = (*self._shared, *validation, block), samples_per_task(model.order.batch, team)
-        rest = (model.update, model.hyper, *learnt, *chunk)
+        rest = (*model.dropout, model.update, model.hyper, *learnt, *chunk)
 
         def join(thread: int, _thread: int) -> None:
             place = (*space.heads[thread], *space.plan, size)

@@ -24,8 +24,8 @@ from nets.network import activations_of
 from nets.options import number
 from nets.tape import Array
 
-CLASS_LOSSES: Final = {"softmax": losses.SOFTMAX, "svm": losses.SVM}
-"""Losses over classes that compiled code has; it has all losses over values."""
+CLASS_LOSSES: Final = {"softmax": (losses.SOFTMAX, "label_smoothing"), "svm": (losses.SVM, "margin")}
+"""Losses over classes that compiled code has, each with its option; it has all losses over values."""
 
 LARGE_MEASURE: Final = 4_000_000
 """Multiply-adds of a measure from which on several threads share its blocks."""
@@ -44,22 +44,20 @@ def pooled_rows(members: Sequence[Member], pool: Pool) -> PooledRows:
     return pool.x, codes, values
 
 
-def workspace_for(member: Member, batch: int, threads: int = 1, block: int = 0) -> Workspace:
+def workspace_for(member: Member, batch: int, threads: int = 1, block: int = 0, *, dropout: bool = False) -> Workspace:
     """Buffers of a team of threads for the member's net: for batches, and for blocks measured on the way."""
     layout, loss = member.layout, member.spec.loss
     programs: list[tuple[Programmed, Mapping[str, float]]] = [*activations_of(member.spec.net.activation)]
     one = LOSSES[loss.name].pointwise
     if one is not None:
         programs.append((one, {name: number(loss.options, name) for name in one.parameters}))
-    return Workspace(layout.widths, layout.bias, programs, batch, member.dtype, threads, block)
+    return Workspace(layout.widths, layout.bias, programs, batch, member.dtype, threads, block, dropout)
 
 
 def knows_loss(member: Member) -> bool:
-    """True if compiled code has the member's loss with all of its options."""
-    loss = member.spec.loss
-    return LOSSES[loss.name].pointwise is not None or (
-        loss.name in CLASS_LOSSES and not loss.options.get("label_smoothing")
-    )
+    """True if compiled code has the member's loss."""
+    name = member.spec.loss.name
+    return LOSSES[name].pointwise is not None or name in CLASS_LOSSES
 
 
 def tells_of(member: Member) -> int:
@@ -72,8 +70,9 @@ def tells_of(member: Member) -> int:
 def kind_of(member: Member) -> tuple[int, np.floating, int]:
     """The loss's number in compiled code, its option, and how scores tell a class."""
     loss = member.spec.loss
-    margin = member.dtype.type(number(loss.options, "margin") if loss.name == "svm" else 0.0)
-    return CLASS_LOSSES.get(loss.name, losses.POINTWISE), margin, tells_of(member)
+    code, option = CLASS_LOSSES.get(loss.name, (losses.POINTWISE, None))
+    value = 0.0 if option is None else number(loss.options, option)
+    return code, member.dtype.type(value), tells_of(member)
 
 
 def each(threads: int, count: int, work: Callable[[int, int], None]) -> None:

@@ -25,12 +25,12 @@ def kept(seed: int, step: int, layer: int, rate: float, shape: tuple[int, int], 
     """(H, B): 1/(1 - rate) for a unit that is kept, else 0."""
     count = shape[0] * shape[1]
     words = bits(seed, Stream.DROPOUT, (count + 1) // 2, step=step, lane=layer).astype("<u8").view("<u4")[:count]
-    stays = words.astype(np.uint64) < _limit(rate)
+    stays = words.astype(np.uint64) < limit_of(rate)
     return (stays.reshape(shape) / (1 - rate)).astype(dtype)
 
 
-def _limit(rate: float) -> np.uint64:
-    """A unit is kept if its word is below this."""
+def limit_of(rate: float) -> np.uint64:
+    """A unit is kept if its 32-bit word is below this."""
     return np.uint64(round((1 - rate) * 2**32))
 
 
@@ -53,7 +53,7 @@ class Dropout:
             raise TypeError(f"the {backend.name} backend cannot run CUDA source")
         launch = backend.compiler.compile(mask_source(real_of(mask.dtype)), MASK_SYMBOL, 0)
         seeds = backend.to_device(np.array(self._seeds, np.uint64))
-        limits = backend.to_device(np.array([_limit(rate) for rate in self._rates], np.uint64))
+        limits = backend.to_device(np.array([limit_of(rate) for rate in self._rates], np.uint64))
         scales = backend.to_device((1 / (1 - np.array(self._rates, np.float64))).astype(mask.dtype))
         threads = models * -(-units * batch // MASK_WORDS)
         sizes = (np.int32(models), np.int32(units * batch), np.int32(layer))

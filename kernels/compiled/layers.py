@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.compiled.dropout import Drop, draw, product
 from kernels.compiled.jit import exact, inlined
 from kernels.compiled.losses import SOFTMAX, SVM, pointwise, softmax, svm
 from kernels.compiled.products import multiply
@@ -27,7 +28,9 @@ Table = NDArray[np.int64]
 FAN_IN, FAN_OUT, WEIGHTS, PANEL, INPUT, INPUT_PITCH, Z, PITCH, UPSTREAM, DELTA = range(10)
 SLOPES, SLOPES_PANEL, TRANSPOSED, TRANSPOSED_PANEL = range(10, 14)
 VALUE, VALUE_END, VALUE_REGISTERS, SLOPE, SLOPE_END, SLOPE_REGISTERS = range(14, 20)
-COLUMNS: Final = 20
+MASK, RAW = range(20, 22)
+"""With dropout: a hidden layer's masks (B, O), and its activations (B, O) before them."""
+COLUMNS: Final = 22
 
 
 class Net(NamedTuple):
@@ -57,10 +60,10 @@ NO_CLASS, LARGEST, SIGN = range(3)
 
 
 class Loss(NamedTuple):
-    """Which loss, its option, and how scores tell a class."""
+    """Which loss, its option (softmax: label smoothing, svm: margin), and how scores tell a class."""
 
     number: int
-    margin: Any
+    option: Any
     tells: int
 
 
@@ -110,8 +113,8 @@ def gather(net: Net, x: Floats, rows: Table, start: int) -> None:
 
 
 @exact
-def forward(net: Net, parameters: Floats, samples: Samples, start: int, stop: int) -> None:
-    """z = a W + b, a = f(z), layer by layer; the last z are the scores."""
+def forward(net: Net, parameters: Floats, samples: Samples, drop: Drop, start: int, stop: int) -> None:
+    """z = a W + b, a = mask · f(z), layer by layer; the last z are the scores."""
     layers, work, width = net.layers, net.work, panel_width(net.work)
     inputs, at, pitch = samples.inputs, samples.at, samples.pitch
     for k in range(layers.shape[0]):
@@ -126,8 +129,13 @@ def forward(net: Net, parameters: Floats, samples: Samples, start: int, stop: in
         if k < layers.shape[0] - 1:
             inputs, at, pitch = work, layers[k + 1, INPUT], z_pitch
             code, registers = net.instructions[layers[k, VALUE] :], net.registers[layers[k, VALUE_REGISTERS] :]
+            here = start * pitch
+            raw = layers[k, RAW] if drop.limit > 0 else at
             run(net.runner, code, layers[k, VALUE_END] - layers[k, VALUE], registers, before, before, before,
-                work[at + start * pitch :], before.size)  # fmt: skip
+                work[raw + here :], before.size)  # fmt: skip
+            if drop.limit > 0:
+                draw(drop, k + 1, O, start, stop, work, layers[k, MASK], pitch)
+                product(work, raw + here, layers[k, MASK] + here, at + here, before.size)
 
 
 @exact
@@ -156,9 +164,9 @@ def measure_loss(
         for b in range(B):
             labels[b] = rows.codes[chosen[b]]
     if loss.number == SOFTMAX:
-        softmax(scores, labels, weights, values, scratch)
+        softmax(scores, labels, weights, values, scratch, loss.option)
     elif loss.number == SVM:
-        svm(scores, labels, weights, values, scratch, loss.margin)
+        svm(scores, labels, weights, values, scratch, loss.option)
     else:
         last = net.layers[net.layers.shape[0] - 1]  # where a loss over values has its programs
         pointwise(net.runner, net.instructions[last[VALUE] : last[VALUE_END]],
@@ -169,8 +177,8 @@ def measure_loss(
 
 
 @exact
-def backward(net: Net, slopes: Floats, start: int, stop: int) -> None:
-    """From slopes (C, B) = dL/dscores of samples start..stop: dz of every layer, dz = f'(z) · (dz above) Wᵀ."""
+def backward(net: Net, slopes: Floats, drop: Drop, start: int, stop: int) -> None:
+    """From slopes (C, B) = dL/dscores of samples start..stop: dz of every layer, dz = f'(z) · mask · (dz above) Wᵀ."""
     layers, work, B, width = net.layers, net.work, stop - start, panel_width(net.work)
     top = layers.shape[0] - 1
     C, dz, pitch = layers[top, FAN_OUT], layers[top, DELTA], layers[top, PITCH]
@@ -187,6 +195,9 @@ def backward(net: Net, slopes: Floats, start: int, stop: int) -> None:
                  work[upstream + start * below :], below, width, B, I, layers[k, FAN_OUT])  # fmt: skip
         code, registers = net.instructions[layers[k - 1, SLOPE] :], net.registers[layers[k - 1, SLOPE_REGISTERS] :]
         z, a = layers[k - 1, Z] + start * below, layers[k, INPUT] + start * below
+        if drop.limit > 0:
+            a, above = layers[k - 1, RAW] + start * below, upstream + start * below
+            product(work, layers[k - 1, MASK] + start * below, above, above, B * below)
         run(net.runner, code, layers[k - 1, SLOPE_END] - layers[k - 1, SLOPE], registers, work[z:], work[a:],
             work[upstream + start * below :], work[delta + start * below :], B * below)  # fmt: skip
         dz, pitch = delta, below

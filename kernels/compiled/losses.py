@@ -24,10 +24,10 @@ POINTWISE: Final = 2
 
 
 @loose
-def softmax(scores: Floats, labels: Codes, weights: Floats, values: Floats, scratch: Floats) -> None:
+def softmax(scores: Floats, labels: Codes, weights: Floats, values: Floats, scratch: Floats, smoothing: float) -> None:
     """-ln p_y; dL/ds_c = p_c for c != y and -(Σ_{c != y} p_c) for c = y: no 1 - p, nothing cancels.
 
-    `scratch` holds 3 B numbers.
+    With smoothing ε the aim is 1 - ε of the label and ε/C of every class. `scratch` holds 3 B numbers.
     """
     B = labels.size
     peak, rest, own = scratch[:B], scratch[B : 2 * B], scratch[2 * B : 3 * B]
@@ -39,6 +39,9 @@ def softmax(scores: Floats, labels: Codes, weights: Floats, values: Floats, scra
             peak[b] = s[b] if s[b] > peak[b] else peak[b]
     for b in range(B):
         own[b] = scores[labels[b] * B + b] - peak[b]
+    share = smoothing * B / scores.size
+    if smoothing > 0:
+        _add_scores(scores, peak, values)
     for c in range(scores.size // B):
         s = scores[c * B : (c + 1) * B]
         for b in range(B):
@@ -47,11 +50,28 @@ def softmax(scores: Floats, labels: Codes, weights: Floats, values: Floats, scra
             rest[b] += s[b] * (labels[b] != c)
     for b in range(B):
         peak[b] = weights[b] / (rest[b] + exp(own[b]))  # from here on the scale
-        values[b] = log1p(rest[b] + expm1(own[b])) - own[b]
+        aim = own[b] + smoothing * (values[b] * B / scores.size - own[b]) if smoothing > 0 else own[b]
+        values[b] = log1p(rest[b] + expm1(own[b])) - aim
     for c in range(scores.size // B):
         s = scores[c * B : (c + 1) * B]
         for b in range(B):
             s[b] = -rest[b] * peak[b] if labels[b] == c else s[b] * peak[b]
+    if smoothing > 0:
+        for c in range(scores.size // B):
+            s = scores[c * B : (c + 1) * B]
+            for b in range(B):
+                s[b] += weights[b] * (smoothing * (labels[b] == c) - share)
+
+
+@loose
+def _add_scores(scores: Floats, peak: Floats, sums: Floats) -> None:
+    """Σ_c (s_c - peak) into sums (B,)."""
+    B = peak.size
+    sums[:] = 0
+    for c in range(scores.size // B):
+        s = scores[c * B : (c + 1) * B]
+        for b in range(B):
+            sums[b] += s[b] - peak[b]
 
 
 @loose

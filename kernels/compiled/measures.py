@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.compiled.dropout import Drop
 from kernels.compiled.jit import exact, loose
 from kernels.compiled.layers import (
     NO_CLASS,
@@ -22,6 +23,7 @@ from kernels.compiled.layers import (
     samples_of,
     scores_of,
 )
+from kernels.compiled.philox import u8
 
 
 @loose
@@ -65,7 +67,8 @@ def measure(net: Net, loss: Loss, parameters: Floats, rows: Rows, chosen: Table,
     samples = samples_of(net, rows.x, chosen, shift)
     if samples.gathered:
         gather(net, rows.x, chosen, shift)
-    forward(net, parameters, samples, shift, shift + B)
+    whole = Drop(u8(0), u8(0), net.work.dtype.type(0), np.int64(0), np.int64(0))
+    forward(net, parameters, samples, whole, shift, shift + B)
     scores = scores_of(net, shift, shift + B)
     spare = net.spare_at + scores.size + 3 * B
     out[1] = hits_of(scores, rows, chosen, loss.tells, net.spare[spare : spare + 2 * B])
@@ -94,11 +97,11 @@ def all_finite(values: Floats) -> bool:
 def evaluate(
     product: int, runner: int, layers: Table, instructions: Table, registers: Floats, work: Floats,
     labels: NDArray[np.int32], spare: Floats, spare_at: int, losses: int, biased: int,
-    loss: int, margin: Any, tells: int, x: Floats, codes: Table, targets: Floats, chosen: Table, block: int,
+    loss: int, option: Any, tells: int, x: Floats, codes: Table, targets: Floats, chosen: Table, block: int,
     parameters: Floats, out: Floats,
 ) -> None:  # fmt: skip
     """See `measure`: `block` of the chosen rows at a time, each with a row of its own in out (K, 2)."""
     net = Net(product, runner, layers, instructions, registers, work, labels, spare, spare_at, losses, biased)
     for k in range(out.shape[0]):
         part = chosen[k * block : (k + 1) * block]
-        measure(net, Loss(loss, margin, tells), parameters, Rows(x, codes, targets), part, np.int64(0), out[k])
+        measure(net, Loss(loss, option, tells), parameters, Rows(x, codes, targets), part, np.int64(0), out[k])

@@ -1,7 +1,7 @@
 """The row orders of `kernels.random.permutation`, bit for bit, for several epochs at once.
 
-Philox4x64-10 (Salmon et al. 2011) with key (seed, SHUFFLE) and counter (block, 0, epoch, 0), then a radix sort of
-the rows by their 32-bit words: it is stable, so rows of equal words keep their order.
+The draw (seed, SHUFFLE, epoch, lane 0), then a radix sort of the rows by their 32-bit words: it is stable, so rows of
+equal words keep their order.
 """
 
 from __future__ import annotations
@@ -12,24 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.compiled.jit import exact
+from kernels.compiled.philox import u8, words
 from kernels.random import Stream
 
-u8: Final = np.uint64
 Words = NDArray[np.uint64]
 
-_M0, _M1 = u8(0xD2E7470EE14C6C93), u8(0xCA5A826395121157)
-_W0, _W1 = u8(0x9E3779B97F4A7C15), u8(0xBB67AE8584CAA73B)
 _LOW, _HALF, _BYTE = u8(0xFFFFFFFF), u8(32), u8(0xFF)
-_STREAM, _ZERO, _ONE = u8(int(Stream.SHUFFLE)), u8(0), u8(1)
-
-
-@exact
-def _high(x: np.uint64, y: np.uint64) -> np.uint64:
-    """The upper 64 bits of x · y."""
-    a, b, c, d = x >> _HALF, x & _LOW, y >> _HALF, y & _LOW
-    middle = a * d + (b * d >> _HALF)
-    other = b * c + (middle & _LOW)
-    return a * c + (middle >> _HALF) + (other >> _HALF)
+_STREAM: Final = u8(int(Stream.SHUFFLE))
+_ZERO, _ONE = u8(0), u8(1)
 
 
 @exact
@@ -38,12 +28,7 @@ def _fill(seed: np.uint64, epoch: np.uint64, keys: Words, count: int) -> None:
     block = _ZERO
     for start in range(0, count, 8):
         block += _ONE
-        c0, c1, c2, c3 = block, _ZERO, epoch, _ZERO
-        k0, k1 = seed, _STREAM
-        for _ in range(10):
-            h0, l0, h1, l1 = _high(_M0, c0), _M0 * c0, _high(_M1, c2), _M1 * c2
-            c0, c1, c2, c3 = h1 ^ c1 ^ k0, l1, h0 ^ c3 ^ k1, l0
-            k0, k1 = k0 + _W0, k1 + _W1
+        c0, c1, c2, c3 = words(seed, _STREAM, block, epoch, _ZERO)
         for part in range(4):
             word = c0 if part == 0 else c1 if part == 1 else c2 if part == 2 else c3
             at = start + 2 * part

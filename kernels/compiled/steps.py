@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.compiled.dropout import Drop
 from kernels.compiled.jit import exact, inlined
 from kernels.compiled.layers import (
     FAN_IN,
@@ -62,6 +63,14 @@ class Model(NamedTuple):
     gradient: Floats
     slots: Floats
     stride: int
+
+
+class Dropout(NamedTuple):
+    """See `dropout.Drop`, whatever the step."""
+
+    seed: np.uint64
+    limit: np.uint64
+    scale: Any
 
 
 class Plan(NamedTuple):
@@ -121,17 +130,21 @@ def _clip(model: Model) -> None:
 
 
 @inlined
-def _pass(net: Net, loss: Loss, rows: Rows, model: Model, chunk: Chunk, s: int, start: int, stop: int) -> None:
+def _pass(
+    net: Net, loss: Loss, rows: Rows, model: Model, dropout: Dropout, chunk: Chunk, s: int, start: int, stop: int
+) -> None:
     """Forward, loss, backward of samples start..stop of step s."""
+    step = chunk.epoch * chunk.valid.size + chunk.start + s
+    drop = Drop(dropout.seed, dropout.limit, dropout.scale, np.int64(chunk.rows.shape[1]), np.int64(step))
     place = (chunk.start + s) % chunk.valid.size
     chosen = chunk.rows[s, : chunk.valid[place]]
     samples = samples_of(net, rows.x, chosen, np.int64(0))
     if samples.gathered:
         gather(net, rows.x, chosen[start:stop], start)
-    forward(net, model.parameters, samples, start, stop)
+    forward(net, model.parameters, samples, drop, start, stop)
     scores = scores_of(net, start, stop)
     measure_loss(net, loss, scores, rows, chosen[start:stop], start, chunk.weights[place, start:stop])
-    backward(net, scores, start, stop)
+    backward(net, scores, drop, start, stop)
 
 
 @inlined
@@ -199,7 +212,9 @@ def _measure(net: Net, loss: Loss, model: Model, chunk: Chunk, validation: Valid
 
 
 @inlined
-def _run(net: Net, plan: Plan, loss: Loss, rows: Rows, validation: Validation, model: Model, chunk: Chunk) -> None:
+def _run(
+    net: Net, plan: Plan, loss: Loss, rows: Rows, validation: Validation, model: Model, dropout: Dropout, chunk: Chunk
+) -> None:
     """Take tasks until there are none: their numbers run through the phases of all steps."""
     s, phase, first = 0, PREPARE, 0
     tasks = _tasks_of(plan, model, chunk, validation, s, phase)
@@ -219,7 +234,8 @@ def _run(net: Net, plan: Plan, loss: Loss, rows: Rows, validation: Validation, m
             passes = _passes(plan, chunk, s)
             if task < passes:
                 valid = chunk.valid[(chunk.start + s) % chunk.valid.size]
-                _pass(net, loss, rows, model, chunk, s, task * plan.size, min((task + 1) * plan.size, valid))
+                start, stop = task * plan.size, min((task + 1) * plan.size, valid)
+                _pass(net, loss, rows, model, dropout, chunk, s, start, stop)
             else:
                 _measure(net, loss, model, chunk, validation, s - 1, task - passes)
         elif phase == CLIP:
@@ -238,8 +254,9 @@ def advance(
     product: int, runner: int, layers: Table, instructions: Table, registers: Floats, work: Floats,
     labels: NDArray[np.int32], spare: Floats, spare_at: int, losses: int, biased: int,
     parts: Table, tasks: Table, counters: Table, size: int,
-    loss: int, margin: Any, tells: int, x: Floats, codes: Table, targets: Floats,
+    loss: int, option: Any, tells: int, x: Floats, codes: Table, targets: Floats,
     val_x: Floats, val_codes: Table, val_targets: Floats, val_rows: Table, block: int, at: int,
+    seed: np.uint64, limit: np.uint64, scale: Any,
     update_at: int, hyper: Floats, parameters: Floats, gradient: Floats, slots: Floats, stride: int,
     rows: Table, valid: Table, weights: Floats, counted: Floats, rates: Floats, sums: Floats,
     start: int, epoch: int, interval: int, figures: Floats, finite: Floats,
@@ -254,9 +271,10 @@ def advance(
     _run(
         Net(product, runner, layers, instructions, registers, work, labels, spare, spare_at, losses, biased),
         Plan(parts, tasks, counters, size),
-        Loss(loss, margin, tells),
+        Loss(loss, option, tells),
         Rows(x, codes, targets),
         Validation(Rows(val_x, val_codes, val_targets), val_rows, block, at),
         Model(update_at, hyper, parameters, gradient, slots, stride),
+        Dropout(seed, limit, scale),
         Chunk(rows, valid, weights, counted, rates, sums, start, epoch, interval, figures, finite),
     )

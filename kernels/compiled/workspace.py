@@ -44,7 +44,10 @@ class Programmed(Protocol):
 
 
 class Workspace:
-    """Buffers for batches of up to `batch` samples, and beside them for `block` samples that each thread measures."""
+    """Buffers for batches of up to `batch` samples, and beside them for `block` samples that each thread measures.
+
+    With `dropout` there are masks too.
+    """
 
     def __init__(
         self,
@@ -55,8 +58,9 @@ class Workspace:
         dtype: np.dtype[Any],
         threads: int = 1,
         block: int = 0,
+        dropout: bool = False,
     ) -> None:
-        self._dtype, self._bias, self._width = dtype, int(bias), width_of(dtype)
+        self._dtype, self._bias, self._width, self._dropout = dtype, int(bias), width_of(dtype), dropout
         self._batch, self._samples = batch, batch + threads * block
         self.layers = np.zeros((len(widths) - 1, columns.COLUMNS), np.int64)
         self._size = 0
@@ -116,6 +120,8 @@ class Workspace:
             if not is_last:
                 row[columns.DELTA] = self._take(above * samples)
                 inputs = self._take(above * samples)
+                if self._dropout:
+                    row[columns.MASK], row[columns.RAW] = self._take(above * samples), self._take(above * samples)
             row[columns.SLOPES] = row[columns.DELTA]
             row[columns.SLOPES_PANEL] = self._batch * width
             if above != width or not (is_last or fan_out == width):  # a hidden layer's rows end in slopes of nothing

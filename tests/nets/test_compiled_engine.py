@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kernels.compiled.dropout import Drop, draw
 from nets import compiled_engine
 from nets.compiled_engine import CompiledEngine
 from nets.compiled_evaluator import CompiledEvaluator
+from nets.dropout import kept, limit_of
 from nets.engine import LayeredEngine
 from nets.engines import COMPILED_VARIABLE, engine_for, pool_for
 from nets.losses import LOSSES
@@ -64,8 +66,34 @@ def test_regression_without_biases_and_hidden_layers_follows_too(monkeypatch):
             np.testing.assert_allclose(list(left.values()), list(right.values()), rtol=1e-9)
 
 
-def test_points_passed_inside_a_chunk_are_those_of_chunks_that_end_with_epochs():
-    one = member_for(blobs(), net=NET, training={"epochs": 40, "batch_size": 32})
+@pytest.mark.parametrize("activation", ["tanh", "gelu"])
+@pytest.mark.parametrize("loss", ["svm", {"name": "softmax", "label_smoothing": 0.2}])
+def test_dropout_and_smoothing_train_as_they_do_layer_by_layer(activation, loss, monkeypatch):
+    net = {"hidden": [13, 20], "activation": activation, "dropout": 0.4}
+    training = {"epochs": 3, "batch_size": 7, "precision": "float64"}
+    compiled, layered = both(monkeypatch, member_for(blobs(), net=net, loss=loss, training=training))
+    for left, right in zip(compiled.curve(), layered.curve(), strict=True):
+        np.testing.assert_allclose(list(left.values()), list(right.values()), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("units", "batch", "start", "stop"), [(3, 8, 0, 8), (5, 7, 2, 6), (1, 19, 18, 19), (9, 1, 0, 1)]
+)
+def test_masks_are_those_of_the_layered_engine_word_for_word(units, batch, start, stop):
+    pitch, first = units + 2, 4
+    work = np.full(first + batch * pitch, 9.0)
+    drop = Drop(np.uint64(2**63 - 1), limit_of(0.3), np.float64(1 / 0.7), np.int64(batch), np.int64(70_000))
+    draw(drop, 2, units, start, stop, work, first, pitch)
+    masks = work[first:].reshape(batch, pitch)
+    drawn = kept(2**63 - 1, 70_000, 2, 0.3, (units, batch), np.dtype(np.float64)).T
+    assert np.array_equal(masks[start:stop, :units], drawn[start:stop])
+    assert (masks[:, units:] == 9).all()
+    assert (np.delete(masks, np.s_[start:stop], axis=0) == 9).all()
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_points_passed_inside_a_chunk_are_those_of_chunks_that_end_with_epochs(dropout):
+    one = member_for(blobs(), net={**NET, "dropout": dropout}, training={"epochs": 40, "batch_size": 32})
     whole = CompiledEngine([one], BACKEND)
     assert whole.max_chunk() == one.total_steps
     whole.advance(one.total_steps)
@@ -86,12 +114,13 @@ def test_threads_change_no_bit():
         assert_same_arrays(one.state(position), two.state(position))
 
 
-@pytest.mark.parametrize("clip_norm", [None, 0.5])
-def test_a_team_changes_no_bit(clip_norm, monkeypatch):
+@pytest.mark.parametrize(("clip_norm", "dropout"), [(None, 0.0), (0.5, 0.0), (None, 0.3)])
+def test_a_team_changes_no_bit(clip_norm, dropout, monkeypatch):
     """One model's steps by one thread, by a team, and by turns: weights, losses and points on the way."""
     monkeypatch.setattr(compiled_engine, "LARGE_STEP", 0)
     training = {"epochs": 6, "batch_size": 50, "clip_norm": clip_norm}
-    one = member_for(blobs(), net={"hidden": [130, 70], "activation": ["tanh", "gelu"]}, training=training)
+    net = {"hidden": [130, 70], "activation": ["tanh", "gelu"], "dropout": dropout}
+    one = member_for(blobs(), net=net, training=training)
     found = []
     for sizes in ([1], [3], [3, 1]):
         monkeypatch.setattr(Pace, "team", partial(next, itertools.cycle(sizes)))
@@ -143,10 +172,7 @@ def test_one_turn_that_the_system_held_up_changes_nothing_three_do():
 
 def test_what_compiled_code_does_not_know_runs_layer_by_layer():
     for spec in (
-        {"net": {**NET, "dropout": 0.5}},
         {"net": {**NET, "batch_norm": True}},
         {"optimizer": "random_search"},
     ):
         assert isinstance(engine_for([member_for(blobs(), **spec)], BACKEND), LayeredEngine)
-    smoothed = {"name": "softmax", "label_smoothing": 0.1}
-    assert isinstance(engine_for([member_for(blobs(), net=NET, loss=smoothed)], BACKEND), LayeredEngine)
