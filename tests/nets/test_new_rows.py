@@ -27,6 +27,10 @@ OPTIMIZERS["bounded"] = Optimizer(
      ("parameter", "parameter - rate * tanh(sharpness * mean) * sqrt(largest / (largest + 0.01)) + 0.001 * last")),
     hyper={"memory": lambda o: number(o, "memory"), "rest": lambda o: 1 - number(o, "memory"),
            "sharpness": lambda o: number(o, "sharpness")})
+OPTIMIZERS["restless"] = Optimizer(
+    "restless", "Moves what has no gradient.", "made up",
+    (Option("learning_rate", 0.01, "Step size.", 0.0, 1.0), Option("l2", 1e-4, "Penalty.", 0.0, 1.0)),
+    (), (("gradient", "gradient + decay * parameter"), ("parameter", "parameter - rate * (gradient + 0.01)")))
 
 from kernels.pointwise import Pointwise
 from nets.losses import LOSSES, Loss, over_values
@@ -98,6 +102,7 @@ found["bounded"] = compared(blobs(), fast, net=net, optimizer={"name": "bounded"
 found["switched"] = compared(blobs(), fast, net=net, optimizer={"name": "bounded", "ahead": True, "memory": 0.0})
 found["log_cosh"] = compared(line(), fast, net=net, loss={"name": "log_cosh", "width": 0.5})
 found["one-hot"] = compared(blobs(), fast, net=net, loss="log_cosh", optimizer="bounded")
+found["restless"] = compared(blobs(), ("layered",), net=net, optimizer="restless")
 found["perceptron"] = compared(blobs(), ("layered", "layered"), net=net, loss="perceptron", optimizer="bounded")
 found["gradients"] = [gradient_check(spec_for(table, net=net, loss=loss), table).ok
                       for table, loss in ((line(), "log_cosh"), (blobs(), "log_cosh"), (blobs(), "perceptron"))]
@@ -125,6 +130,10 @@ def found() -> dict[str, list[float]]:
 def test_a_new_optimizer_or_loss_over_values_trains_equally_on_every_engine(found, case):
     assert len(found[case]) == 2
     assert max(found[case]) < 1e-12
+
+
+def test_an_update_that_moves_zeros_is_left_to_the_engine_without_padding(found):
+    assert found["restless"] == [0.0]
 
 
 def test_a_new_loss_over_classes_is_trained_layer_by_layer_wherever_there_is_no_faster_form(found):
