@@ -36,13 +36,35 @@ class Evaluation:
     confusion: Codes | None
 
 
-def evaluate(predictor: Predictor, table: Table, scores_of: Callable[[Floats], NDArray[Any]]) -> Evaluation:
-    """Measure a predictor on every row of a table whose columns have the names of its own.
+@dataclass(frozen=True, eq=False)
+class Holdout:
+    """Rows to test on, from which nothing is learnt: those of a table, or all (None)."""
+
+    table: Table
+    rows: NDArray[np.int64] | None = None
+
+
+def check_holdout(wanted: TableInfo, given: TableInfo, pointer: str) -> None:
+    """Refuse a data set that a net of the wanted inputs cannot be measured on. Raises InvalidInput at the pointer."""
+    try:
+        Alignment(wanted, given)
+    except InvalidInput as error:
+        raise InvalidInput.at(pointer, error.errors[0].detail) from None
+
+
+def evaluate(
+    predictor: Predictor,
+    table: Table,
+    scores_of: Callable[[Floats], NDArray[Any]],
+    rows: NDArray[np.int64] | None = None,
+) -> Evaluation:
+    """Measure a predictor on rows of a table whose columns have the names of its own.
 
     Args:
         predictor: the net with its preprocessing.
         table: further columns are left alone, their order means nothing; categories and classes go by name.
         scores_of: cells (R, F) -> raw scores (R, O): the predictor's own, or that under a lock.
+        rows: which; None: every one.
 
     Raises:
         InvalidInput: another task, a column that is not there or of another kind, a class that the net does not know.
@@ -52,24 +74,26 @@ def evaluate(predictor: Predictor, table: Table, scores_of: Callable[[Floats], N
     by_class = predictor.info.task == "classification"
     n_classes = len(predictor.info.classes)
     total, confusion = 0.0, np.zeros((n_classes, n_classes), np.int64)
-    truth, found = np.empty(table.info.n_rows), np.empty(table.info.n_rows)
+    n_rows = table.info.n_rows if rows is None else len(rows)
+    truth, found = np.empty(n_rows), np.empty(n_rows)
     step = max(1, min(BLOCK_ROWS, BLOCK_INPUTS // predictor.info.n_inputs))
-    for start in range(0, table.info.n_rows, step):
+    for start in range(0, n_rows, step):
         part = slice(start, start + step)
-        scores = scores_of(align.cells(np.asarray(table.x[part], np.float64)))
+        chosen = part if rows is None else rows[part]
+        scores = scores_of(align.cells(np.asarray(table.x[chosen], np.float64)))
         if by_class:
-            codes = align.codes(table.y[part])
+            codes = align.codes(table.y[chosen])
             total += float(sample_losses(loss, options, scores, _targets(loss, codes, scores)).sum())
             np.add.at(confusion, (codes, loss.classes(scores, axis=1).astype(np.int64)), 1)
             truth[part], found[part] = codes, _lead(scores) if n_classes == 2 else 0.0
         else:
-            aim = predictor.preprocessing.transform_target(table.y[part], scores.dtype)
+            aim = predictor.preprocessing.transform_target(table.y[chosen], scores.dtype)
             total += float(sample_losses(loss, options, scores, aim).sum())
-            truth[part], found[part] = table.y[part], predictor.preprocessing.restore_target(scores)
-    figures = {"loss": total / table.info.n_rows if loss.is_mean(options) else total}
+            truth[part], found[part] = table.y[chosen], predictor.preprocessing.restore_target(scores)
+    figures = {"loss": total / n_rows if loss.is_mean(options) else total}
     figures |= _of_classes(confusion, truth, found) if by_class else _of_numbers(truth, found)
     finite = {name: value if np.isfinite(value) else None for name, value in figures.items()}
-    return Evaluation(table.info.n_rows, finite, confusion if by_class else None)
+    return Evaluation(n_rows, finite, confusion if by_class else None)
 
 
 class Alignment:

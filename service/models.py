@@ -250,6 +250,7 @@ class DryRunOut(Out):
     object: Literal["dry_run"]
     spec: dict[str, Any]
     parameters: int
+    rows: dict[str, int]
     memory_bytes: int
     initial_loss: float | None
     gradient_check: dict[str, Any] | None

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from kernels.errors import Corrupted, InvalidInput, NotFound
 from nets.export import load_npz, map_npz
-from nets.prepare import split
+from nets.parts import input_table, parts_of
 from nets.preprocess import Preprocessing
 from nets.resolve import layout_of
 from nets.scoring import Evaluation, evaluate
@@ -179,7 +179,7 @@ class Predictors:
     def _packed_from_disk(self, job: Job, manifest: Json, opened: ExitStack) -> dict[str, NDArray[Any]]:
         """A checkpoint's weights, mapped from a file of their own: products would copy what is not aligned."""
         spec = ResolvedSpec.parse(job.spec)
-        table = self._table(job, spec)
+        table = self._table(job)
         try:
             stored = map_npz(self._checkpoints.locate(manifest))["parameters"]
         except NotFound:
@@ -204,22 +204,23 @@ class Predictors:
     def _packed(self, job: Job, manifest: Json) -> bytes:
         """A checkpoint as a weights file: its parameters with the preprocessing of the job's training rows."""
         spec = ResolvedSpec.parse(job.spec)
-        table = self._table(job, spec)
+        table = self._table(job)
         try:
             flat = self._checkpoints.load(manifest)["parameters"]
         except NotFound:
             raise _files_gone(job) from None
         return EXPORTERS["npz"](_packed(spec, table, flat))
 
-    def _table(self, job: Job, spec: ResolvedSpec) -> Table:
+    def _table(self, job: Job) -> Table:
         try:
-            return self._tables.table(job.dataset).weighted_by(spec.training.sample_weight)
+            return self._tables.table(job.dataset)
         except NotFound:
             raise _files_gone(job) from None
 
 
 def _packed(spec: ResolvedSpec, table: Table, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    rows, _ = split(table, spec.training.seed, spec.training.validation_fraction)
+    rows = parts_of(table, spec.training).train
+    table = input_table(table, spec.training)
     named = layout_of(spec, table.info.n_inputs, table.info.n_outputs).named(flat)
     return pack(named, Preprocessing.fit(table, rows), spec, table.info, {}, flat=flat)
 

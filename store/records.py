@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """What a user submits: the resolved spec and the words beside it."""
+    """What a user submits: the resolved spec and the words beside it; `reads` are further data sets that it needs."""
 
     spec: Json
     dataset: str
@@ -31,6 +31,7 @@ class NewJob:
     tags: tuple[str, ...] = ()
     metadata: Json = field(default_factory=dict)
     priority: int = 0
+    reads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import pytest
 from redis import Redis
 
 from nets.export import load_npz, load_safetensors, map_npz, to_npz
-from nets.prepare import split
+from nets.parts import parts_of
 from nets.preprocess import Preprocessing
 from nets.resolve import layout_of
 from nets.spec import ResolvedSpec
@@ -77,7 +77,7 @@ def job(service: Service, redis: Redis, data_dir: Path) -> str:
     flat = np.random.default_rng(0).standard_normal(layout.count, np.float32) / 50
     assert flat.nbytes > FILE_BYTES > HELD_BYTES
     jobs.write(claim, checkpoint=Checkpoints(artifacts).put(job_id, claim.fence, 7, 1, {"parameters": flat}))
-    preprocessing = Preprocessing.fit(table, split(table, spec.training.seed, 0.2)[0])
+    preprocessing = Preprocessing.fit(table, parts_of(table, spec.training).train)
     arrays = pack(layout.named(flat), preprocessing, spec, table.info, {}, flat=flat)
     stored = artifacts.put(f"{job_id}/{claim.fence}-weights.npz", to_npz(arrays))
     result = {"key": stored.key, "sha256": stored.sha256, "bytes": stored.bytes}
