@@ -256,6 +256,18 @@ class DryRunOut(Out):
     gradient_check: dict[str, Any] | None
 
 
+class CardOut(Out):
+    """The model card of a job."""
+
+    object: Literal["card"]
+    job: str
+    dataset: dict[str, Any]
+    spec: dict[str, Any]
+    metrics: dict[str, dict[str, float | None]]
+    environment: dict[str, Any]
+    artifacts: list[dict[str, Any]]
+
+
 class GradientCheckOut(Out):
     """Per parameter tensor the largest relative error against central differences; null where not finite."""
 

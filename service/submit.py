@@ -9,7 +9,7 @@ from typing import Any
 from kernels.errors import InvalidInput, NotFound
 from nets.parts import Sizes, inputs_of
 from nets.resolve import MEMORY_SHARE, memory_estimate_bytes, parameter_count, resolve
-from nets.spec import ResolvedSpec
+from nets.spec import ResolvedSpec, TrainingSpec
 from nets.table import TableInfo
 from service.context import Services
 from service.gradients import check_of
@@ -18,6 +18,8 @@ from service.splits import info_of, reads, sizes_for
 from service.text import echo
 from store.records import Job, NewJob
 from store.transitions import Action
+
+_SPEC = set(TrainingSpec.model_fields)
 
 
 def submit(services: Services, request: JobRequest, idempotency: tuple[str, str] | None) -> Job:
@@ -31,6 +33,7 @@ def submit(services: Services, request: JobRequest, idempotency: tuple[str, str]
         metadata=request.metadata,
         priority=request.priority,
         reads=reads(spec.training),
+        asked=request.model_dump(mode="json", exclude_unset=True, include=_SPEC),
     )
     try:
         job, _ = services.jobs.create(new, idempotency)
@@ -69,7 +72,7 @@ def dry_run_of(services: Services, request: JobRequest) -> dict[str, Any]:
         "dataset": request.dataset,
         "spec": spec.to_json(),
         "parameters": count,
-        "rows": resolved.sizes._asdict(),
+        "rows": dict(zip(("train", "validation", "test"), resolved.sizes, strict=True)),
         "memory_bytes": resolved.memory_bytes,
         "initial_loss": None if check is None else check["initial_loss"],
         "gradient_check": check,

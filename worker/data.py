@@ -42,6 +42,13 @@ class Subject:
     about: TableInfo
     holdout: Holdout | None
 
+    @property
+    def rows(self) -> dict[str, int]:
+        """How many rows train, validate and test."""
+        data, held = self.member.data, self.holdout
+        n_test = 0 if held is None else held.table.info.n_rows if held.rows is None else len(held.rows)
+        return {"train": len(data.x_train), "validation": len(data.x_val), "test": n_test}
+
 
 @dataclass(frozen=True, eq=False)
 class _Kept:

@@ -16,6 +16,7 @@ from store.transitions import Directive, Status
 from worker import failpoints, log
 from worker.channel import Message
 from worker.data import Subject
+from worker.environment import environment_of
 from worker.failures import Failure, classify
 from worker.holdout import held_out_figures
 from worker.outbox import Closing, Outbox, finite, stopped
@@ -133,7 +134,7 @@ class Watch:
     def started(self, member: int, info: dict[str, Any]) -> None:
         """Training begins or goes on."""
         run = self._runs[member]
-        run.outbox.add(environment=dict(run.backend.describe()) | {"engine": info["engine"]})
+        run.outbox.add(environment=environment_of(run.backend, info, run.subject.rows))
         size = {key: info[key] for key in ("steps", "parameters")}
         log.info("training", job=run.id, fence=run.claim.fence, device=run.backend.device, **size)
 

@@ -26,7 +26,7 @@ Watch = Annotated[bool, typer.Option("--watch/--no-watch", "-w", help="Follow th
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (train, jobs, show, watch, weights, predict, evaluate, cancel, pause, resume):
+    for command in (train, jobs, show, watch, weights, predict, evaluate, card, cancel, pause, resume):
         app.command()(command)
 
 
@@ -216,6 +216,28 @@ def _fitted(client: Client, job: Job, rows: list[Any]) -> list[Any]:
     if unused and record is not None and unused != [record.raw.get("target")]:
         say(f"not used: {printable(', '.join(unused[:20]))}")
     return fitted
+
+
+def card(
+    job_id: JobId,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it there.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a job's model card as Markdown: data, settings, figures, environment, files with their hashes."""
+    with connect(url) as client:
+        job = find_job(client, job_id)
+        if as_json:
+            print_json(job.card())
+            return
+        text = job.card_text()
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InvalidArgumentError(f"{output} cannot be written: {error.strerror}") from error
 
 
 def cancel(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:

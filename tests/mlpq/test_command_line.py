@@ -96,6 +96,23 @@ def test_a_file_is_predicted_and_evaluated_as_the_training_file_was_read(mlpq: M
     assert "predicted" in shown
 
 
+def test_a_file_tests_what_another_one_trains_and_the_card_tells(mlpq: Mlpq, tmp_path: Path) -> None:
+    rows = [f"{n % 10},{n % 5 == 0},{'in' if n % 10 > 4 else 'out'}" for n in range(100)]
+    for name, part in (("train.csv", rows[:80]), ("test.csv", rows[80:])):
+        (tmp_path / name).write_text("\n".join(["size,held,side", *part, ""]))
+    options = ("--split-column", "held", "--validation-value", "true", "--hidden", "8", "--epochs", "60", "--watch")
+    shown = mlpq("train", "train.csv", *options, "--test-dataset", "test.csv")
+    assert "test accuracy" in shown
+    card = mlpq.json("card", "last")
+    assert card["rows"] == {"train": 64, "validation": 16, "test": 20}
+    assert card["metrics"]["test"]["accuracy"] > 0.8
+    assert (card["dataset"]["name"], card["test_dataset"]["name"]) == ("train", "test")
+    assert mlpq("card", "last").startswith("# Model card: ")
+    mlpq("card", "last", "-o", "card.md")
+    assert "| held | boolean | 0 | split |" in (tmp_path / "card.md").read_text()
+    assert len(mlpq("predict", "last", "test.csv").split()) == 20
+
+
 def test_kinds_of_columns_are_chosen_and_shown(mlpq: Mlpq, tmp_path: Path) -> None:
     rows = "\n".join(f"2026-01-{n % 28 + 1:02d},{n % 3},{'ab'[n % 2]}" for n in range(60))
     (tmp_path / "days.csv").write_text(f"day,a=b,y\n{rows}\n")
@@ -267,6 +284,7 @@ def test_a_terminal_sees_a_bar_and_a_curve_and_ctrl_c_leaves_the_job_running(mlp
         "weights",
         "predict",
         "evaluate",
+        "card",
         "cancel",
         "pause",
         "resume",

@@ -48,7 +48,7 @@ def test_a_column_splits_and_the_job_tells_figures_of_the_rows_that_test(
     dataset = table(api)
     spec = {"dataset": dataset, "net": NET, "training": {"epochs": 40, "split": SPLIT}}
     dry = api.post("/v1/jobs", params={"dry_run": "true"}, json=spec).json()
-    assert dry["rows"] == {"train": 90, "val": 30, "test": 30}
+    assert dry["rows"] == {"train": 90, "validation": 30, "test": 30}
     assert dry["gradient_check"]["ok"]
     assert dry["parameters"] == 4 * 8 + 8 + 8 * 3 + 3  # size, three colours; fold is none of them
     job = trained(api, jobs, service_data, **spec)
