@@ -115,6 +115,7 @@ def get_card(
     headers = {"Cache-Control": "no-store", "Vary": "Accept"}
     if wanted == "json":
         return answer(card, headers=headers)
+    headers["Content-Disposition"] = f'inline; filename="{job_id}-card.md"'
     return Response(markdown_of(card), headers=headers, media_type=_MARKDOWN)
 
 
