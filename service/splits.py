@@ -21,8 +21,7 @@ def info_of(services: Services, dataset_id: str, pointer: str = "/dataset") -> T
     try:
         return services.tables.info(dataset_id)
     except NotFound:
-        detail = f"is {echo(dataset_id)}; there is no such data set: see GET /v1/datasets"
-        raise InvalidInput.at(pointer, detail) from None
+        raise _no_dataset(dataset_id, pointer) from None
 
 
 def reads(training: TrainingOptions) -> tuple[str, ...]:
@@ -53,4 +52,12 @@ def sizes_for(services: Services, dataset_id: str, training: TrainingOptions) ->
     if training.split is None and not drawn_plainly:
         return sizes_of(info.n_rows, training, n_validation)
     with _turns:
-        return parts_of(services.tables.table(dataset_id), training).sizes(n_validation)
+        try:
+            table = services.tables.table(dataset_id)
+        except NotFound:  # deleted since its description was read
+            raise _no_dataset(dataset_id) from None
+        return parts_of(table, training).sizes(n_validation)
+
+
+def _no_dataset(dataset_id: str, pointer: str = "/dataset") -> InvalidInput:
+    return InvalidInput.at(pointer, f"is {echo(dataset_id)}; there is no such data set: see GET /v1/datasets")

@@ -164,7 +164,7 @@ class Watch:
         if run.unwanted or (run.outbox.unsaved_checkpoint and run.told is Command.CONTINUE):
             return
         try:
-            manifest = self._files.save_checkpoint(run.claim, state, step, epoch)
+            manifest = self._files.save_checkpoint(run.claim, run.member, state, step, epoch)
         except Exception as error:  # noqa: BLE001 - a full disk ends this member, not its neighbours
             run.failure = self._failure(run, error)
             return

@@ -19,6 +19,7 @@ from nets.preprocess import Preprocessing
 from nets.resolve import layout_of
 from nets.spec import ResolvedSpec
 from nets.table import Table, TableInfo
+from nets.weight_formats import EXPORTERS
 from nets.weights import Predictor, pack
 from service.predictors import HELD_BYTES
 from store.checkpoints import Checkpoints
@@ -97,7 +98,17 @@ def fetched(api: httpx2.Client, path: str, file: Path) -> None:
     assert int(answer.headers["content-length"]) == file.stat().st_size > FILE_BYTES
 
 
-@pytest.mark.parametrize("query", ["format=safetensors", "checkpoint=7", "checkpoint=7&format=safetensors"])
+QUERIES = [
+    "format=safetensors",
+    "format=onnx",
+    "format=torch",
+    "checkpoint=7",
+    "checkpoint=7&format=safetensors",
+    "checkpoint=7&format=torch",
+]
+
+
+@pytest.mark.parametrize("query", QUERIES)
 def test_a_large_file_is_made_and_sent_in_little_memory(
     service: Service, job: str, tmp_path: Path, data_dir: Path, query: str
 ) -> None:
@@ -111,12 +122,17 @@ def test_a_large_file_is_made_and_sent_in_little_memory(
     with file.open("rb") as whole:
         whole.seek(70_000_000)
         assert whole.read(1000) == part.content
+    stored = next((data_dir / "artifacts" / job).glob("*-weights.npz"))
+    assert not list((data_dir / "artifacts").glob(".tmp-*"))
+    for name in ("onnx", "torch"):
+        if query.endswith(name):
+            assert file.read_bytes() == EXPORTERS[name](load_npz(stored))
+            return
     arrays = load_safetensors(file.read_bytes()) if "safetensors" in query else load_npz(file)
     Predictor.from_arrays(arrays).verify(arrays["golden_inputs"], arrays["golden_outputs"])
-    result = map_npz(next((data_dir / "artifacts" / job).glob("*-weights.npz")))
+    result = map_npz(stored)
     for name in ("W1", "b1", "W2", "W3", "input_mean", "golden_outputs"):
         np.testing.assert_array_equal(arrays[name], result[name])
-    assert not list((data_dir / "artifacts").glob(".tmp-*"))
 
 
 def test_damage_of_a_large_checkpoint_is_found(service: Service, job: str, data_dir: Path) -> None:
