@@ -118,6 +118,8 @@ def sizes_of(n_rows: int, training: TrainingOptions, n_validation: int | None = 
 
 def _drawn_sizes(n_rows: int, training: TrainingOptions) -> Sizes:
     """Of rows without a part of their own: what is drawn from them."""
+    if training.test_fraction is not None and n_rows < 2:
+        raise InvalidInput.at("/training/test_fraction", "must be left out: there is one row, and one has to train")
     n_rest, n_test = split_sizes(n_rows, training.test_fraction or 0.0)
     fraction = 0.0 if training.validation_named else training.validation_fraction
     if fraction and n_rest < 2:
