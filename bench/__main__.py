@@ -7,7 +7,18 @@ import sys
 
 from bench import table
 
-ALL = ("defaults", "against_sklearn", "latency", "submit", "streams", "listing", "resume", "overhead", "fresh_clone")
+ALL = (
+    "defaults",
+    "against_sklearn",
+    "latency",
+    "submit",
+    "upload",
+    "streams",
+    "listing",
+    "resume",
+    "overhead",
+    "fresh_clone",
+)
 
 
 def main() -> int:

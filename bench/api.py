@@ -37,8 +37,11 @@ class Api:
 
 
 @contextlib.contextmanager
-def api() -> Iterator[Api]:
+def api(**settings: str) -> Iterator[Api]:
     """Start both, wait until ready, stop both.
+
+    Args:
+        settings: variables of the API's environment.
 
     Raises:
         RuntimeError: not ready within 30 s.
@@ -49,6 +52,7 @@ def api() -> Iterator[Api]:
         port = free_port()
         options = ["--port", str(port), "--redis-url", server.url, "--data-dir", f"{folder}/data"]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MLPQ_")}
+        environment |= settings
         with (Path(folder) / "api.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "service", *options], stdout=log, stderr=log, env=environment

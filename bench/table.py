@@ -30,6 +30,7 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
         lambda f: f"{f['median_ms']:.0f} ms",
     ),
     ("submit", "jobs accepted over HTTP with 8 connections", lambda f: f"{f['jobs_per_s']:.0f} / s"),
+    ("upload", "a 10 GB upload: memory that the API takes for it", lambda f: f"{f['grown_mb']:.0f} MB"),
     (
         "streams",
         "1 000 clients on one API process: delivered / p99 delay",

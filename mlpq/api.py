@@ -177,6 +177,14 @@ class Api:
         chosen = {} if checkpoint is None else {"checkpoint": str(checkpoint)}
         return await self.post_json(f"{job_path(job_id)}/evaluate", {"dataset": dataset}, chosen)
 
+    async def card(self, job_id: str) -> Json:
+        """The model card of a job."""
+        return await self.get_json(f"{job_path(job_id)}/card")
+
+    async def card_text(self, job_id: str) -> str:
+        """The same as Markdown."""
+        return (await self.call(Request("GET", f"{job_path(job_id)}/card", {"format": "md"}))).content.decode()
+
     async def weights(self, job_id: str, file_format: str, checkpoint: int | str | None = None) -> bytes:
         """A job's weights file, or that of a checkpoint (a step, or `latest`), whole and verified.
 

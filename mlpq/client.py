@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -14,6 +15,7 @@ import mlpq
 from mlpq.addresses import DEFAULT_URL
 from mlpq.api import Api, dataset_path
 from mlpq.arrays import table_to_npz
+from mlpq.bars import upload_bar
 from mlpq.errors import InvalidArgumentError
 from mlpq.job import Job
 from mlpq.records import DatasetRecord, Json, dataset_from, job_from
@@ -118,7 +120,7 @@ class Client:
         *,
         target: str | None = None,
         name: str | None = None,
-        progress: ProgressCallback | None = None,
+        progress: ProgressCallback | bool | None = None,
         **options: Any,
     ) -> DatasetRecord:
         """Stream a file (CSV, NPZ, NPY, Parquet, CIFAR-10) or a pair of files (IDX, NPY) to the service.
@@ -127,7 +129,7 @@ class Client:
             path: the file, or a list of those that make one data set; gzipped where customary.
             target: the column to predict; default the last of a table, `y` of an NPZ.
             name: default the file's name.
-            progress: called with (bytes sent, bytes in all).
+            progress: called with (bytes sent, bytes in all); True: a bar on standard error, if that is a terminal.
             options: `format`, `task`, `features`, `columns` (`{name: {"kind": …}}`), `missing`, `standardize`, `part`,
                 `delimiter`, `header`.
 
@@ -136,9 +138,12 @@ class Client:
         """
         chosen = {"target": target, "name": name, **options}
         given = {key: value for key, value in chosen.items() if value is not None}
-        if isinstance(path, str | os.PathLike):
-            return run(self._api.upload_file(Path(path), given, progress))
-        return run(self._api.upload_files([Path(one) for one in path], given, progress))
+        paths = [Path(path)] if isinstance(path, str | os.PathLike) else [Path(one) for one in path]
+        bar = upload_bar(paths) if progress is True else nullcontext(progress or None)
+        with bar as told:
+            if isinstance(path, str | os.PathLike):
+                return run(self._api.upload_file(paths[0], given, told))
+            return run(self._api.upload_files(paths, given, told))
 
     def upload_arrays(self, x: ArrayLike, y: ArrayLike, *, name: str = "arrays", **options: Any) -> DatasetRecord:
         """Send `X` (n, features) and `y` (n,) as a data set; equal content gives the same data set again."""

@@ -214,6 +214,14 @@ class Job:
         confusion = None if matrix is None else np.asarray(matrix, np.int64)
         return Evaluation(int(found["n_rows"]), found["metrics"], tuple(found.get("classes") or ()), confusion)
 
+    def card(self) -> Json:
+        """The model card: data, spec, figures, environment, files with their hashes."""
+        return run(self._api.card(self.id))
+
+    def card_text(self) -> str:
+        """The model card as Markdown."""
+        return run(self._api.card_text(self.id))
+
     def cancel(self) -> Job:
         """Stop the job for good; a running one stops within two seconds."""
         return self._act("cancel")

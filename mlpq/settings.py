@@ -53,6 +53,11 @@ class TrainSettings(TypedDict, total=False):
     max_runtime_s: float | None
     folds: int | None
     sample_weight: str | None
+    stratify: bool | str
+    split: Part | None
+    test_fraction: float | None
+    test_dataset: str | None
+    validation_dataset: str | None
     net: Part
     training: Part
 
@@ -74,6 +79,11 @@ _TRAINING = [
     "max_runtime_s",
     "folds",
     "sample_weight",
+    "stratify",
+    "split",
+    "test_fraction",
+    "test_dataset",
+    "validation_dataset",
 ]
 _PART_OF = {
     **dict.fromkeys(_NET, "net"),

@@ -7,7 +7,7 @@ import io
 import json
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -21,6 +21,7 @@ from kernels.errors import DiskFull, MalformedInput
 Arrays = Mapping[str, NDArray[Any]]
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MAX_BYTES = 1 << 36
+_PIECE_BYTES = 1 << 20
 _LOCAL_HEADER = 30
 """Bytes of a zip member's local header before its name; the lengths of name and extra field end it."""
 
@@ -39,6 +40,15 @@ def write_npz(arrays: Arrays, out: Path | IO[bytes]) -> None:
             member = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
             with archive.open(member, "w", force_zip64=array.nbytes > 1 << 30) as file:
                 np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+
+
+def little_endian(array: NDArray[Any], dtype: Any) -> Iterator[bytes]:
+    """The values in C order as the bytes of `dtype`, a few rows at a time, whatever lies where."""
+    wanted = np.dtype(dtype).newbyteorder("<")
+    rows = array if array.ndim > 1 else array.reshape(-1, 1)
+    step = max(1, _PIECE_BYTES // max(1, rows[:1].nbytes))
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step].astype(wanted, order="C").tobytes()
 
 
 def to_safetensors(arrays: Arrays) -> bytes:

@@ -9,7 +9,9 @@ in the target's unit. Metadata hold `columns` and `classes` as JSON. Operators o
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from kernels.errors import InvalidInput
 from kernels.tape import Expression
 from nets import protobuf
 from nets.batch_norm import EPSILON
+from nets.export import little_endian
 from nets.losses import LOSSES
 from nets.network import Activation, activations_of
 from nets.preprocess import CYCLES_S, Preprocessing
@@ -58,6 +61,35 @@ _OPERATORS = {
 
 def to_onnx(arrays: Arrays) -> bytes:
     """The file for the arrays of a weights file. Raises InvalidInput where it would be too large for the format."""
+    return b"".join(_bytes(_pieces(arrays)))
+
+
+def write_onnx(arrays: Arrays, path: Path) -> None:
+    """The same file, a piece at a time."""
+    with path.open("wb") as file:
+        file.writelines(_bytes(_pieces(arrays)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Values:
+    """The values of a tensor, turned into bytes when they are written."""
+
+    array: NDArray[Any]
+    dtype: str
+
+    def __len__(self) -> int:
+        return self.array.size * np.dtype(self.dtype).itemsize
+
+
+_Pieces = list["bytes | _Values"]
+
+
+def _bytes(pieces: _Pieces) -> Iterator[bytes]:
+    for piece in pieces:
+        yield from (piece,) if isinstance(piece, bytes) else little_endian(piece.array, piece.dtype)
+
+
+def _pieces(arrays: Arrays) -> _Pieces:
     if sum(array.nbytes for array in arrays.values()) > MAX_BYTES:
         raise InvalidInput.at("/query/format", "is onnx, which holds at most 2 GiB; take safetensors")
     meta = json.loads(str(arrays["meta"]))
@@ -80,7 +112,7 @@ class _Graph:
 
     def __init__(self) -> None:
         self._nodes: list[bytes] = []
-        self._constants: list[bytes] = []
+        self._constants: _Pieces = []
         self._count = 0
 
     def _new(self) -> str:
@@ -100,17 +132,17 @@ class _Graph:
 
     def constant(self, value: Any, dtype: str) -> str:
         """A tensor that the file holds; returns its name."""
-        name, array = self._new(), np.asarray(value, np.dtype(dtype).newbyteorder("<"))
-        message = b"".join(protobuf.integer(1, length) for length in array.shape)
-        message += protobuf.integer(2, _TYPES[dtype]) + protobuf.text(8, name) + protobuf.content(9, array.tobytes())
-        self._constants.append(protobuf.content(5, message))
+        name, values = self._new(), _Values(np.asarray(value), dtype)
+        message = b"".join(protobuf.integer(1, length) for length in values.array.shape)
+        message += protobuf.integer(2, _TYPES[dtype]) + protobuf.text(8, name) + protobuf.head(9, len(values))
+        self._constants += [protobuf.head(5, len(message) + len(values)) + message, values]
         return name
 
-    def message(self, n_columns: int, outputs: Mapping[str, tuple[int, ...]]) -> bytes:
+    def message(self, n_columns: int, outputs: Mapping[str, tuple[int, ...]]) -> _Pieces:
         """The graph as a message."""
         ends = protobuf.content(11, _value("x", "float64", (n_columns,)))
         ends += b"".join(protobuf.content(12, _value(name, "float32", shape)) for name, shape in outputs.items())
-        return b"".join([*self._nodes, protobuf.text(2, "mlpq"), *self._constants, ends])
+        return [*self._nodes, protobuf.text(2, "mlpq"), *self._constants, ends]
 
 
 def _value(name: str, dtype: str, shape: tuple[int, ...]) -> bytes:
@@ -121,12 +153,13 @@ def _value(name: str, dtype: str, shape: tuple[int, ...]) -> bytes:
     return protobuf.text(1, name) + protobuf.content(2, protobuf.content(1, tensor))
 
 
-def _model(graph: bytes, described: Mapping[str, Any]) -> bytes:
-    parts = [protobuf.integer(1, IR_VERSION), protobuf.text(2, "mlpq"), protobuf.content(7, graph)]
+def _model(graph: _Pieces, described: Mapping[str, Any]) -> _Pieces:
+    parts: _Pieces = [protobuf.integer(1, IR_VERSION), protobuf.text(2, "mlpq")]
+    parts += [protobuf.head(7, sum(map(len, graph))), *graph]
     parts.append(protobuf.content(8, protobuf.text(1, "") + protobuf.integer(2, OPSET)))
     for key, value in described.items():
         parts.append(protobuf.content(14, protobuf.text(1, key) + protobuf.text(2, json.dumps(value))))
-    return b"".join(parts)
+    return parts
 
 
 def _prepared(graph: _Graph, by: Preprocessing) -> str:

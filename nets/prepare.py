@@ -5,20 +5,21 @@ Axis legend: R rows, I inputs, O outputs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.errors import InvalidInput
-from kernels.random import Stream, permutation
+from nets.parts import Parts, Rows, fold_rows, input_table, parts_of
 from nets.preprocess import Preprocessing
-from nets.resolve import split_sizes
+from nets.scoring import Alignment
 from nets.spec import ResolvedSpec
 from nets.table import Table, TableInfo
 
-Rows = NDArray[np.int64]
+_BLOCK_ROWS = 4096
+"""Rows of another table that are aligned at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,23 +40,32 @@ class PreparedData:
     row_weight: NDArray[np.float64] | None = None
 
 
-def prepare(table: Table, spec: ResolvedSpec) -> PreparedData:
+def prepare(
+    table: Table, spec: ResolvedSpec, *, parts: Parts | None = None, validation: Table | None = None
+) -> PreparedData:
     """Split, fit the preprocessing on the training rows, transform both parts.
 
+    `parts` are those of `parts_of`, if they are known; `validation` has the rows to validate on, if others do.
     Raises InvalidInput where a class would have no training row, and for values that are not finite.
     """
-    table = table.weighted_by(spec.training.sample_weight)
-    return _prepared(table, spec, *split(table, spec.training.seed, spec.training.validation_fraction))
+    parts = parts or parts_of(table, spec.training)
+    table = input_table(table, spec.training)
+    found = _prepared(table, spec, parts.train, parts.val)
+    return found if validation is None else _validated_on(found, table.info, validation)
 
 
-def prepare_folds(table: Table, spec: ResolvedSpec) -> tuple[PreparedData, ...]:
-    """The data of every fold: its own rows to validate on, all others to train and to fit the preprocessing on.
+def prepare_folds(table: Table, spec: ResolvedSpec, *, parts: Parts | None = None) -> tuple[PreparedData, ...]:
+    """The data of every fold: its own rows to validate on, all others but those that test to train on.
 
     Empty without `training.folds`. Raises InvalidInput as `prepare` does.
     """
-    table = table.weighted_by(spec.training.sample_weight)
-    parts = fold_rows(table, spec.training.seed, spec.training.folds or 0)
-    return tuple(_prepared(table, spec, np.setdiff1d(np.arange(table.info.n_rows), rows), rows) for rows in parts)
+    if not spec.training.folds:
+        return ()
+    parts = parts or parts_of(table, spec.training)
+    known = np.sort(np.concatenate([parts.train, parts.val]))
+    folds = fold_rows(table, known, spec.training.seed, spec.training.folds)
+    table = input_table(table, spec.training)
+    return tuple(_prepared(table, spec, np.setdiff1d(known, rows), rows) for rows in folds)
 
 
 def _prepared(table: Table, spec: ResolvedSpec, train: Rows, val: Rows) -> PreparedData:
@@ -82,57 +92,23 @@ def _prepared(table: Table, spec: ResolvedSpec, train: Rows, val: Rows) -> Prepa
     )
 
 
-def split(table: Table, seed: int, validation_fraction: float) -> tuple[Rows, Rows]:
-    """(training rows, validation rows), each in the table's order; stratified by class.
-
-    The sizes are exactly those of `split_sizes`. Every class keeps a training row.
-    """
-    n_train, n_val = split_sizes(table.info.n_rows, validation_fraction)
-    if n_val == 0:
-        return np.arange(n_train), np.arange(0)
-    order = permutation(seed, 0, table.info.n_rows, stream=Stream.SPLIT)
-    if table.info.task == "regression":
-        return np.sort(order[n_val:]), np.sort(order[:n_val])
-    codes = table.y[order]
-    counts = np.bincount(codes, minlength=len(table.info.classes))
-    quota = _quota(counts, n_val)
-    rank = np.empty(len(codes), np.int64)  # position of a row among those of its class, in shuffled order
-    rank[np.argsort(codes, kind="stable")] = np.concatenate([np.arange(n) for n in counts])
-    chosen = rank < quota[codes]
-    return np.sort(order[~chosen]), np.sort(order[chosen])
-
-
-def fold_rows(table: Table, seed: int, folds: int) -> list[Rows]:
-    """The rows of every fold, in the table's order: each row in one fold, sizes and classes as even as they can be.
-
-    A class of two rows or more is never whole in one fold. Raises InvalidInput for a class of one row.
-    """
-    n_rows = table.info.n_rows
-    if folds == 0:
-        return []
-    order = permutation(seed, 0, n_rows, stream=Stream.SPLIT, lane=1)
-    if table.info.task == "classification":
-        counts = np.bincount(table.y, minlength=len(table.info.classes))
-        if (counts == 1).any():
-            name = table.info.classes[int((counts == 1).argmax())]
-            raise InvalidInput.at("/training/folds", f"leaves no training row for class {name!r}, which has one row")
-        order = order[np.argsort(table.y[order], kind="stable")]  # dealt out class by class
-    return [np.sort(order[fold::folds]) for fold in range(folds)]
-
-
-def _quota(counts: NDArray[np.int64], n_val: int) -> NDArray[np.int64]:
-    """Validation rows of every class: proportional, largest remainders first, never a class's last row."""
-    exact = counts * (n_val / counts.sum())
-    most = np.maximum(counts - 1, 0)
-    quota = np.minimum(np.floor(exact).astype(np.int64), most)
-    while quota.sum() < n_val:
-        room = quota < most
-        if not room.any():
-            raise InvalidInput.at(
-                "/training/validation_fraction", f"takes {n_val} rows and leaves no training row for some class"
-            )
-        quota[np.argmax(np.where(room, exact - quota, -np.inf))] += 1
-    return np.asarray(quota)
+def _validated_on(data: PreparedData, about: TableInfo, given: Table) -> PreparedData:
+    """The same with the rows of another table to validate on. Raises InvalidInput where it does not fit."""
+    if data.preprocessing is None:
+        raise ValueError("data without preprocessing cannot be validated on other cells")
+    align = Alignment(about, given.info)
+    dtype = data.x_train.dtype
+    x_val = np.empty((given.info.n_rows, data.n_inputs), dtype)
+    for start in range(0, len(x_val), _BLOCK_ROWS):
+        cells = align.cells(np.asarray(given.x[start : start + _BLOCK_ROWS], np.float64))
+        x_val[start : start + _BLOCK_ROWS] = data.preprocessing.transform(cells, dtype)
+    if about.task == "classification":
+        y_val: NDArray[Any] = align.codes(given.y)
+    else:
+        y_val = data.preprocessing.transform_target(given.y, dtype)
+        _check_finite("y", y_val)
+    _check_finite("x", x_val)
+    return replace(data, x_val=x_val, y_val=y_val)
 
 
 def _row_weight(table: Table, train: Rows, class_weight: str | dict[str, float] | None) -> NDArray[np.float64] | None:

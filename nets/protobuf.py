@@ -30,7 +30,12 @@ def single(field: int, value: float) -> bytes:
 
 def content(field: int, value: bytes) -> bytes:
     """A field of type bytes, or a message."""
-    return varint(field << 3 | 2) + varint(len(value)) + value
+    return head(field, len(value)) + value
+
+
+def head(field: int, length: int) -> bytes:
+    """What stands before the value of such a field."""
+    return varint(field << 3 | 2) + varint(length)
 
 
 def text(field: int, value: str) -> bytes:

@@ -18,6 +18,7 @@ from nets.optimizers import OPTIMIZERS
 from nets.options import ACTIVATION_ROWS, Option, Row
 from nets.schedules import SCHEDULES
 from nets.spec import EarlyStoppingSpec, NetSpec, ScheduleSpec, TrainingOptions
+from nets.split_spec import ColumnSplit
 
 _HEAD = """# What a job may say
 
@@ -42,6 +43,7 @@ def page() -> str:
         *_registry("Initial weights", "`net.init`; biases begin at 0", INITIALIZERS),
         _fields("Net", "net", NetSpec.model_json_schema()),
         _fields("Training", "training", TrainingOptions.model_json_schema()),
+        _fields("Split", "training.split", ColumnSplit.model_json_schema()),
         _fields("Early stopping", "training.early_stopping", EarlyStoppingSpec.model_json_schema()),
     ]
     return "\n".join(parts)

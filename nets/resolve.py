@@ -20,6 +20,7 @@ from kernels.errors import InvalidInput
 from nets.losses import LOSSES, default_loss
 from nets.optimizers import OPTIMIZERS
 from nets.parameters import Layout
+from nets.parts import Sizes, inputs_of, sizes_of
 from nets.spec import (
     MAX_BATCH,
     ActivationSpec,
@@ -50,16 +51,9 @@ DEFAULT_TRIES = 1_000
 EVALUATION_BLOCK = 128
 """Least rows of a validation block."""
 MAX_BYTES = 1 << 40
+_WRITTEN = {"epochs", "batch_size", "early_stopping", "split", "validation_fraction"}
 MEMORY_SHARE = 0.9
 """A run may be estimated to take this share of the memory, no more."""
-
-
-def split_sizes(n_rows: int, validation_fraction: float) -> tuple[int, int]:
-    """(training rows, validation rows); validation gets at least 1 row and leaves at least 1, unless 0."""
-    if validation_fraction == 0:
-        return n_rows, 0
-    validation = min(max(round(n_rows * validation_fraction), 1), n_rows - 1)
-    return n_rows - validation, validation
 
 
 def default_epochs(n_train: int, batch_size: int) -> int:
@@ -81,14 +75,16 @@ def default_optimizer(task: str, n_train: int) -> OptimizerSpec:
     return OptimizerSpec.model_validate(settings)
 
 
-def resolve(spec: TrainingSpec, about: TableInfo) -> ResolvedSpec:
+def resolve(spec: TrainingSpec, about: TableInfo, sizes: Sizes | None = None) -> ResolvedSpec:
     """The spec with every default written out for this data set; resolving again changes nothing.
 
+    `sizes` of the parts are needed where they do not follow from the number of rows.
     Raises InvalidInput where the combination cannot be trained, pointing at the field.
     """
-    about = about.weighted_by(spec.training.sample_weight)
+    about = inputs_of(about, spec.training)
     _check_data(spec, about)
-    n_train, _ = split_sizes(about.n_rows, spec.training.validation_fraction)
+    n_train, n_val, n_test = sizes or sizes_of(about.n_rows, spec.training)
+    _check_stopping(spec, about, n_val)
     loss = (spec.loss or LossSpec(name=default_loss(about.task))).resolved()
     _check_loss(loss, about)
     net = spec.net
@@ -105,7 +101,7 @@ def resolve(spec: TrainingSpec, about: TableInfo) -> ResolvedSpec:
     _check_layers(net, hidden)
     if searches:
         _check_search(spec, n_train)
-    _check_folds(spec, about, searches=searches)
+    _check_folds(spec, about.n_rows - n_test, n_val, searches=searches)
     batch_size = min(spec.training.batch_size or (n_train if searches else DEFAULT_BATCH), n_train)
     resolved = ResolvedSpec(
         net=ResolvedNet(
@@ -120,15 +116,17 @@ def resolve(spec: TrainingSpec, about: TableInfo) -> ResolvedSpec:
         optimizer=optimizer,
         schedule=(spec.schedule or ScheduleSpec(name="cosine")).resolved(),
         training=ResolvedTraining(
-            **spec.training.model_dump(exclude={"epochs", "batch_size", "early_stopping"}),
+            **spec.training.model_dump(exclude=_WRITTEN),
             early_stopping=spec.training.early_stopping,
+            split=spec.training.split,
+            validation_fraction=0.0 if spec.training.validation_named else spec.training.validation_fraction,
             epochs=spec.training.epochs or (DEFAULT_TRIES if searches else default_epochs(n_train, batch_size)),
             batch_size=batch_size,
         ),
     )
     if net.batch_norm and batch_size == 1:
         raise InvalidInput.at("/training/batch_size", "is 1; batch_norm needs at least 2 rows to compare")
-    _check_memory(resolved, about)
+    _check_memory(resolved, about, n_train + n_val)
     return resolved
 
 
@@ -138,15 +136,8 @@ def _check_data(spec: TrainingSpec, about: TableInfo) -> None:
         raise InvalidInput.at("/dataset", f"has {about.n_rows} rows and {about.n_inputs} inputs; must have 1 of each")
     if about.task == "classification" and len(about.classes) < 2:
         raise InvalidInput.at("/dataset", f"has {len(about.classes)} classes; must have at least 2")
-    if training.validation_fraction and about.n_rows < 2:
-        raise InvalidInput.at("/training/validation_fraction", "must be 0: the data set has one row")
-    stopping = training.early_stopping
-    if stopping is not None:
-        if stopping.metric.startswith("val_") and not training.validation_fraction:
-            raise InvalidInput.at("/training/early_stopping/metric", "needs a validation_fraction above 0")
-        wrong = "val_accuracy" if about.task == "regression" else "val_r2"
-        if stopping.metric == wrong:
-            raise InvalidInput.at("/training/early_stopping/metric", f"is {wrong}; the task is {about.task}")
+    if training.stratify is True and about.task == "regression":
+        raise InvalidInput.at("/training/stratify", "is true; the task is regression: there are no classes to keep")
     if training.class_weight is not None:
         if about.task != "classification":
             raise InvalidInput.at("/training/class_weight", f"is given; the task is {about.task}")
@@ -154,6 +145,17 @@ def _check_data(spec: TrainingSpec, about: TableInfo) -> None:
         if unknown:
             known = ", ".join(about.classes[:20])
             raise InvalidInput.at(f"/training/class_weight/{min(unknown)}", f"is not a class; classes are {known}")
+
+
+def _check_stopping(spec: TrainingSpec, about: TableInfo, n_val: int) -> None:
+    stopping = spec.training.early_stopping
+    if stopping is None:
+        return
+    if stopping.metric.startswith("val_") and n_val == 0:
+        raise InvalidInput.at("/training/early_stopping/metric", "needs a validation_fraction above 0")
+    wrong = "val_accuracy" if about.task == "regression" else "val_r2"
+    if stopping.metric == wrong:
+        raise InvalidInput.at("/training/early_stopping/metric", f"is {wrong}; the task is {about.task}")
 
 
 def _check_loss(loss: LossSpec, about: TableInfo) -> None:
@@ -191,20 +193,20 @@ def _check_search(spec: TrainingSpec, n_train: int) -> None:
             )
 
 
-def _check_folds(spec: TrainingSpec, about: TableInfo, *, searches: bool) -> None:
+def _check_folds(spec: TrainingSpec, n_rows: int, n_val: int, *, searches: bool) -> None:
     folds = spec.training.folds
     if folds is None:
         return
-    if folds > about.n_rows:
-        raise InvalidInput.at("/training/folds", f"is {folds}; the data set has {about.n_rows} rows")
-    if not spec.training.validation_fraction:
+    if folds > n_rows:
+        raise InvalidInput.at("/training/folds", f"is {folds}; the data set has {n_rows} rows")
+    if n_val == 0:
         raise InvalidInput.at("/training/folds", "needs a validation_fraction above 0: all models are measured alike")
     if searches:
         raise InvalidInput.at("/training/folds", f"is {folds}; random_search has one batch, which is all rows")
 
 
-def _check_memory(resolved: ResolvedSpec, about: TableInfo) -> None:
-    estimate = memory_estimate_bytes(resolved, about)
+def _check_memory(resolved: ResolvedSpec, about: TableInfo, rows: int) -> None:
+    estimate = memory_estimate_bytes(resolved, about, rows)
     if estimate > MAX_BYTES:
         raise InvalidInput.at("/net/hidden", f"needs about {estimate / 2**30:.0f} GiB; must be under 1024")
 
@@ -220,14 +222,18 @@ def parameter_count(resolved: ResolvedSpec, n_inputs: int, n_outputs: int) -> in
     return layout_of(resolved, n_inputs, n_outputs).trained
 
 
-def memory_estimate_bytes(resolved: ResolvedSpec, about: TableInfo) -> int:
-    """Bytes that one run holds on its device: parameters, gradient, state, activations, resident data."""
+def memory_estimate_bytes(resolved: ResolvedSpec, about: TableInfo, rows: int | None = None) -> int:
+    """Bytes that one run holds on its device: parameters, gradient, state, activations, resident data.
+
+    `rows` train and validate; default all. Those that test are read in blocks when training has ended.
+    """
     layout = layout_of(resolved, about.n_inputs, about.n_outputs)
     batch = evaluation_block(resolved) + (resolved.training.batch_size)
     # parameters, gradient, scratch of clipping, decay, the last good copy, and the optimizer's slots twice
     copies = 5 + 2 * len(OPTIMIZERS[resolved.optimizer.name].slots)
     activations = batch * 4 * sum(layout.widths)
-    data = 2 * about.n_rows * (about.n_inputs + 2)  # prepared, and pooled with the column of ones
+    resident = about.n_rows if rows is None else rows
+    data = 2 * resident * (about.n_inputs + 2)  # prepared, and pooled with the column of ones
     models = 1 + (resolved.training.folds or 0)
     return models * (copies * layout.count + activations + data) * np.dtype(resolved.training.precision).itemsize
 

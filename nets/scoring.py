@@ -17,6 +17,7 @@ from kernels.numpy_backend import NumpyBackend
 from nets.losses import LOSSES, Arrays, Loss
 from nets.options import Value
 from nets.table import Column, Table, TableInfo
+from nets.tallies import ClassTally, NumberTally
 from nets.tape import play
 from nets.weights import Predictor
 
@@ -36,40 +37,62 @@ class Evaluation:
     confusion: Codes | None
 
 
-def evaluate(predictor: Predictor, table: Table, scores_of: Callable[[Floats], NDArray[Any]]) -> Evaluation:
-    """Measure a predictor on every row of a table whose columns have the names of its own.
+@dataclass(frozen=True, eq=False)
+class Holdout:
+    """Rows to test on, from which nothing is learnt: those of a table, or all (None)."""
+
+    table: Table
+    rows: NDArray[np.int64] | None = None
+
+
+def check_holdout(wanted: TableInfo, given: TableInfo, pointer: str) -> None:
+    """Refuse a data set that a net of the wanted inputs cannot be measured on. Raises InvalidInput at the pointer."""
+    try:
+        Alignment(wanted, given)
+    except InvalidInput as error:
+        raise InvalidInput.at(pointer, error.errors[0].detail) from None
+
+
+def evaluate(
+    predictor: Predictor,
+    table: Table,
+    scores_of: Callable[[Floats], NDArray[Any]],
+    rows: NDArray[np.int64] | None = None,
+) -> Evaluation:
+    """Measure a predictor on rows of a table whose columns have the names of its own.
 
     Args:
         predictor: the net with its preprocessing.
         table: further columns are left alone, their order means nothing; categories and classes go by name.
         scores_of: cells (R, F) -> raw scores (R, O): the predictor's own, or that under a lock.
+        rows: which; None: every one.
 
     Raises:
         InvalidInput: another task, a column that is not there or of another kind, a class that the net does not know.
     """
     align = Alignment(predictor.info, table.info)
     loss, options = LOSSES[predictor.spec.loss.name], predictor.spec.loss.options
-    by_class = predictor.info.task == "classification"
-    n_classes = len(predictor.info.classes)
-    total, confusion = 0.0, np.zeros((n_classes, n_classes), np.int64)
-    truth, found = np.empty(table.info.n_rows), np.empty(table.info.n_rows)
+    n_rows, n_classes = table.info.n_rows if rows is None else len(rows), len(predictor.info.classes)
+    classes = ClassTally(n_classes, n_rows) if predictor.info.task == "classification" else None
+    numbers, total = NumberTally(), 0.0
     step = max(1, min(BLOCK_ROWS, BLOCK_INPUTS // predictor.info.n_inputs))
-    for start in range(0, table.info.n_rows, step):
+    for start in range(0, n_rows, step):
         part = slice(start, start + step)
-        scores = scores_of(align.cells(np.asarray(table.x[part], np.float64)))
-        if by_class:
-            codes = align.codes(table.y[part])
+        chosen = part if rows is None else rows[part]
+        scores = scores_of(align.cells(np.asarray(table.x[chosen], np.float64)))
+        if classes is not None:
+            codes = align.codes(table.y[chosen])
             total += float(sample_losses(loss, options, scores, _targets(loss, codes, scores)).sum())
-            np.add.at(confusion, (codes, loss.classes(scores, axis=1).astype(np.int64)), 1)
-            truth[part], found[part] = codes, _lead(scores) if n_classes == 2 else 0.0
+            said = loss.classes(scores, axis=1).astype(np.int64)
+            classes.add(codes, said, _lead(scores) if n_classes == 2 else None)
         else:
-            aim = predictor.preprocessing.transform_target(table.y[part], scores.dtype)
+            aim = predictor.preprocessing.transform_target(table.y[chosen], scores.dtype)
             total += float(sample_losses(loss, options, scores, aim).sum())
-            truth[part], found[part] = table.y[part], predictor.preprocessing.restore_target(scores)
-    figures = {"loss": total / table.info.n_rows if loss.is_mean(options) else total}
-    figures |= _of_classes(confusion, truth, found) if by_class else _of_numbers(truth, found)
+            numbers.add(np.asarray(table.y[chosen], np.float64), predictor.preprocessing.restore_target(scores))
+    figures = {"loss": total / n_rows if loss.is_mean(options) else total}
+    figures |= numbers.figures() if classes is None else classes.figures()
     finite = {name: value if np.isfinite(value) else None for name, value in figures.items()}
-    return Evaluation(table.info.n_rows, finite, confusion if by_class else None)
+    return Evaluation(n_rows, finite, None if classes is None else classes.confusion)
 
 
 class Alignment:
@@ -165,40 +188,3 @@ def _lead(scores: NDArray[Any]) -> Floats:
     """How far the second of two classes is ahead (R,)."""
     wide = scores.astype(np.float64)
     return np.asarray(wide[:, 0] if wide.shape[1] == 1 else wide[:, 1] - wide[:, 0])
-
-
-def _of_classes(confusion: Codes, truth: Floats, lead: Floats) -> dict[str, float]:
-    """Accuracy; mean recall of the classes that occur; mean F1 of those that occur or are predicted; AUC of two."""
-    right, true, said = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-    either = true + said > 0
-    figures = {
-        "accuracy": float(right.sum() / confusion.sum()),
-        "balanced_accuracy": float((right[true > 0] / true[true > 0]).mean()),
-        "macro_f1": float((2 * right[either] / (true + said)[either]).mean()),
-    }
-    return figures | ({"auc": auc(truth == 1, lead)} if len(confusion) == 2 else {})
-
-
-def auc(positive: NDArray[np.bool_], lead: Floats) -> float:
-    """Area under the ROC curve: the chance that a positive row is ahead of a negative one, ties count half.
-
-    NaN where one of the two does not occur. (Mann & Whitney 1947.)
-    """
-    _, places, counts = np.unique(lead, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(counts) - (counts - 1) / 2)[places]
-    n_pos = int(np.count_nonzero(positive))
-    n_neg = len(positive) - n_pos
-    if n_pos == 0 or n_neg == 0:
-        return float("nan")
-    return float((rank[positive].sum() - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg))
-
-
-def _of_numbers(truth: Floats, found: Floats) -> dict[str, float]:
-    """Root mean squared error, mean absolute error and R², in the target's own unit."""
-    residual = found - truth
-    spread = float(((truth - truth.mean()) ** 2).sum())
-    return {
-        "rmse": float(np.sqrt((residual**2).mean())),
-        "mae": float(np.abs(residual).mean()),
-        "r2": 1.0 - float((residual**2).sum()) / spread if spread > 0 else float("nan"),
-    }

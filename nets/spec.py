@@ -34,22 +34,16 @@ from nets.optimizers import OPTIMIZERS
 from nets.options import ACTIVATION_ROWS, CUSTOM, Option, Row, Value, number
 from nets.schedules import SCHEDULES
 from nets.spec_errors import field_errors, shown
-from nets.spec_fields import Form, Range, problem
+from nets.spec_fields import Form, Range, Strict, problem
+from nets.split_spec import MAX_COLUMN_NAME, ColumnSplit, DatasetName, Stratify, one_of
 
 MAX_LAYERS = 64
 MAX_WIDTH = 65_536
 MAX_EPOCHS = 1_000_000
 MAX_BATCH = 1_048_576
 MAX_FOLDS = 20
-MAX_COLUMN_NAME = 200
 MAX_SEED = 2**53 - 1
 """The largest seed that every JSON reader keeps exact."""
-
-
-class Strict(BaseModel):
-    """No coercion, no unknown fields, no NaN; values are immutable."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Choice(BaseModel):
@@ -294,7 +288,10 @@ class TrainingOptions(Strict):
 
     With `folds` as many further models train beside the job's own, in the same stack, each on all rows but one part
     of them. `sample_weight` names the numeric column that scales every training row's loss, and is then no input.
-    Both are shown only where they are given.
+    Rows that test are put aside first, by `test_fraction` or `split.test`, or are those of `test_dataset`; those that
+    validate are drawn from the others by `validation_fraction`, or are given by `split.validation` or
+    `validation_dataset`. Draws keep the shares of the classes; with `stratify` false they are plain draws.
+    What came later is shown only where it is given.
     """
 
     epochs: Epochs | None = None
@@ -311,10 +308,41 @@ class TrainingOptions(Strict):
     max_runtime_s: Annotated[float, Range(0.0, 31_536_000.0, low_open=True)] | None = None
     folds: Annotated[int, Range(2, MAX_FOLDS)] | None = None
     sample_weight: Annotated[str, Field(min_length=1, max_length=MAX_COLUMN_NAME)] | None = None
+    stratify: Stratify = "auto"
+    split: ColumnSplit | None = None
+    test_fraction: Annotated[float, Range(0.0, 0.9, low_open=True)] | None = None
+    test_dataset: DatasetName | None = None
+    validation_dataset: DatasetName | None = None
+
+    @property
+    def validation_named(self) -> str | None:
+        """The field that says which rows validate, where it is not drawn."""
+        by_column = "split.validation" if self.split is not None and self.split.validation else None
+        return by_column or ("validation_dataset" if self.validation_dataset else None)
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        tests = self.split is not None and self.split.test is not None
+        one_of(
+            (
+                ("split.test", tests),
+                ("test_fraction", self.test_fraction is not None),
+                ("test_dataset", self.test_dataset is not None),
+            )
+        )
+        validates = self.split is not None and self.split.validation is not None
+        drawn = "validation_fraction" in self.model_fields_set and self.validation_fraction > 0
+        named = (("split.validation", validates), ("validation_dataset", self.validation_dataset is not None))
+        one_of((*named, ("validation_fraction", drawn)))
+        return self
 
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without(handler(self), "folds", "sample_weight")
+        later = ("folds", "sample_weight", "split", "test_fraction", "test_dataset", "validation_dataset")
+        written = _without(handler(self), *later)
+        if written.get("stratify") == "auto":
+            del written["stratify"]
+        return written
 
 
 class TrainingSpec(Strict):

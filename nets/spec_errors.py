@@ -59,6 +59,8 @@ def demand(kind: str, message: str, context: Mapping[str, Any]) -> str:
         return f"must be {_WANTED[kind]}"
     if kind == "literal_error":
         return "must be " + str(context["expected"]).replace("'", '"')
+    if kind == "too_short":
+        return f"must hold at least {context['min_length']}"
     if kind == "too_long":
         return f"must hold at most {context['max_length']}"
     return re.sub(r"^\w+ should", "must", message)

@@ -1,4 +1,4 @@
-"""What a field of a spec may hold, so that an error names it whole: a range, or the form of a text."""
+"""What a field of a spec may hold, so that an error names it whole: a range, or the form of a text; strict models."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from nets.spec_errors import shown
+
+
+class Strict(BaseModel):
+    """No coercion, no unknown fields, no NaN; values are immutable."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def problem(at: str, detail: str) -> PydanticCustomError:

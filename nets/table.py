@@ -21,6 +21,9 @@ Task = Literal["classification", "regression"]
 KINDS: tuple[Kind, ...] = ("numeric", "categorical", "boolean", "datetime")
 TASKS: tuple[Task, ...] = ("classification", "regression")
 
+PART = "part"
+"""Splits by the parts that a data set came in go by this name."""
+
 MAX_ONE_HOT = 64
 """Categories of a column that have an input each; of more, the most frequent ones, and one input for all others."""
 
@@ -68,13 +71,17 @@ class Column:
 
 @dataclass(frozen=True)
 class TableInfo:
-    """What is known of a data set without its cells: enough to resolve and to size a net."""
+    """What is known of a data set without its cells: enough to resolve and to size a net.
+
+    `parts` are the names and the numbers of rows of the parts that it came in, one after the other; () if in one.
+    """
 
     n_rows: int
     columns: tuple[Column, ...]
     task: Task
     classes: tuple[str, ...] = ()
     standardize: bool = True
+    parts: tuple[tuple[str, int], ...] = ()
 
     @cached_property
     def n_inputs(self) -> int:
@@ -120,7 +127,7 @@ class TableInfo:
                 {"name": c.name, "kind": c.kind, "categories": list(c.categories), "missing": c.missing}
                 for c in self.columns
             ],
-        }
+        } | ({"parts": [list(part) for part in self.parts]} if self.parts else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TableInfo:
@@ -136,6 +143,7 @@ class TableInfo:
                 data["task"],
                 tuple(map(str, data.get("classes", ()))),
                 bool(data.get("standardize", True)),
+                tuple((str(name), int(count)) for name, count in data.get("parts", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInput.at("/info", f"does not describe a table: {error!r}") from error

@@ -13,11 +13,14 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nets.export import little_endian
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -28,16 +31,21 @@ _ALIGNMENT = 64
 
 def to_torch(arrays: Arrays) -> bytes:
     """The file for the arrays of a weights file; equal arrays give equal bytes."""
-    tensors = state_dict(arrays)
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        _write(archive, "archive/data.pkl", _pickle(tensors), 1)
-        _write(archive, "archive/byteorder", b"little", 1)
-        for key, tensor in enumerate(tensors.values()):
-            little = tensor.astype(tensor.dtype.newbyteorder("<"), order="C")
-            _write(archive, f"archive/data/{key}", little.tobytes(), _ALIGNMENT)
-        _write(archive, "archive/version", b"3\n", 1)
+    write_torch(arrays, out)
     return out.getvalue()
+
+
+def write_torch(arrays: Arrays, out: Path | IO[bytes]) -> None:
+    """The same file, a few rows at a time."""
+    tensors = state_dict(arrays)
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        _write(archive, "archive/data.pkl", [_pickle(tensors)], 1)
+        _write(archive, "archive/byteorder", [b"little"], 1)
+        for key, tensor in enumerate(tensors.values()):
+            pieces = little_endian(tensor, tensor.dtype)
+            _write(archive, f"archive/data/{key}", pieces, _ALIGNMENT, tensor.nbytes)
+        _write(archive, "archive/version", [b"3\n"], 1)
 
 
 def state_dict(arrays: Arrays) -> dict[str, NDArray[Any]]:
@@ -46,7 +54,7 @@ def state_dict(arrays: Arrays) -> dict[str, NDArray[Any]]:
     layers = sum(name[0] == "W" and name[1:].isdigit() for name in arrays)
     place = 0
     for layer in range(1, layers + 1):
-        found[f"{place}.weight"] = np.ascontiguousarray(arrays[f"W{layer}"].T)
+        found[f"{place}.weight"] = arrays[f"W{layer}"].T
         if f"b{layer}" in arrays:
             found[f"{place}.bias"] = arrays[f"b{layer}"]
         if f"gamma{layer}" in arrays:
@@ -58,7 +66,7 @@ def state_dict(arrays: Arrays) -> dict[str, NDArray[Any]]:
     return found | {name: np.asarray(a) for name, a in arrays.items() if name.startswith(("input_", "target_"))}
 
 
-def _write(archive: zipfile.ZipFile, name: str, content: bytes, alignment: int) -> None:
+def _write(archive: zipfile.ZipFile, name: str, pieces: Iterable[bytes], alignment: int, n_bytes: int = 0) -> None:
     """A member whose bytes begin at a multiple of `alignment`, so that the file can be mapped into memory."""
     member = zipfile.ZipInfo(name, _EPOCH)
     if archive.fp is None:
@@ -66,7 +74,10 @@ def _write(archive: zipfile.ZipFile, name: str, content: bytes, alignment: int) 
     header = 30 + len(name) + 4
     padding = -(archive.fp.tell() + header) % alignment
     member.extra = struct.pack("<HH", 0x4246, padding) + b"Z" * padding  # the field that PyTorch pads with
-    archive.writestr(member, content)
+    member.file_size = n_bytes
+    with archive.open(member, "w") as file:
+        for piece in pieces:
+            file.write(piece)
 
 
 def _pickle(tensors: Mapping[str, NDArray[Any]]) -> bytes:

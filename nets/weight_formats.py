@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from nets.export import Arrays, to_npz, to_safetensors, write_npz, write_safetensors
-from nets.onnx_file import to_onnx
+from nets.onnx_file import to_onnx, write_onnx
 from nets.script import to_script
-from nets.torch_file import to_torch
+from nets.torch_file import to_torch, write_torch
 
 EXPORTERS: Mapping[str, Callable[[Arrays], bytes]] = {
     "npz": to_npz,
@@ -22,11 +22,16 @@ EXPORTERS: Mapping[str, Callable[[Arrays], bytes]] = {
 SUFFIXES: Mapping[str, str] = {"torch": "pt"}
 """Endings of file names where they are not the format's name."""
 
-_WRITERS: Mapping[str, Callable[[Arrays, Path], None]] = {"npz": write_npz, "safetensors": write_safetensors}
+_WRITERS: Mapping[str, Callable[[Arrays, Path], None]] = {
+    "npz": write_npz,
+    "safetensors": write_safetensors,
+    "onnx": write_onnx,
+    "torch": write_torch,
+}
 
 
 def write(name: str, arrays: Arrays, path: Path) -> None:
-    """Write a file of the format; npz and safetensors in little memory where the arrays are mapped ones."""
+    """Write a file of the format; all but predict.py in little memory where the arrays are mapped ones."""
     writer = _WRITERS.get(name)
     if writer:
         writer(arrays, path)

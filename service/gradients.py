@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kernels.errors import InvalidInput, NotFound
 from nets.gradient_check import GradientCheck, check_prepared
+from nets.parts import input_table, inputs_of
 from nets.prepare import prepare
 from nets.resolve import layout_of, parameter_count, resolve
 from nets.spec import ResolvedSpec, TrainingOptions, TrainingSpec
@@ -31,6 +32,17 @@ CHECK_PER_TENSOR = (4, 32)
 SAMPLE_ROWS = 2_000
 """Rows, evenly spread over the table, that a check prepares."""
 
+_ON_A_SAMPLE = {
+    "precision": "float64",
+    "sample_weight": None,
+    "stratify": "auto",
+    "split": None,
+    "test_fraction": None,
+    "test_dataset": None,
+    "validation_dataset": None,
+}
+"""Of a check: which rows train means nothing to it, and a sample need not have rows of every part."""
+
 _turns = BoundedSemaphore(2)
 
 
@@ -41,16 +53,16 @@ def check_of(
 
     Raises Refused (429) while two others run, NotFound if the data set is gone.
     """
-    info = services.tables.info(dataset_id).weighted_by(spec.training.sample_weight)
+    info = inputs_of(services.tables.info(dataset_id), spec.training)
     affordable = _per_tensor(spec, parameter_count(spec, info.n_inputs, info.n_outputs), rows)
     least, most = CHECK_PER_TENSOR
     if affordable < least:
         return None
-    exact = spec.model_copy(update={"training": spec.training.model_copy(update={"precision": "float64"})})
+    exact = spec.model_copy(update={"training": spec.training.model_copy(update=_ON_A_SAMPLE)})
     if not _turns.acquire(timeout=10):
         raise Refused(429, "busy", "Too many gradient checks at once", "two run already", {"Retry-After": "2"})
     try:
-        data = prepare(_sample(services.tables.table(dataset_id)), exact)
+        data = prepare(input_table(_sample(services.tables.table(dataset_id)), spec.training), exact)
         return check_prepared(exact, data, rows, parameters=flat, per_tensor=min(affordable, most))
     finally:
         _turns.release()
@@ -76,7 +88,7 @@ def explanation_of(services: Services, job: Job, rows: int) -> dict[str, Any]:
     at = "result" if job.result is not None else "checkpoint" if job.checkpoints else "initial"
     flat = None
     if at != "initial":
-        info = services.tables.info(job.dataset).weighted_by(spec.training.sample_weight)
+        info = inputs_of(services.tables.info(job.dataset), spec.training)
         arrays = services.predictors.arrays(job, None if at == "result" else "latest")
         flat = layout_of(spec, info.n_inputs, info.n_outputs).flat(arrays, np.dtype(np.float64))
     check = _afforded(services, job.dataset, spec, rows, flat)

@@ -250,9 +250,22 @@ class DryRunOut(Out):
     object: Literal["dry_run"]
     spec: dict[str, Any]
     parameters: int
+    rows: dict[str, int]
     memory_bytes: int
     initial_loss: float | None
     gradient_check: dict[str, Any] | None
+
+
+class CardOut(Out):
+    """The model card of a job."""
+
+    object: Literal["card"]
+    job: str
+    dataset: dict[str, Any]
+    spec: dict[str, Any]
+    metrics: dict[str, dict[str, float | None]]
+    environment: dict[str, Any]
+    artifacts: list[dict[str, Any]]
 
 
 class GradientCheckOut(Out):

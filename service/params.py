@@ -95,6 +95,17 @@ def answer(content: object, status: int = 200, headers: dict[str, str] | None = 
     return Response(body, status, {"Cache-Control": "no-store"} | (headers or {}), "application/json")
 
 
+def prefers(accept: str, media_type: str) -> bool:
+    """Whether an `Accept` header ranks a media type above JSON; what it does not name, or only by `*`, it does not."""
+    ranks = {"application/json": 0.0, media_type: 0.0}
+    for item in accept.split(","):
+        name, *parameters = (part.strip().lower() for part in item.split(";"))
+        weights = [part[2:] for part in parameters if part.startswith("q=")]
+        if name in ranks and re.fullmatch(r"[01](\.\d{0,3})?", weights[0] if weights else "1", re.ASCII):
+            ranks[name] = float(weights[0] if weights else "1")
+    return ranks[media_type] > ranks["application/json"]
+
+
 def page_of(items: list[dict[str, Any]], has_more: bool) -> dict[str, Any]:
     """A cursor list."""
     ids = [item["id"] for item in items]

@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from kernels.errors import Corrupted, InvalidInput, NotFound
 from nets.export import load_npz, map_npz
-from nets.prepare import split
+from nets.parts import input_table, inputs_of, parts_of
 from nets.preprocess import Preprocessing
 from nets.resolve import layout_of
 from nets.scoring import Evaluation, evaluate
@@ -178,15 +178,14 @@ class Predictors:
 
     def _packed_from_disk(self, job: Job, manifest: Json, opened: ExitStack) -> dict[str, NDArray[Any]]:
         """A checkpoint's weights, mapped from a file of their own: products would copy what is not aligned."""
-        spec = ResolvedSpec.parse(job.spec)
-        table = self._table(job, spec)
         try:
-            stored = map_npz(self._checkpoints.locate(manifest))["parameters"]
+            stored = map_npz(self._checkpoints.locate(manifest))
         except NotFound:
             raise _files_gone(job) from None
-        content = memoryview(stored.data).cast("B")
+        flat = stored["parameters"]
+        content = memoryview(flat.data).cast("B")
         file = opened.enter_context(hidden_file(self._artifacts.root, lambda path: path.write_bytes(content)))
-        return _packed(spec, table, np.asarray(np.memmap(file, stored.dtype, "r")))
+        return self._portable(job, stored | {"parameters": np.asarray(np.memmap(file, flat.dtype, "r"))})
 
     def _make(self, job: Job, source: Json, file_format: str, filename: str) -> tuple[WeightsFile, int]:
         content = self._packed(job, source) if "step" in source else self._read(source)
@@ -202,26 +201,34 @@ class Predictors:
         return content
 
     def _packed(self, job: Job, manifest: Json) -> bytes:
-        """A checkpoint as a weights file: its parameters with the preprocessing of the job's training rows."""
+        """A checkpoint as a weights file."""
+        try:
+            stored = self._checkpoints.load(manifest)
+        except NotFound:
+            raise _files_gone(job) from None
+        return EXPORTERS["npz"](self._portable(job, stored))
+
+    def _portable(self, job: Job, stored: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The arrays of a weights file from those of a checkpoint; one without preprocessing has it fitted again."""
         spec = ResolvedSpec.parse(job.spec)
-        table = self._table(job, spec)
         try:
-            flat = self._checkpoints.load(manifest)["parameters"]
+            about = inputs_of(self._tables.info(job.dataset), spec.training)
+            if "input_mean" in stored:
+                preprocessing = Preprocessing.from_arrays({name: np.array(array) for name, array in _small(stored)})
+            else:
+                table = self._tables.table(job.dataset)
+                rows = parts_of(table, spec.training).train
+                preprocessing = Preprocessing.fit(input_table(table, spec.training), rows)
         except NotFound:
             raise _files_gone(job) from None
-        return EXPORTERS["npz"](_packed(spec, table, flat))
-
-    def _table(self, job: Job, spec: ResolvedSpec) -> Table:
-        try:
-            return self._tables.table(job.dataset).weighted_by(spec.training.sample_weight)
-        except NotFound:
-            raise _files_gone(job) from None
+        flat = stored["parameters"]
+        named = layout_of(spec, about.n_inputs, about.n_outputs).named(flat)
+        return pack(named, preprocessing, spec, about, {}, flat=flat)
 
 
-def _packed(spec: ResolvedSpec, table: Table, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    rows, _ = split(table, spec.training.seed, spec.training.validation_fraction)
-    named = layout_of(spec, table.info.n_inputs, table.info.n_outputs).named(flat)
-    return pack(named, Preprocessing.fit(table, rows), spec, table.info, {}, flat=flat)
+def _small(stored: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, NDArray[Any]]]:
+    """What prepares inputs and restores targets."""
+    return ((name, array) for name, array in stored.items() if name.startswith(("input_", "target_")))
 
 
 def _files_gone(job: Job) -> Refused:

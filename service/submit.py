@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 from kernels.errors import InvalidInput, NotFound
-from nets.resolve import MEMORY_SHARE, memory_estimate_bytes, parameter_count, resolve, split_sizes
-from nets.spec import ResolvedSpec
+from nets.parts import Sizes, inputs_of
+from nets.resolve import MEMORY_SHARE, memory_estimate_bytes, parameter_count, resolve
+from nets.spec import ResolvedSpec, TrainingSpec
 from nets.table import TableInfo
 from service.context import Services
 from service.gradients import check_of
 from service.models import CHECK_ROWS, JobRequest
+from service.splits import info_of, reads, sizes_for
 from service.text import echo
 from store.records import Job, NewJob
 from store.transitions import Action
 
+_SPEC = set(TrainingSpec.model_fields)
+
 
 def submit(services: Services, request: JobRequest, idempotency: tuple[str, str] | None) -> Job:
     """Record and queue `request`: every default filled in, every impossible combination refused."""
-    spec = _resolved(services, request, _info(services, request.dataset))
+    spec = _resolved(services, request).spec
     new = NewJob(
         spec=spec.to_json(),
         dataset=request.dataset,
@@ -27,12 +32,16 @@ def submit(services: Services, request: JobRequest, idempotency: tuple[str, str]
         tags=tuple(request.tags),
         metadata=request.metadata,
         priority=request.priority,
+        reads=reads(spec.training),
+        asked=request.model_dump(mode="json", exclude_unset=True, include=_SPEC),
     )
     try:
         job, _ = services.jobs.create(new, idempotency)
     except NotFound:  # deleted since its description was read
-        services.tables.forget(request.dataset)
-        raise _no_dataset(request.dataset) from None
+        for dataset in (new.dataset, *new.reads):
+            services.tables.forget(dataset)
+        _resolved(services, request)  # names the one that is gone
+        raise
     return job
 
 
@@ -53,9 +62,8 @@ def ask(services: Services, job_id: str, action: Action, key: str | None) -> Job
 
 def dry_run_of(services: Services, request: JobRequest) -> dict[str, Any]:
     """The resolved spec with its size, its memory, its initial loss and a gradient check; nothing is recorded."""
-    info = _info(services, request.dataset)
-    spec = _resolved(services, request, info)
-    info = info.weighted_by(spec.training.sample_weight)
+    resolved = _resolved(services, request)
+    spec, info = resolved.spec, resolved.about
     count = parameter_count(spec, info.n_inputs, info.n_outputs)
     found = check_of(services, request.dataset, spec, CHECK_ROWS)
     check = None if found is None else found.to_json()
@@ -64,28 +72,45 @@ def dry_run_of(services: Services, request: JobRequest) -> dict[str, Any]:
         "dataset": request.dataset,
         "spec": spec.to_json(),
         "parameters": count,
-        "memory_bytes": memory_estimate_bytes(spec, info),
+        "rows": dict(zip(("train", "validation", "test"), resolved.sizes, strict=True)),
+        "memory_bytes": resolved.memory_bytes,
         "initial_loss": None if check is None else check["initial_loss"],
         "gradient_check": check,
     }
 
 
-def _resolved(services: Services, request: JobRequest, info: TableInfo) -> ResolvedSpec:
+@dataclass(frozen=True)
+class _Resolved:
+    """A spec with every default, the inputs that it leaves, its rows, and the memory that it needs."""
+
+    spec: ResolvedSpec
+    about: TableInfo
+    sizes: Sizes
+
+    @property
+    def memory_bytes(self) -> int:
+        return memory_estimate_bytes(self.spec, self.about, self.sizes.train + self.sizes.val)
+
+
+def _resolved(services: Services, request: JobRequest) -> _Resolved:
     """The spec with every default. Raises InvalidInput, also for what cannot train on this data or these workers."""
-    spec = resolve(request, info)
-    _check_classes(spec, info)
+    info = info_of(services, request.dataset)
+    sizes = sizes_for(services, request.dataset, request.training)
+    spec = resolve(request, info, sizes)
+    found = _Resolved(spec, inputs_of(info, spec.training), sizes)
+    _check_classes(found)
     _check_device(services, spec.training.device)
-    _check_capacity(services, spec, info)
-    return spec
+    _check_capacity(services, found)
+    return found
 
 
-def _check_classes(spec: ResolvedSpec, info: TableInfo) -> None:
+def _check_classes(found: _Resolved) -> None:
     """Refuse a split that must leave a class without a row."""
-    fraction = spec.training.validation_fraction
-    n_train, _ = split_sizes(info.n_rows, fraction)
+    training, info, n_train = found.spec.training, found.about, found.sizes.train
     if info.task == "classification" and n_train < len(info.classes):
-        detail = f"is {fraction:g}; leaves {n_train} of {info.n_rows} rows to train {len(info.classes)} classes"
-        raise InvalidInput.at("/training/validation_fraction", detail)
+        field = "validation_fraction" if training.test_fraction is None else "test_fraction"
+        detail = f"is {getattr(training, field):g}; leaves {n_train} of {info.n_rows} rows to train"
+        raise InvalidInput.at(f"/training/{field}", f"{detail} {len(info.classes)} classes")
 
 
 def _check_device(services: Services, device: str) -> None:
@@ -97,22 +122,10 @@ def _check_device(services: Services, device: str) -> None:
             raise InvalidInput.at("/training/device", detail)
 
 
-def _check_capacity(services: Services, spec: ResolvedSpec, info: TableInfo) -> None:
+def _check_capacity(services: Services, found: _Resolved) -> None:
     """Refuse what no living worker has the memory for. A worker looks again, at what is free when the run begins."""
-    needed = memory_estimate_bytes(spec, info)
-    capacity = services.capacity(spec.training.device)
+    needed = found.memory_bytes
+    capacity = services.capacity(found.spec.training.device)
     if capacity is not None and needed > MEMORY_SHARE * capacity:
         largest = f"the largest worker has {capacity / 2**30:.1f} GiB, of which {MEMORY_SHARE:.0%} may be taken"
         raise InvalidInput.at("/net/hidden", f"makes a run of about {needed / 2**30:.1f} GiB; {largest}")
-
-
-def _info(services: Services, dataset_id: str) -> TableInfo:
-    try:
-        return services.tables.info(dataset_id)
-    except NotFound:
-        raise _no_dataset(dataset_id) from None
-
-
-def _no_dataset(dataset_id: str) -> InvalidInput:
-    detail = f"is {echo(dataset_id)}; there is no such data set: see GET /v1/datasets"
-    return InvalidInput.at("/dataset", detail)

@@ -51,14 +51,14 @@ class JobStore(Claims):
 
         Raises:
             InvalidInput: the key came before with another body; bad tags or priority.
-            NotFound: the data set is gone.
+            NotFound: a data set is gone.
         """
         key, sha256 = ("", "") if idempotency is None else (keys.idempotency(idempotency[0]), idempotency[1])
         parts = new_job_parts(new)
         answer = self._call(
             "create",
             f"job_{secrets.token_hex(10)}",
-            new.dataset,
+            " ".join(dict.fromkeys((new.dataset, *new.reads))),
             key,
             sha256,
             IDEMPOTENCY_S,
@@ -69,7 +69,7 @@ class JobStore(Claims):
         if answer[0] == b"other":
             raise InvalidInput.at("/headers/Idempotency-Key", "was used before with another body")
         if answer[0] == b"no_dataset":
-            raise NotFound(f"no data set {new.dataset}")
+            raise NotFound(f"no data set {answer[1].decode()}")
         return job_from_parts(answer[1]), answer[0] == b"ok"
 
     def get(self, job_id: str) -> Job:

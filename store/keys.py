@@ -12,7 +12,7 @@ leases              zset     held jobs, score = the time in ms at which the hold
 idempotency {hash}  string   "<sha256 of the body> <job id>", kept 24 h
 deleted {id}        string   the sequence of a deleted job, kept 1 h, so that a page cursor outlives it
 claimed {token}     string   ids taken by one claim, kept 60 s, so that a repeated call gets the same answer
-dataset {id}        hash     a data set's record; dataset_jobs {id}: set of unfinished jobs that use it
+dataset {id}        hash     a data set's record; dataset_jobs {id}: set of unfinished jobs that read it
 worker {id}         string   what a worker says of itself (JSON), gone when it stops saying it
 data_dir            string   which data directory holds the files of all this (JSON); see `identity`
 """

@@ -23,7 +23,10 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """What a user submits: the resolved spec and the words beside it."""
+    """What a user submits: the resolved spec and the words beside it; `reads` are further data sets that it needs.
+
+    `asked` is what the user said, without what was filled in.
+    """
 
     spec: Json
     dataset: str
@@ -31,6 +34,8 @@ class NewJob:
     tags: tuple[str, ...] = ()
     metadata: Json = field(default_factory=dict)
     priority: int = 0
+    reads: tuple[str, ...] = ()
+    asked: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class Job:
     priority: int
     dataset: str
     spec: Json
+    asked: Json
     tags: tuple[str, ...]
     metadata: Json
     created_at_ms: int
@@ -151,6 +157,7 @@ def new_job_parts(new: NewJob) -> list[str | bytes | int]:
         *("tags", encode(check_tags(new.tags))),
         *("metadata", encode(new.metadata)),
         *("priority", check_priority(new.priority)),
+        *(("asked", encode(new.asked)) if new.asked else ()),
     ]
 
 
@@ -203,6 +210,7 @@ def job_from_parts(parts: Sequence[bytes]) -> Job:
         priority=int(fields[b"priority"]),
         dataset=fields[b"dataset"].decode(),
         spec=document(b"spec"),
+        asked=document(b"asked") or {},
         tags=tuple(document(b"tags")),
         metadata=document(b"metadata"),
         created_at_ms=int(fields[b"created_at_ms"]),

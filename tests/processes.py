@@ -228,6 +228,12 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def most_resident_bytes(pid: int) -> int:
+    """The most resident memory that a process ever had, or since 5 was written to its `clear_refs`."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+
+
 def describe(value: Any) -> str:
     """A value for an assertion's message, bounded."""
     return repr(value)[:500]

@@ -7,12 +7,15 @@ is kept is exactly what would be computed again.
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from itertools import chain
 
 from nets.member import Member, State
+from nets.parts import Rows, Sizes, inputs_of, parts_of
 from nets.prepare import PreparedData, prepare, prepare_folds
 from nets.resolve import resolve
-from nets.spec import TrainingSpec
+from nets.scoring import Holdout
+from nets.spec import TrainingOptions, TrainingSpec
 from nets.table import Table, TableInfo
 from store.datasets import DatasetStore
 from store.records import Job
@@ -26,8 +29,35 @@ _NOT_PREPARATION = {
     "device",
     "checkpoint_every_s",
     "max_runtime_s",
+    "test_dataset",
 }
 """Training options that do not touch the prepared arrays; every other one, new ones too, is part of the key."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is trained, on which inputs, and what it is tested on at the end (None: nothing)."""
+
+    member: Member
+    about: TableInfo
+    holdout: Holdout | None
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """How many rows train, validate and test."""
+        data, held = self.member.data, self.holdout
+        n_test = 0 if held is None else held.table.info.n_rows if held.rows is None else len(held.rows)
+        return {"train": len(data.x_train), "validation": len(data.x_val), "test": n_test}
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """A table, what was prepared from it (the job's own data, then those of its folds), and the rows that test."""
+
+    table: Table
+    data: tuple[PreparedData, ...]
+    sizes: Sizes
+    test: Rows
 
 
 class DataCache:
@@ -41,9 +71,9 @@ class DataCache:
     def __init__(self, datasets: DatasetStore, limit_bytes: int) -> None:
         self._datasets = datasets
         self._limit_bytes = limit_bytes
-        self._kept: OrderedDict[tuple[str, str], tuple[Table, tuple[PreparedData, ...]]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
 
-    def member(self, job: Job, state: State | None) -> tuple[Member, TableInfo]:
+    def subject(self, job: Job, state: State | None) -> Subject:
         """What `fit` needs to train `job` from `state` (a checkpoint's arrays, or None from the start), and of what.
 
         Raises:
@@ -55,22 +85,35 @@ class DataCache:
         if key not in self._kept:
             self._kept[key] = self._load(job.dataset, asked)
         self._kept.move_to_end(key)
-        table, data = self._kept[key]
+        kept = self._kept[key]
         self._shrink()
-        about = table.info.weighted_by(asked.training.sample_weight)
-        return Member(resolve(asked, table.info), data[0], state, data[1:]), about
+        member = Member(resolve(asked, kept.table.info, kept.sizes), kept.data[0], state, kept.data[1:])
+        return Subject(member, inputs_of(kept.table.info, asked.training), self._holdout(asked.training, kept))
 
     @property
     def kept_bytes(self) -> int:
         """Bytes of the prepared arrays that are kept."""
-        return sum(map(_size, chain.from_iterable(data for _, data in self._kept.values())))
+        return sum(map(_size, chain.from_iterable(kept.data for kept in self._kept.values())))
 
-    def _load(self, dataset: str, asked: TrainingSpec) -> tuple[Table, tuple[PreparedData, ...]]:
+    def _load(self, dataset: str, asked: TrainingSpec) -> _Kept:
         """The table, and prepared from it the job's own data and those of its folds."""
-        same = (table for (name, _), (table, _) in self._kept.items() if name == dataset)
+        same = (kept.table for (name, _), kept in self._kept.items() if name == dataset)
         table = next(same, None) or self._table(dataset)
-        spec = resolve(asked, table.info)
-        return table, (prepare(table, spec), *prepare_folds(table, spec))
+        validation = self._other(asked.training.validation_dataset)
+        parts = parts_of(table, asked.training)
+        sizes = parts.sizes(None if validation is None else validation.info.n_rows)
+        spec = resolve(asked, table.info, sizes)
+        data = prepare(table, spec, parts=parts, validation=validation)
+        return _Kept(table, (data, *prepare_folds(table, spec, parts=parts)), sizes, parts.test)
+
+    def _holdout(self, training: TrainingOptions, kept: _Kept) -> Holdout | None:
+        other = self._other(training.test_dataset)
+        if other is not None:
+            return Holdout(other)
+        return Holdout(kept.table, kept.test) if len(kept.test) else None
+
+    def _other(self, dataset: str | None) -> Table | None:
+        return None if dataset is None else self._table(dataset)
 
     def _table(self, dataset: str) -> Table:
         info, x, y = self._datasets.load(dataset)

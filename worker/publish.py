@@ -18,6 +18,9 @@ from worker.outbox import Outbox
 
 Manifest = dict[str, Any]
 
+PREPARES = ("input_", "target_")
+"""How the names of what prepares inputs and restores targets begin: a run computes it anew, an export does not."""
+
 
 class Files:
     """Writes and reads the files of claimed jobs below `data_dir`."""
@@ -34,12 +37,14 @@ class Files:
             outbox.add(("log", {"level": "warning", "message": problem}))
         if restored.manifest is not None:
             log.info("resuming", job=claim.job_id, step=restored.manifest["step"], epoch=restored.manifest["epoch"])
-        return restored.arrays
+        arrays = restored.arrays
+        return None if arrays is None else {name: arrays[name] for name in arrays if not name.startswith(PREPARES)}
 
-    def save_checkpoint(self, claim: Claim, state: State, step: int, epoch: int) -> Manifest:
-        """Write a checkpoint durably; returns its manifest. Raises: DiskFull."""
+    def save_checkpoint(self, claim: Claim, member: Member, state: State, step: int, epoch: int) -> Manifest:
+        """Write a checkpoint durably, with what prepares its inputs; returns its manifest. Raises: DiskFull."""
+        prepares = {} if member.data.preprocessing is None else member.data.preprocessing.arrays()
         with failpoints.writing("checkpoint"):
-            return self._checkpoints.put(claim.job_id, claim.fence, step, epoch, state)
+            return self._checkpoints.put(claim.job_id, claim.fence, step, epoch, state | prepares)
 
     def prune(self, claim: Claim, keep: tuple[Manifest, ...]) -> None:
         """Remove the checkpoints of this job that the record no longer names; one that stays does no harm."""

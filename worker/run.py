@@ -5,17 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kernels.backend import Backend
 from nets.member import Member, State
-from nets.table import TableInfo
 from nets.trainer import Command, Ending, Outcome
 from store.records import Claim
 from store.transitions import Directive, Status
 from worker import failpoints, log
 from worker.channel import Message
+from worker.data import Subject
+from worker.environment import environment_of
 from worker.failures import Failure, classify
+from worker.holdout import held_out_figures
 from worker.outbox import Closing, Outbox, finite, stopped
 from worker.publish import Files
 from worker.reporter import Reporter
@@ -24,11 +27,14 @@ PROGRESS_S = 1.0
 """Seconds between two messages about throughput to the worker registry."""
 
 
+class _StoppedError(Exception):
+    """The job is to stop while its result is measured; whoever goes on with it measures again."""
+
+
 class Run:
     """One claimed job while this process trains it."""
 
-    member: Member
-    about: TableInfo
+    subject: Subject
     backend: Backend
 
     def __init__(self, claim: Claim) -> None:
@@ -45,6 +51,11 @@ class Run:
     def id(self) -> str:
         """The job's id."""
         return self.claim.job_id
+
+    @property
+    def member(self) -> Member:
+        """What `fit` trains."""
+        return self.subject.member
 
     @property
     def unwanted(self) -> bool:
@@ -123,7 +134,7 @@ class Watch:
     def started(self, member: int, info: dict[str, Any]) -> None:
         """Training begins or goes on."""
         run = self._runs[member]
-        run.outbox.add(environment=dict(run.backend.describe()) | {"engine": info["engine"]})
+        run.outbox.add(environment=environment_of(run.backend, info, run.subject.rows))
         size = {key: info[key] for key in ("steps", "parameters")}
         log.info("training", job=run.id, fence=run.claim.fence, device=run.backend.device, **size)
 
@@ -153,7 +164,7 @@ class Watch:
         if run.unwanted or (run.outbox.unsaved_checkpoint and run.told is Command.CONTINUE):
             return
         try:
-            manifest = self._files.save_checkpoint(run.claim, state, step, epoch)
+            manifest = self._files.save_checkpoint(run.claim, run.member, state, step, epoch)
         except Exception as error:  # noqa: BLE001 - a full disk ends this member, not its neighbours
             run.failure = self._failure(run, error)
             return
@@ -179,14 +190,27 @@ class Watch:
         if outcome.kind is Ending.PAUSED:
             asked = run.outbox.directive is Directive.PAUSE
             return stopped(Directive.PAUSE if asked else Directive.CONTINUE)
-        result = self._files.save_result(run.claim, run.member, run.about, outcome)
-        metrics = finite(outcome.metrics)
+        try:
+            outcome = replace(outcome, metrics=finite(outcome.metrics | self._tested(run, outcome)))
+        except _StoppedError:
+            return stopped(run.outbox.directive)
+        result = self._files.save_result(run.claim, run.member, run.subject.about, outcome)
+        metrics = outcome.metrics
         if outcome.reason is not None:
             run.outbox.add(("log", {"level": "info", "message": outcome.reason}))
         if outcome.kind is Ending.DIVERGED:
             error = {"code": "diverged", "message": outcome.error or "a number became non-finite"}
             return Closing(Status.FAILED, "diverged", result, error, metrics)
         return Closing(Status.SUCCEEDED, outcome.kind.value, result, None, metrics)
+
+    def _tested(self, run: Run, outcome: Outcome) -> dict[str, float | None]:
+        """Figures on the rows that were held out, as `test_…`; looks between blocks whether the job is still wanted."""
+
+        def goes_on() -> None:
+            if self._wanted(run) is not Command.CONTINUE:
+                raise _StoppedError
+
+        return held_out_figures(run.subject, outcome.parameters, run.backend, goes_on)
 
     def _failure(self, run: Run, error: Exception) -> Failure:
         failure = classify(error, run.backend.device)

@@ -78,7 +78,7 @@ class Runner:
         """Make the member of `fit`; False when the job cannot even start, which is then its failure."""
         try:
             state = self._files.resume(run.claim, run.outbox)
-            run.member, run.about = self._data.member(run.claim.job, state)
+            run.subject = self._data.subject(run.claim.job, state)
             run.backend = self._backend(run.member.spec.training.device)
             _check_memory(run)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's failure and not the worker's
@@ -117,7 +117,8 @@ class Runner:
 
 def _check_memory(run: Run) -> None:
     """Refuse what cannot fit before anything is allocated. Raises: OutOfMemory."""
-    needed, free = memory_estimate_bytes(run.member.spec, run.about), run.backend.free_bytes()
+    data, free = run.member.data, run.backend.free_bytes()
+    needed = memory_estimate_bytes(run.member.spec, run.subject.about, len(data.x_train) + len(data.x_val))
     if needed > MEMORY_SHARE * free:
         raise OutOfMemory(
             f"the run needs about {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are free,"

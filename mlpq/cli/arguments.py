@@ -68,6 +68,24 @@ def widths(text: str) -> list[int]:
     return [int(width) for width in re.split("[,x]", text)]
 
 
+def split_of(column: str | None, validation: Sequence[str], test: Sequence[str]) -> dict[str, Any] | None:
+    """`--split-column fold --validation-value val --test-value test` as `training.split`; a value is JSON, or text."""
+    if column is None:
+        if validation or test:
+            raise InvalidArgumentError("--validation-value and --test-value need --split-column")
+        return None
+    named = {"validation": [_value(text) for text in validation], "test": [_value(text) for text in test]}
+    return {"column": column} | {part: values for part, values in named.items() if values}
+
+
+def _value(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return text if isinstance(value, dict | list) or value is None else value
+
+
 def read_json(source: str) -> dict[str, Any]:
     """A JSON object from a file, or from standard input for `-`."""
     try:

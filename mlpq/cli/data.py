@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -94,19 +93,7 @@ def upload_with_bar(client: Client, paths: Sequence[Path], options: Mapping[str,
             raise InvalidArgumentError(f"{path} is no file")
     given = {key: value for key, value in options.items() if value is not None}
     sent = paths[0] if len(paths) == 1 else paths
-    if quiet or not sys.stderr.isatty():
-        record = client.upload(sent, **given)
-    else:
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-        name = TextColumn(printable(paths[0].name), markup=False)
-        columns = (name, BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("", total=sum(path.stat().st_size for path in paths))
-            record = client.upload(
-                sent, progress=lambda done, size: bar.update(task, completed=done, total=size), **given
-            )
+    record = client.upload(sent, progress=not quiet, **given)
     for warning in record.warnings:
         say(f"warning: {printable(warning)}")
     return record

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlpq.cli.arguments import AsJson, JobId, Url, assign, connect, find_job, merge, read_json, widths
+from mlpq.cli.arguments import AsJson, JobId, Url, assign, connect, find_job, merge, read_json, split_of, widths
 from mlpq.cli.exits import FAILED
 from mlpq.cli.output import console, duration, facts, number, print_json, printable, say, table
 from mlpq.errors import InvalidArgumentError, NotFoundError
@@ -26,7 +26,7 @@ Watch = Annotated[bool, typer.Option("--watch/--no-watch", "-w", help="Follow th
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (train, jobs, show, watch, weights, predict, evaluate, cancel, pause, resume):
+    for command in (train, jobs, show, watch, weights, predict, evaluate, card, cancel, pause, resume):
         app.command()(command)
 
 
@@ -42,6 +42,15 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Passes over the training data.")] = None,
     batch_size: Annotated[int | None, typer.Option()] = None,
     validation_fraction: Annotated[float | None, typer.Option(help="Share of the rows that is held out.")] = None,
+    test_fraction: Annotated[float | None, typer.Option(help="Share of the rows that test at the end.")] = None,
+    test_dataset: Annotated[str | None, typer.Option(help="What tests at the end: an id, or a file.")] = None,
+    validation_dataset: Annotated[str | None, typer.Option(help="What validates: an id, or a file.")] = None,
+    split_column: Annotated[str | None, typer.Option(help="The column that says where a row belongs.")] = None,
+    validation_value: Annotated[list[str] | None, typer.Option(help="Rows with it validate; repeatable.")] = None,
+    test_value: Annotated[list[str] | None, typer.Option(help="Rows with it test; repeatable.")] = None,
+    stratify: Annotated[
+        bool | None, typer.Option("--stratify/--no-stratify", help="Whether draws keep the shares of classes.")
+    ] = None,
     patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without a better loss.")] = None,
     seed: Annotated[int | None, typer.Option()] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
@@ -62,12 +71,18 @@ def train(
     net = {"hidden": None if hidden is None else widths(hidden), "activation": activation, "loss": loss}
     descent = {"optimizer": optimizer, "learning_rate": learning_rate, "momentum": momentum, "l2": l2}
     length = {"epochs": epochs, "early_stopping": None if patience is None else {"patience": patience}}
-    rows = {"batch_size": batch_size, "validation_fraction": validation_fraction}
+    split = split_of(split_column, validation_value or [], test_value or [])
+    parts = {"validation_fraction": validation_fraction, "test_fraction": test_fraction, "stratify": stratify}
+    rows = {"batch_size": batch_size, "split": split, **parts}
     machine = {"seed": seed, "device": device, "precision": precision}
     about = {"name": name, "tags": tag or None, "priority": priority}
     specification = _specification(net | descent | length | rows | machine | about, spec, assignments or [])
     with connect(url) as client:
         specification["dataset"] = _dataset(client, dataset, {"target": target}, quiet=as_json)
+        for field, other in (("test_dataset", test_dataset), ("validation_dataset", validation_dataset)):
+            if other is not None:
+                chosen = _dataset(client, other, _like(client, specification["dataset"], other), quiet=as_json)
+                specification.setdefault("training", {})[field] = chosen
         if dry_run:
             _print_dry_run(client.dry_run_of(specification), as_json)
         else:
@@ -160,8 +175,7 @@ def evaluate(
     """Measure a trained job on a data set: loss, scores and the confusion matrix."""
     with connect(url) as client:
         job = find_job(client, job_id)
-        record = _trained_on(client, job)
-        like = {} if record is None else {"target": record.raw.get("target"), "task": record.task}
+        like = _like(client, job.record.dataset, dataset)
         found = job.evaluate(_dataset(client, dataset, like, quiet=as_json), checkpoint)
     matrix = None if found.confusion is None else found.confusion.tolist()
     if as_json:
@@ -175,24 +189,55 @@ def evaluate(
         table(("true \\ predicted", *found.classes), rows)
 
 
-def _trained_on(client: Client, job: Job) -> DatasetRecord | None:
+def _known(client: Client, dataset: str) -> DatasetRecord | None:
     try:
-        return client.dataset(job.record.dataset)
+        return client.dataset(dataset)
     except NotFoundError:  # deleted since
         return None
+
+
+def _like(client: Client, trained_on: str, other: str) -> dict[str, Any]:
+    """What a file must be read with to be like the data set that is trained on."""
+    from mlpq.client import looks_like_file
+
+    record = _known(client, trained_on) if looks_like_file(other) else None
+    return {} if record is None else {"target": record.raw.get("target"), "task": record.task}
 
 
 def _fitted(client: Client, job: Job, rows: list[Any]) -> list[Any]:
     """Rows by name as the job's columns want them; others, such as the target, may be in the file and are left out."""
     from mlpq.cli.rows import fit_rows
 
-    record = _trained_on(client, job)
-    weight = (job.spec.get("training") or {}).get("sample_weight")
-    kinds = None if record is None else {c.name: c.kind for c in record.columns if c.name != weight}
+    record = _known(client, job.record.dataset)
+    training = job.spec.get("training") or {}
+    apart = {training.get("sample_weight"), (training.get("split") or {}).get("column")}
+    kinds = None if record is None else {c.name: c.kind for c in record.columns if c.name not in apart}
     fitted, unused = fit_rows(rows, kinds)
     if unused and record is not None and unused != [record.raw.get("target")]:
         say(f"not used: {printable(', '.join(unused[:20]))}")
     return fitted
+
+
+def card(
+    job_id: JobId,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it there.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a job's model card as Markdown: data, settings, figures, environment, files with their hashes."""
+    with connect(url) as client:
+        job = find_job(client, job_id)
+        if as_json:
+            print_json(job.card())
+            return
+        text = job.card_text()
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InvalidArgumentError(f"{output} cannot be written: {error.strerror}") from error
 
 
 def cancel(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:

@@ -11,9 +11,12 @@ from starlette.responses import Response
 
 from nets.weight_formats import EXPORTERS
 from service.body import accepts, json_body
+from service.card import card_of
+from service.card_markdown import markdown_of
 from service.download import download
 from service.evaluation import evaluation_of
 from service.models import (
+    CardOut,
     CheckpointList,
     EvaluateRequest,
     EvaluationOut,
@@ -21,7 +24,7 @@ from service.models import (
     PredictOut,
     PredictRequest,
 )
-from service.params import JobId, ServicesDep, answer, answers, page_of
+from service.params import JobId, ServicesDep, answer, answers, page_of, prefers
 from service.views import checkpoint_view
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"])
@@ -88,6 +91,32 @@ def get_weights(
     """Weights with their preprocessing: arrays `W1 (in, out)`, `b1 (out,)`, `W2`, … 404 while there are none."""
     file = services.predictors.file(services.jobs.get(job_id), format, checkpoint)
     return download(request, file.content, file.sha256, file.filename, "application/octet-stream")
+
+
+_MARKDOWN = "text/markdown; charset=utf-8"
+_TEXT = {"text/markdown": {"schema": {"type": "string"}}}
+
+
+@router.get(
+    "/card",
+    responses=answers(
+        {200: {"model": CardOut, "content": {"text/markdown": {"schema": {"type": "string"}}}}}, 404, 422
+    ),
+)
+def get_card(
+    request: Request,
+    services: ServicesDep,
+    job_id: JobId,
+    format: Annotated[Literal["json", "md"] | None, Query(description="Default by `Accept`, else JSON")] = None,  # noqa: A002
+) -> Response:
+    """The model card: data, spec, figures, environment, files with their hashes, and how to load them."""
+    card = card_of(services, services.jobs.get(job_id))
+    wanted = format or ("md" if prefers(request.headers.get("accept", ""), "text/markdown") else "json")
+    headers = {"Cache-Control": "no-store", "Vary": "Accept"}
+    if wanted == "json":
+        return answer(card, headers=headers)
+    headers["Content-Disposition"] = f'inline; filename="{job_id}-card.md"'
+    return Response(markdown_of(card), headers=headers, media_type=_MARKDOWN)
 
 
 @router.post(

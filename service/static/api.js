@@ -28,6 +28,21 @@ export async function call(path, { method = "GET", body, signal } = {}) {
   return data;
 }
 
+// Post a form, telling the share of it that was sent: fetch cannot.
+export function send(path, form, progress) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", path);
+    for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
+    request.responseType = "json";
+    request.upload.onprogress = (event) => progress(event.lengthComputable ? event.loaded / event.total : 0);
+    request.onerror = () => reject(new Problem({ detail: "the connection was lost; nothing was kept of the files" }, 0));
+    request.onload = () =>
+      request.status < 300 ? resolve(request.response) : reject(new Problem(request.response || {}, request.status));
+    request.send(form);
+  });
+}
+
 // Ask again and again until the service answers: a lost connection delays an answer, but does not lose it. What the
 // service refuses (4xx) is thrown; after `signal` aborts the promise stays pending, for nobody waits any more.
 export async function answered(path, signal) {

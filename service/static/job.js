@@ -99,7 +99,7 @@ function downloads(job) {
   const save = (text, path) => h("button", { onclick: () => download(`/v1/jobs/${job.id}/${path}`) }, text);
   return [h("h2", {}, "Weights"), h("div", { class: "actions" },
     save("npz", "weights?format=npz"), save("safetensors", "weights?format=safetensors"), save("ONNX", "weights?format=onnx"), save("PyTorch", "weights?format=torch"),
-    save("predict.py", "weights?format=predict.py"), save("curve as CSV", "metrics?format=csv"))];
+    save("predict.py", "weights?format=predict.py"), save("curve as CSV", "metrics?format=csv"), save("model card", "card?format=md"))];
 }
 
 function again(job) {

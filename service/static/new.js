@@ -1,6 +1,7 @@
 // A new job: choices come from /v1/capabilities and /v1/datasets; the service's own checks explain what is wrong.
 import { call } from "./api.js";
 import { alert, h } from "./dom.js";
+import { uploadForm } from "./upload.js";
 
 export async function newView(main) {
   const [abilities, datasets] = await Promise.all([call("/v1/capabilities"), call("/v1/datasets?limit=100")]);
@@ -11,9 +12,16 @@ export async function newView(main) {
   const field = (text, hint, control) => h("label", {}, text, hint ? h("small", {}, hint) : null, control);
   const automatic = [["", "automatic"]];
   const choices = (table) => automatic.concat(names(table).map((n) => [n, n]));
+  const shown = (d) => [d.id, `${d.name} (${d.n_rows} rows)`];
+  const dataset = select("dataset", datasets.data.map(shown), "digits");
+  const uploaded = (d) => {
+    const [value, text] = shown(d);
+    if (![...dataset.options].some((o) => o.value === value)) dataset.prepend(h("option", { value }, text));
+    dataset.value = value;
+  };
   const form = h("form", { class: "grid-form" },
     trouble,
-    field("Data set", "built in, or uploaded with mlpq upload", select("dataset", datasets.data.map((d) => [d.id, `${d.name} (${d.n_rows} rows)`]), "digits")),
+    field("Data set", "built in, or uploaded below", dataset),
     field("Hidden layers", "widths, such as 128 64; “none” for a linear model", h("input", { name: "hidden", placeholder: "automatic" })),
     field("Activation", "of the hidden layers", select("activation", choices(abilities.activations))),
     field("Loss", "by the data set's task if automatic", select("loss", choices(abilities.losses))),
@@ -38,7 +46,8 @@ export async function newView(main) {
       button.disabled = false;
     }
   });
-  main.replaceChildren(h("div", { class: "head" }, h("h1", {}, "New job")), form);
+  main.replaceChildren(h("div", { class: "head" }, h("h1", {}, "New job")), form,
+    h("h2", {}, "Your own data"), uploadForm(uploaded));
 }
 
 // Text that is not a number is sent as it is: the service's message names the field and the allowed range.

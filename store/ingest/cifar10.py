@@ -1,7 +1,8 @@
 """CIFAR-10's binary version: an archive of batches, each record a label byte and 3 x 32 x 32 pixel bytes by channel.
 
 Any number of classes and of records per batch. `data_batch_*.bin` come in the order of their numbers, then
-`test_batch.bin`; `batches.meta.txt` names the classes, one a line. `part` selects the training or the test batches.
+`test_batch.bin`, and the record says how many rows of each (`parts`); `batches.meta.txt` names the classes, one a line.
+`part` selects the training or the test batches.
 A single batch without an archive is taken too.
 """
 
@@ -34,6 +35,8 @@ HEIGHT, WIDTH, CHANNELS = 32, 32, 3
 RECORD_BYTES = 1 + CHANNELS * HEIGHT * WIDTH
 
 _BATCH = re.compile(r"(?:data_batch_([0-9]{1,4})|(test_batch))\.bin")
+_TEST_PLACE = 10_000
+_TEST_FILE = f"batch-{_TEST_PLACE}"
 _META = "batches.meta.txt"
 _META_BYTES = 1 << 20
 
@@ -49,7 +52,21 @@ def read(request: Request) -> dict[str, Any]:
     labels = np.concatenate([block[:, 0] for batch in batches for block in _records(batch)])
     layout = row_layout("images", np.dtype(np.uint8), (len(labels), HEIGHT, WIDTH, CHANNELS))
     pixels = (_pixels(block) for batch in batches for block in _records(batch))
-    return write_images(pixels, layout, _target(labels, names, options.task), TARGET_NAME, request)
+    info = write_images(pixels, layout, _target(labels, names, options.task), TARGET_NAME, request)
+    return info | _parts(info, batches)
+
+
+def _parts(info: dict[str, Any], batches: list[Path]) -> dict[str, Any]:
+    """Where test rows came with others: their number, so that a job can keep them apart, and a word about it."""
+    n_test = sum(path.stat().st_size for path in batches if path.name == _TEST_FILE) // RECORD_BYTES
+    n_train = info["n_rows"] - n_test
+    if not (n_test and n_train):
+        return {}
+    apart = '{"column": "part", "test": ["test"]}'
+    warning = (
+        f"the last {n_test} of {info['n_rows']} rows are CIFAR-10's test rows: training.split {apart} tests on them"
+    )
+    return {"parts": [["train", n_train], ["test", n_test]], "warnings": [*info["warnings"], warning]}
 
 
 def _target(labels: Bytes, names: list[str], task: str) -> Target:
@@ -83,7 +100,7 @@ def _unpacked(request: Request) -> tuple[list[str], list[Path]]:
             if name == _META:
                 names = _class_names(member)
             elif batch is not None and _is_wanted(request, batch):
-                place = 10_000 if batch[2] else int(batch[1])
+                place = _TEST_PLACE if batch[2] else int(batch[1])
                 if place in found or member.size % RECORD_BYTES:
                     raise of_file(
                         f"holds {shown(name)} twice"

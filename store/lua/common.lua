@@ -69,8 +69,8 @@ end
 -- THE transition: record, indexes, queue, leases and log change together, or (illegal) nothing does.
 local function move(id, to, reason, now)
   local key = KEY.job:format(id)
-  local from, tags, dataset, priority, sequence =
-    unpack(redis.call('HMGET', key, 'status', 'tags', 'dataset', 'priority', 'sequence'))
+  local from, tags, dataset, priority, sequence, reads =
+    unpack(redis.call('HMGET', key, 'status', 'tags', 'dataset', 'priority', 'sequence', 'reads'))
   if not (from and TRANSITIONS[from][to]) then
     error('illegal transition of ' .. id .. ': ' .. tostring(from) .. ' to ' .. to)
   end
@@ -92,7 +92,9 @@ local function move(id, to, reason, now)
   end
   if TERMINAL[to] then
     redis.call('HSET', key, 'finished_at_ms', now)
-    redis.call('SREM', KEY.dataset_jobs:format(dataset), id)
+    for one in (dataset .. ' ' .. (reads or '')):gmatch('%S+') do
+      redis.call('SREM', KEY.dataset_jobs:format(one), id)
+    end
   end
   status_event(id, key, 'status', now)
   if TERMINAL[to] then

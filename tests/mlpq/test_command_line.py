@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -94,6 +95,23 @@ def test_a_file_is_predicted_and_evaluated_as_the_training_file_was_read(mlpq: M
     shown = mlpq("evaluate", "last", "people.csv")
     assert "balanced accuracy" in shown
     assert "predicted" in shown
+
+
+def test_a_file_tests_what_another_one_trains_and_the_card_tells(mlpq: Mlpq, tmp_path: Path) -> None:
+    rows = [f"{n % 10},{n % 5 == 0},{'in' if n % 10 > 4 else 'out'}" for n in range(100)]
+    for name, part in (("train.csv", rows[:80]), ("test.csv", rows[80:])):
+        (tmp_path / name).write_text("\n".join(["size,held,side", *part, ""]))
+    options = ("--split-column", "held", "--validation-value", "true", "--hidden", "8", "--epochs", "60", "--watch")
+    shown = mlpq("train", "train.csv", *options, "--test-dataset", "test.csv")
+    assert "test accuracy" in shown
+    card = mlpq.json("card", "last")
+    assert card["rows"] == {"train": 64, "validation": 16, "test": 20}
+    assert card["metrics"]["test"]["accuracy"] > 0.8
+    assert (card["dataset"]["name"], card["test_dataset"]["name"]) == ("train", "test")
+    assert mlpq("card", "last").startswith("# Model card: ")
+    mlpq("card", "last", "-o", "card.md")
+    assert "| held | boolean | 0 | split |" in (tmp_path / "card.md").read_text()
+    assert len(mlpq("predict", "last", "test.csv").split()) == 20
 
 
 def test_kinds_of_columns_are_chosen_and_shown(mlpq: Mlpq, tmp_path: Path) -> None:
@@ -226,6 +244,68 @@ def test_a_cancelled_job_is_no_success(mlpq: Mlpq) -> None:
     assert "cancelled" in mlpq("watch", job, status=1)
 
 
+class Terminal:
+    """Standard error of a command as a terminal; what a person saw there, and what came out of standard output."""
+
+    def __init__(self, *arguments: str) -> None:
+        ours, theirs = pty.openpty()
+        environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "PYTHONUTF8": "1"}
+        process = subprocess.Popen(
+            [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=theirs, env=environment, text=True
+        )
+        os.close(theirs)
+        seen = b""
+        while True:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:  # the terminal's other side is closed
+                break
+            seen += piece
+            if not piece:
+                break
+        os.close(ours)
+        assert process.stdout is not None
+        self.printed = process.stdout.read()
+        process.stdout.close()
+        assert process.wait(30) == 0, seen
+        self.seen = seen.decode()
+
+
+@pytest.fixture
+def large_file(tmp_path: Path) -> Path:
+    """Twenty pieces of an upload."""
+    path = tmp_path / "[b]large.csv"
+    path.write_text("x,label\n" + "".join(f"{n},{'ab'[n % 2]}\n" for n in range(600_000)))
+    return path
+
+
+@pytest.mark.parametrize("command", [("upload",), ("train", "--epochs", "1", "--hidden", "2")])
+def test_an_upload_is_a_bar_in_a_terminal_alone(mlpq: Mlpq, large_file: Path, command: tuple[str, ...]) -> None:
+    terminal = Terminal("-m", "mlpq", command[0], str(large_file), *command[1:])
+    assert "[b]large.csv" in terminal.seen
+    assert "━" in terminal.seen
+    assert re.search(r"\d\.\d/\d\.\d MB", terminal.seen), terminal.seen[-500:]
+    assert "━" not in terminal.printed
+    quiet = Terminal("-m", "mlpq", command[0], str(large_file), *command[1:], "--json")
+    assert quiet.seen == ""
+    assert json.loads(quiet.printed)["object"] in ("dataset", "job")
+    mlpq("upload", large_file.name)
+    assert "━" not in mlpq.stderr
+
+
+def test_the_client_draws_a_bar_when_asked_and_tells_who_asks(mlpq: Mlpq, large_file: Path) -> None:
+    assert mlpq
+    program = (
+        "import sys, mlpq; told = [];"
+        "c = mlpq.Client(); c.upload(sys.argv[1], progress=True);"
+        "c.upload(sys.argv[1]); c.upload(sys.argv[1], progress=lambda done, size: told.append((done, size)));"
+        "print(len(told), told[-1][0] == told[-1][1], told == sorted(told))"
+    )
+    terminal = Terminal("-c", program, str(large_file))
+    assert terminal.seen.count("[b]large.csv") >= 1
+    assert re.fullmatch(r"\d\d True True", terminal.printed.strip())
+
+
 def test_a_terminal_sees_a_bar_and_a_curve_and_ctrl_c_leaves_the_job_running(mlpq: Mlpq) -> None:
     job = mlpq.json("train", "digits", "--epochs", "100000")["id"]
     ours, theirs = pty.openpty()
@@ -267,6 +347,7 @@ def test_a_terminal_sees_a_bar_and_a_curve_and_ctrl_c_leaves_the_job_running(mlp
         "weights",
         "predict",
         "evaluate",
+        "card",
         "cancel",
         "pause",
         "resume",

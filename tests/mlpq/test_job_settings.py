@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlpq.cli.arguments import assign, join_widths, merge, read_json, widths
+from mlpq.cli.arguments import assign, join_widths, merge, read_json, split_of, widths
 from mlpq.cli.rows import fit_rows, read_rows
 from mlpq.errors import InvalidArgumentError
 from mlpq.settings import TrainSettings, job_specification
@@ -79,6 +79,18 @@ def test_widths_are_read() -> None:
     assert (widths("64,32"), widths("8x4x2"), widths("none")) == ([64, 32], [8, 4, 2], [])
     with pytest.raises(InvalidArgumentError, match="--hidden is '64,'"):
         widths("64,")
+
+
+def test_a_split_is_read_from_its_options() -> None:
+    assert split_of("fold", ["val", "3"], ["true", "null", "[1]"]) == {
+        "column": "fold",
+        "validation": ["val", 3],
+        "test": [True, "null", "[1]"],
+    }
+    assert split_of("fold", [], ["t"]) == {"column": "fold", "test": ["t"]}
+    assert split_of(None, [], []) is None
+    with pytest.raises(InvalidArgumentError, match="need --split-column"):
+        split_of(None, ["val"], [])
 
 
 def test_assignments_reach_into_parts() -> None:

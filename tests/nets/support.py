@@ -9,9 +9,10 @@ import numpy as np
 
 from kernels.numpy_backend import NumpyBackend
 from nets.member import Member, State
+from nets.parts import Rows, parts_of
 from nets.prepare import PreparedData, prepare
 from nets.resolve import resolve
-from nets.spec import ResolvedSpec, TrainingSpec
+from nets.spec import ResolvedSpec, TrainingOptions, TrainingSpec
 from nets.table import Table
 from nets.trainer import Command, Outcome, fit
 
@@ -66,6 +67,12 @@ def spec_for(table: Table, **spec: Any) -> ResolvedSpec:
 def member_for(table: Table, **spec: Any) -> Member:
     resolved = spec_for(table, **spec)
     return Member(resolved, prepare(table, resolved))
+
+
+def split(table: Table, seed: int, validation_fraction: float) -> tuple[Rows, Rows]:
+    """The rows that train and those that validate."""
+    parts = parts_of(table, TrainingOptions(seed=seed, validation_fraction=validation_fraction))
+    return parts.train, parts.val
 
 
 def blobs(rows: int = 150, features: int = 4, classes: int = 3, seed: int = 0) -> Table:

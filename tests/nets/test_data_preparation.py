@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels.errors import InvalidInput
-from nets.prepare import prepare, split
+from nets.parts import split_sizes
+from nets.prepare import prepare
 from nets.preprocess import Preprocessing
-from nets.resolve import split_sizes
 from nets.table import MAX_ONE_HOT, Column, Table, TableInfo
-from tests.nets.support import blobs, line, spec_for
+from tests.nets.support import blobs, line, spec_for, split
 
 
 def mixed() -> Table:

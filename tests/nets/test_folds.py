@@ -12,7 +12,8 @@ import pytest
 from kernels.errors import InvalidInput
 from nets.engines import COMPILED_VARIABLE
 from nets.member import Member
-from nets.prepare import fold_rows, prepare, prepare_folds
+from nets.parts import fold_rows
+from nets.prepare import prepare, prepare_folds
 from nets.resolve import memory_estimate_bytes
 from nets.table import Table
 from nets.trainer import Command, Ending, fit
@@ -39,20 +40,20 @@ def plain(member: Member) -> Member:
 @pytest.mark.parametrize("folds", [2, 3, 7])
 def test_folds_share_out_all_rows_evenly_and_by_class(folds):
     table = blobs(rows=101)
-    parts = fold_rows(table, 5, folds)
+    parts = fold_rows(table, np.arange(table.info.n_rows), 5, folds)
     assert sorted(np.concatenate(parts).tolist()) == list(range(101))
     assert {len(part) for part in parts} <= {101 // folds, 101 // folds + 1}
     for code, count in enumerate(np.bincount(table.y)):
         assert {int((table.y[part] == code).sum()) for part in parts} <= {count // folds, count // folds + 1}
-    assert [p.tolist() for p in fold_rows(table, 5, folds)] == [p.tolist() for p in parts]
-    assert [p.tolist() for p in fold_rows(table, 6, folds)] != [p.tolist() for p in parts]
+    assert [p.tolist() for p in fold_rows(table, np.arange(table.info.n_rows), 5, folds)] == [p.tolist() for p in parts]
+    assert [p.tolist() for p in fold_rows(table, np.arange(table.info.n_rows), 6, folds)] != [p.tolist() for p in parts]
     assert all((np.diff(part) > 0).all() for part in parts)
 
 
 def test_a_fold_prepares_its_rows_by_its_own_training_rows():
     table = line(rows=50)
     member = folded(table, 5)
-    for rows, data in zip(fold_rows(table, 2, 5), member.folds, strict=True):
+    for rows, data in zip(fold_rows(table, np.arange(table.info.n_rows), 2, 5), member.folds, strict=True):
         others = np.setdiff1d(np.arange(50), rows)
         np.testing.assert_allclose(data.preprocessing.mean, table.x[others].mean(axis=0))
         assert data.preprocessing.target_mean == pytest.approx(table.y[others].mean())

@@ -13,8 +13,9 @@ from sklearn import metrics
 from kernels.errors import InvalidInput
 from nets import scoring
 from nets.losses import LOSSES
-from nets.scoring import Evaluation, auc, evaluate
+from nets.scoring import Evaluation, evaluate
 from nets.table import Column, Table, TableInfo
+from nets.tallies import MAX_RANKED_ROWS, ClassTally, NumberTally, ranked
 from nets.weights import Predictor
 from tests.nets.support import blobs, line, member_for, run
 
@@ -79,7 +80,8 @@ def test_figures_of_classes_are_scikit_learns(monkeypatch: pytest.MonkeyPatch, b
 )
 def test_auc_counts_ties_half(labels, random):
     lead = np.array([random.choice([-1.0, 0.0, 0.5, 2.0]) for _ in labels])
-    assert auc(np.array(labels), lead) == pytest.approx(metrics.roc_auc_score(labels, lead))
+    truth = np.array(labels)
+    assert ranked(lead[truth], lead[~truth]) == pytest.approx(metrics.roc_auc_score(labels, lead))
 
 
 def test_figures_of_numbers_are_in_the_targets_unit() -> None:
@@ -104,6 +106,26 @@ def test_what_is_not_defined_is_none() -> None:
     flat = line()
     flat = Table(flat.info, flat.x, flat.y * 0)
     assert measured(fitted(line())[0], flat).metrics["r2"] is None
+
+
+def test_numbers_far_from_zero_have_their_spread_in_blocks_of_any_size() -> None:
+    truth = 1e9 + np.random.default_rng(0).normal(size=1000)
+    said = truth + 0.1
+    for block in (1, 7, 1000):
+        tally = NumberTally()
+        for start in range(0, 1000, block):
+            tally.add(truth[start : start + block], said[start : start + block])
+        assert tally.figures()["r2"] == pytest.approx(metrics.r2_score(truth, said), rel=1e-6)
+
+
+def test_of_more_rows_than_are_ranked_there_is_no_auc() -> None:
+    codes = np.array([0, 1, 1])
+    for n_rows, known in ((3, True), (MAX_RANKED_ROWS + 1, False)):
+        tally = ClassTally(2, n_rows)
+        tally.add(codes, codes, np.array([0.0, 1.0, 2.0]))
+        figures = tally.figures()
+        assert np.isfinite(figures["auc"]) == known
+        assert figures["accuracy"] == 1.0
 
 
 def people(order: list[str], categories: tuple[str, ...], classes: tuple[str, ...], *, scramble: bool) -> Table:

@@ -14,12 +14,12 @@ from nets.capabilities import capabilities
 from nets.initializers import INITIALIZERS
 from nets.losses import LOSSES
 from nets.optimizers import OPTIMIZERS
+from nets.parts import split_sizes
 from nets.resolve import (
     default_epochs,
     memory_estimate_bytes,
     parameter_count,
     resolve,
-    split_sizes,
     stack_key,
 )
 from nets.schedules import SCHEDULES

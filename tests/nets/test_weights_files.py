@@ -47,7 +47,7 @@ def test_predictions_score_what_the_run_reported():
     table = blobs(rows=400)
     member, outcome, arrays = trained(table)
     predictor = Predictor.from_arrays(arrays)
-    from nets.prepare import split
+    from tests.nets.support import split
 
     _, val = split(table, 0, 0.2)
     right = np.array(predictor.predict(table.x[val]).predictions) == np.array(table.info.classes)[table.y[val]]

@@ -88,6 +88,46 @@ def test_a_job_submitted_on_the_page_is_watched_and_its_weights_are_saved(page: 
         assert arrays["W1"].shape == (64, 32)
 
 
+def idx(kind: int, *sizes: int, cells: bytes) -> bytes:
+    return bytes([0, 0, kind, len(sizes)]) + b"".join(size.to_bytes(4, "big") for size in sizes) + cells
+
+
+def test_an_idx_pair_is_uploaded_on_the_page_and_trained(
+    page: Page, running: Deployment, client: httpx2.Client
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 4, 4), np.uint8)
+    labels = np.arange(60, dtype=np.uint8) % 3
+    pair = [
+        ("images-idx3-ubyte", idx(8, 60, 4, 4, cells=pixels.tobytes())),
+        ("labels-idx1-ubyte", idx(8, 60, cells=labels.tobytes())),
+    ]
+    page.goto(f"{running.url}/#/new")
+    files = [{"name": name, "mimeType": "application/octet-stream", "buffer": content} for name, content in pair]
+    page.locator("[name=file]").set_input_files(files[:1])
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.locator("[name=file]").set_input_files(files)
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_text("60 rows, 16 features.")).to_be_visible()
+    chosen = page.locator("[name=dataset]").input_value()
+    assert client.get(f"/v1/datasets/{chosen}").json()["format"] == "idx"
+    page.locator("[name=epochs]").fill("2")
+    page.get_by_role("button", name="Train").click()
+    expect(page.locator(".status.succeeded")).to_be_visible(timeout=STARTS)
+    with page.expect_download() as started:
+        page.get_by_role("button", name="model card").click()
+    assert started.value.path().read_text().startswith("# Model card: ")
+
+
+def test_a_column_is_chosen_for_a_csv_that_is_uploaded_on_the_page(page: Page, running: Deployment) -> None:
+    page.goto(f"{running.url}/#/new")
+    content = "kind,size\n" + "".join(f"{'ab'[n % 2]},{n % 7}\n" for n in range(40))
+    page.locator("[name=file]").set_input_files({"name": "t.csv", "mimeType": "text/csv", "buffer": content.encode()})
+    page.locator("[name=target]").fill("kind")
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_text("t: 40 rows, 1 features.")).to_be_visible()
+
+
 def test_older_jobs_are_offered_only_where_there_are_some(
     page: Page, running: Deployment, client: httpx2.Client
 ) -> None:

@@ -14,11 +14,12 @@ import pytest
 from redis import Redis
 
 from nets.export import load_npz, load_safetensors, map_npz, to_npz
-from nets.prepare import split
+from nets.parts import parts_of
 from nets.preprocess import Preprocessing
 from nets.resolve import layout_of
 from nets.spec import ResolvedSpec
 from nets.table import Table, TableInfo
+from nets.weight_formats import EXPORTERS
 from nets.weights import Predictor, pack
 from service.predictors import HELD_BYTES
 from store.checkpoints import Checkpoints
@@ -77,7 +78,7 @@ def job(service: Service, redis: Redis, data_dir: Path) -> str:
     flat = np.random.default_rng(0).standard_normal(layout.count, np.float32) / 50
     assert flat.nbytes > FILE_BYTES > HELD_BYTES
     jobs.write(claim, checkpoint=Checkpoints(artifacts).put(job_id, claim.fence, 7, 1, {"parameters": flat}))
-    preprocessing = Preprocessing.fit(table, split(table, spec.training.seed, 0.2)[0])
+    preprocessing = Preprocessing.fit(table, parts_of(table, spec.training).train)
     arrays = pack(layout.named(flat), preprocessing, spec, table.info, {}, flat=flat)
     stored = artifacts.put(f"{job_id}/{claim.fence}-weights.npz", to_npz(arrays))
     result = {"key": stored.key, "sha256": stored.sha256, "bytes": stored.bytes}
@@ -97,7 +98,17 @@ def fetched(api: httpx2.Client, path: str, file: Path) -> None:
     assert int(answer.headers["content-length"]) == file.stat().st_size > FILE_BYTES
 
 
-@pytest.mark.parametrize("query", ["format=safetensors", "checkpoint=7", "checkpoint=7&format=safetensors"])
+QUERIES = [
+    "format=safetensors",
+    "format=onnx",
+    "format=torch",
+    "checkpoint=7",
+    "checkpoint=7&format=safetensors",
+    "checkpoint=7&format=torch",
+]
+
+
+@pytest.mark.parametrize("query", QUERIES)
 def test_a_large_file_is_made_and_sent_in_little_memory(
     service: Service, job: str, tmp_path: Path, data_dir: Path, query: str
 ) -> None:
@@ -111,12 +122,17 @@ def test_a_large_file_is_made_and_sent_in_little_memory(
     with file.open("rb") as whole:
         whole.seek(70_000_000)
         assert whole.read(1000) == part.content
+    stored = next((data_dir / "artifacts" / job).glob("*-weights.npz"))
+    assert not list((data_dir / "artifacts").glob(".tmp-*"))
+    for name in ("onnx", "torch"):
+        if query.endswith(name):
+            assert file.read_bytes() == EXPORTERS[name](load_npz(stored))
+            return
     arrays = load_safetensors(file.read_bytes()) if "safetensors" in query else load_npz(file)
     Predictor.from_arrays(arrays).verify(arrays["golden_inputs"], arrays["golden_outputs"])
-    result = map_npz(next((data_dir / "artifacts" / job).glob("*-weights.npz")))
+    result = map_npz(stored)
     for name in ("W1", "b1", "W2", "W3", "input_mean", "golden_outputs"):
         np.testing.assert_array_equal(arrays[name], result[name])
-    assert not list((data_dir / "artifacts").glob(".tmp-*"))
 
 
 def test_damage_of_a_large_checkpoint_is_found(service: Service, job: str, data_dir: Path) -> None:

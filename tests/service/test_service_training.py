@@ -22,7 +22,7 @@ from store.jobs import JobStore
 from store.records import Job
 from tests.lecture import test_L28_twenty_lines as lecture
 from tests.service.api_parts import assert_problem, claimed, submitted
-from worker.data import DataCache
+from worker.data import DataCache, Subject
 from worker.publish import Files
 from worker.runner import Runner
 
@@ -114,13 +114,14 @@ class TheLecturesNumbers(DataCache):
     All else of the run is a job's: claim, lease, training, events, result.
     """
 
-    def member(self, job: Job, state: State | None) -> tuple[Member, TableInfo]:
+    def subject(self, job: Job, state: State | None) -> Subject:
         x, y, start = lecture.first_numbers()
         spec, about = ResolvedSpec.parse(job.spec), classes_for(x)
         plain = Preprocessing.fit(Table(about, x, np.arange(len(x)) % lecture.C), np.arange(len(x)))
         data = PreparedData(x, y, x[:0], y[:0], lecture.D, lecture.C, "regression", plain)
         member = Member(spec, data, state)
-        return Member(spec, data, state or {"parameters": member.layout.flat(start, np.dtype(np.float64))}), about
+        member = Member(spec, data, state or {"parameters": member.layout.flat(start, np.dtype(np.float64))})
+        return Subject(member, about, None)
 
 
 def classes_for(x: np.ndarray) -> TableInfo:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nets.table import TableInfo
 from store.ingest.arrays import npy_header
 from tests.store.file_writers import batch, idx, npy, tar, tar_of
 from tests.store.ingest_parts import LIMITS, read, read_files, refused_files, run_process
@@ -152,6 +153,19 @@ def test_cifar_parts_are_chosen_and_one_batch_stands_alone(tmp_path: Path) -> No
     alone = read(tmp_path / "alone", batch(IMAGES, CODES), "data_batch_1.bin")
     assert alone.info["classes"] == ["0", "1", "2"]
     np.testing.assert_array_equal(alone.y, CODES)
+
+
+def test_test_rows_among_others_are_marked_and_told(tmp_path: Path) -> None:
+    both = read(tmp_path / "both", archive(), "c.tar.gz")
+    assert both.info["parts"] == [["train", 5], ["test", 2]]
+    (said,) = [warning for warning in both.info["warnings"] if "test rows" in warning]
+    assert said.startswith("the last 2 of 7 rows are CIFAR-10's test rows: training.split {")
+    parts = TableInfo.from_json(both.info).parts
+    assert parts == (("train", 5), ("test", 2))
+    for part in ("train", "test"):
+        alone = read(tmp_path / part, archive(), "c.tar.gz", part=part)
+        assert "parts" not in alone.info
+        assert not any("test rows" in warning for warning in alone.info["warnings"])
 
 
 def test_a_part_is_of_cifar_alone(tmp_path: Path) -> None:

@@ -188,6 +188,21 @@ def test_pause_and_resume_change_nothing(bench: Bench, release: Callable[[], Non
     assert_same_run(read_history(store, job_id), folder, read_history(store, alone.id), folder)
 
 
+def test_pause_and_resume_change_nothing_of_a_job_that_tests(bench: Bench, release: Callable[[], None]) -> None:
+    spec = _with(STEADY, test_fraction=0.2, folds=2)
+    job_id = bench.site.submit(spec, "digits")
+    pause_after_a_point(bench, job_id)
+    bench.site.store.request(job_id, "resume")
+    release()
+    bench.runner.run(bench.claim(1))
+    (alone,) = bench.run(spec, dataset="digits")
+    store, folder = bench.site.store, bench.site.data_dir
+    assert_same_run(read_history(store, job_id), folder, read_history(store, alone.id), folder)
+    resumed = store.get(job_id)
+    assert resumed.metrics == alone.metrics
+    assert {"test_accuracy", "test_loss"} <= resumed.metrics.keys()
+
+
 def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(
     bench: Bench, release: Callable[[], None]
 ) -> None:
@@ -270,13 +285,13 @@ def test_the_same_data_is_prepared_once_and_forgotten_when_there_is_too_much(sit
         created, _ = site.store.create(NewJob(spec=_with(SMALL, seed=seed, **training), dataset="iris"))
         return created
 
-    first, _ = cache.member(job(1), None)
-    again, _ = cache.member(job(1, epochs=3, batch_size=8), None)
+    first = cache.subject(job(1), None).member
+    again = cache.subject(job(1, epochs=3, batch_size=8), None).member
     assert again.data is first.data
-    other, _ = cache.member(job(2), None)
+    other = cache.subject(job(2), None).member
     assert other.data is not first.data
     assert cache.kept_bytes < 2 * first.data.x_train.nbytes + 20_000
-    back, _ = cache.member(job(1), None)
+    back = cache.subject(job(1), None).member
     assert back.data is not first.data
     assert (back.data.x_train == first.data.x_train).all()
 
