@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,14 +24,13 @@ from nets.spec import ResolvedSpec
 from nets.table import Table, TableInfo
 from nets.weight_formats import EXPORTERS, SUFFIXES, write
 from nets.weights import Predictor, pack
+from service.caches import ByteCache
 from service.problems import Refused
 from service.tables import Tables
 from service.text import echo
 from store.checkpoints import Checkpoints
 from store.files import LocalArtifacts, StoredFile, hidden_file, sha256_of_open
 from store.records import Job, Json
-
-Held = TypeVar("Held")
 
 CACHED_BYTES = 256 * 1024 * 1024
 """Of converted files, and again of predictors."""
@@ -47,31 +44,6 @@ HIDDEN_BYTES = 4 * 1024 * 1024 * 1024
 
 LATEST = "latest"
 """The value of `checkpoint` that stands for the newest one."""
-
-
-class ByteCache(Generic[Held]):
-    """The most recently used values up to a number of bytes. Two threads may make the same value; one is kept."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit = limit_bytes
-        self._held: OrderedDict[str, tuple[Held, int]] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def get(self, key: str, make: Callable[[], tuple[Held, int]]) -> Held:
-        """The value of `key`; `make` gives the value and its size in bytes."""
-        with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-                return self._held[key][0]
-        value, size = make()
-        with self._lock:
-            if key not in self._held and size <= self._limit:
-                self._held[key] = (value, size)
-                self._bytes += size
-            while self._bytes > self._limit:
-                self._bytes -= self._held.popitem(last=False)[1][1]
-        return value
 
 
 @dataclass(frozen=True)
@@ -92,12 +64,17 @@ class Ready:
 
     def evaluate(self, table: Table) -> Evaluation:
         """Figures on a whole table; others' predictions come in between its blocks. Raises InvalidInput."""
+        return evaluate(self._predictor, table, self.scores)
 
-        def scores(cells: NDArray[np.float64]) -> NDArray[Any]:
-            with self._lock:
-                return self._predictor.scores(cells)
+    def scores(self, cells: NDArray[np.float64]) -> NDArray[Any]:
+        """Cells (R, F) -> raw scores (R, O)."""
+        with self._lock:
+            return self._predictor.scores(cells)
 
-        return evaluate(self._predictor, table, scores)
+    @property
+    def predictor(self) -> Predictor:
+        """The net; its buffers belong to whoever is in `scores`."""
+        return self._predictor
 
     @property
     def info(self) -> TableInfo:
@@ -145,6 +122,10 @@ class Predictors:
         if source["bytes"] > HELD_BYTES:
             return self._hidden.get(key, lambda: self._make_hidden(job, source, file_format, filename))
         return self._files.get(key, lambda: self._make(job, source, file_format, filename))
+
+    def source(self, job: Job, checkpoint: str | None) -> Json:
+        """The manifest of the same weights: sha256, and the step of a checkpoint. Raises as `file` does."""
+        return _source(job, checkpoint)
 
     def ready(self, job: Job, checkpoint: str | None) -> Ready:
         """The predictor of the same weights."""

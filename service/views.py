@@ -20,6 +20,7 @@ def job_view(job: Job, nobody_takes: Callable[[str], bool]) -> dict[str, Any]:
         "events": f"{base}/events",
         "metrics": f"{base}/metrics",
         "checkpoints": f"{base}/checkpoints",
+        "explanations": f"{base}/explanations",
     }
     if job.result is not None:
         links["weights"] = f"{base}/weights"

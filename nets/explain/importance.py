@@ -1,0 +1,132 @@
+"""How much worse a net does where a column's values are shuffled among the rows (Breiman 2001; Fisher et al. 2019).
+
+The columns are those of the data set: a category is shuffled as one, whatever inputs it becomes.
+Axis legend: R rows, F columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.errors import InvalidInput
+from kernels.random import Stream, permutation
+from nets.explain.subject import Floats, Subject, finite, spread
+from nets.options import Option, Value
+from nets.prepare import Rows
+from nets.scoring import BLOCK_INPUTS, loss_targets, sample_losses
+
+REPEATS = Option("repeats", 5, "Shuffles of every column", low=1, high=30)
+COLUMNS = Option("columns", 256, "Most columns, those with the largest weights behind them first", low=1, high=4096)
+METRIC = Option("metric", "score", "What gets worse: score is accuracy or R²", choices=("score", "loss"))
+OPERATIONS = 3e10
+"""Multiplications that it may cost, some seconds."""
+MOST_ROWS, LEAST_ROWS = 2_000, 200
+"""Rows, evenly spread over those asked for, that columns are shuffled in."""
+_OVERHEAD = 40
+"""What an input costs beside its weights, in multiplications."""
+
+
+def compute(subject: Subject, options: Mapping[str, Value]) -> dict[str, Any]:
+    """Mean and standard deviation of what is lost, per column, the most important column first."""
+    info, repeats, metric = subject.predictor.info, int(options["repeats"] or 0), str(options["metric"])
+    part, rows = subject.rows(str(options["rows"]))
+    n_rows, n_columns = _afforded(subject, len(rows), repeats, int(options["columns"] or 0))
+    rows = spread(rows, n_rows)
+    measure = _Measure(subject, rows, metric)
+    cells = subject.cells(rows)
+    (base,) = measure(cells)
+    found = []
+    for column in _heaviest(subject, n_columns):
+        worse = [measure.worse(base, value) for value in _values(measure, cells, column, repeats)]
+        found.append((column, float(np.mean(worse)), float(np.std(worse))))
+    found.sort(key=lambda one: (-one[1], one[0]))
+    left_out = len(info.columns) - len(found)
+    return {
+        "rows": part,
+        "n_rows": len(rows),
+        "metric": measure.name,
+        "baseline": finite(base),
+        "repeats": repeats,
+        "columns": [
+            {"name": info.columns[c].name, "column": c, "mean": finite(mean), "std": finite(std)}
+            for c, mean, std in found
+        ],
+        "image": None if subject.image is None else asdict(subject.image),
+        "left_out": left_out,
+        "note": f"only the {len(found)} columns with the largest weights behind them were shuffled"
+        if left_out
+        else None,
+    }
+
+
+def _afforded(subject: Subject, rows: int, repeats: int, columns: int) -> tuple[int, int]:
+    """Rows and columns that the bound on the work allows. Raises InvalidInput for a net that is too large."""
+    each = subject.predictor.layout.count + _OVERHEAD * subject.predictor.info.n_inputs
+    columns = min(columns, len(subject.predictor.info.columns))
+    least = min(rows, LEAST_ROWS)
+    columns = min(columns, int(OPERATIONS / (each * repeats * least)))
+    if columns < 1:
+        raise InvalidInput.at("/query/repeats", f"is {repeats}; the net is too large for so many shuffles")
+    return max(least, min(rows, MOST_ROWS, int(OPERATIONS / (each * repeats * columns)))), columns
+
+
+def _heaviest(subject: Subject, count: int) -> list[int]:
+    """Columns by the largest weight of their inputs, in the table's order."""
+    predictor = subject.predictor
+    widths = [column.n_inputs for column in predictor.info.columns]
+    if count >= len(widths):
+        return list(range(len(widths)))
+    norms = np.linalg.norm(predictor.layout.named(predictor.flat)["W1"], axis=1)
+    starts = np.cumsum([0, *widths[:-1]])
+    return sorted(np.argsort(-np.maximum.reduceat(norms, starts), kind="stable")[:count].tolist())
+
+
+def _values(measure: _Measure, cells: Floats, column: int, repeats: int) -> list[float]:
+    """The figure after every shuffle of a column; the net predicts as many of them at once as memory allows."""
+    orders = [permutation(0, k, len(cells), stream=Stream.EXPLAIN, lane=column) for k in range(repeats)]
+    step = max(1, BLOCK_INPUTS // cells.size)
+    found: list[float] = []
+    for start in range(0, repeats, step):
+        chosen = orders[start : start + step]
+        changed = np.tile(cells, (len(chosen), 1))
+        changed[:, column] = cells[np.concatenate(chosen), column]
+        found += measure(changed)
+    return found
+
+
+class _Measure:
+    """One figure of the net on the given rows, whatever their cells."""
+
+    def __init__(self, subject: Subject, rows: Rows, metric: str) -> None:
+        self._subject, self._truth, self._loses = subject, subject.truth(rows), metric == "loss"
+        self._by_class = subject.predictor.info.task == "classification"
+        self.name = "loss" if self._loses else "accuracy" if self._by_class else "r2"
+
+    def __call__(self, cells: Floats) -> list[float]:
+        """The figure of each copy of the rows that `cells` (copies·R, F) holds; NaN where it is not defined."""
+        scores = self._subject.scores(cells)
+        return [self._of(scores[at : at + len(self._truth)]) for at in range(0, len(scores), len(self._truth))]
+
+    def _of(self, scores: NDArray[Any]) -> float:
+        known = self._subject.known
+        if self._loses:
+            return float(sample_losses(known.loss, known.spec.loss.options, scores, self._targets(scores)).mean())
+        if self._by_class:
+            return float((known.loss.classes(scores, axis=1) == self._truth).mean())
+        residual = self._subject.predictor.preprocessing.restore_target(scores) - self._truth
+        around = float(((self._truth - self._truth.mean()) ** 2).sum())
+        return 1.0 - float((residual**2).sum()) / around if around > 0 else float("nan")
+
+    def worse(self, before: float, after: float) -> float:
+        """How much worse `after` is."""
+        return after - before if self._loses else before - after
+
+    def _targets(self, scores: NDArray[Any]) -> NDArray[Any]:
+        if self._by_class:
+            return loss_targets(self._subject.known.loss, self._truth, scores)
+        return self._subject.predictor.preprocessing.transform_target(self._truth, scores.dtype)
