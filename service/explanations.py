@@ -192,4 +192,4 @@ def _no_dataset(job: Job) -> Refused:
 
 
 def _cut(name: str) -> str:
-    return name if len(name) <= 40 else f"{name[:39].rstrip()}…"
+    return name if len(name) <= 32 else f"{name[:31].rstrip()}…"

@@ -14,10 +14,10 @@ from service.pictures.style import ACCENT, INK, LINE, PAPER, SECOND, SOFT, frame
 def draw(document: dict[str, Any], caption: str) -> Figure:
     """The picture of all bins that hold rows."""
     figures = (
-        f"expected calibration error {number(document['expected_calibration_error'])}, "
+        f"expected calibration error {number(document['expected_calibration_error'])}\n"
         f"Brier score {number(document['brier_score'])}"
     )
-    figure = frame("Do probabilities mean what they say?", f"{caption} · {rows_of(document)}: {figures}", 6.2)
+    figure = frame("Do probabilities mean what they say?", f"{caption} · {rows_of(document)}", 6.2)
     grid = figure.add_gridspec(2, 1, height_ratios=(4, 1))
     axes = quiet(figure.add_subplot(grid[0]), grid="both")
     below = quiet(figure.add_subplot(grid[1], sharex=axes), grid="y")
@@ -34,6 +34,7 @@ def draw(document: dict[str, Any], caption: str) -> Figure:
     axes.set_ylabel("share that came true")
     axes.tick_params(labelbottom=False)
     axes.legend(loc="upper left")
+    axes.text(0.985, 0.03, figures, ha="right", va="bottom", fontsize=9, color=INK, linespacing=1.5)
     counts = [one["count"] for one in filled]
     below.bar(centre, counts, width * 0.92, color=tint(ACCENT, 0.75))
     below.set_ylabel("rows")

@@ -18,7 +18,7 @@ def draw(document: dict[str, Any], caption: str) -> Figure:
     """The picture of all columns, or of the most important ones."""
     columns = document["columns"]
     metric = NAMES[document["metric"]]
-    change = "rise of the loss" if metric == "loss" else f"loss of {metric}"
+    change = "rise of the loss" if metric == "loss" else f"{metric} lost"
     note = f"{caption} · {metric} {number(document['baseline'])} on {rows_of(document)}"
     if document["image"] and not document["left_out"] and len(columns) > MOST_BARS:
         return _image(document, note, change)

@@ -19,6 +19,8 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 
 WIDTH_IN = 8.0
+LONG = 112
+"""Characters of a caption that fit; a longer one is set smaller."""
 HEAD_IN = 0.78
 """Height of title and caption."""
 
@@ -75,11 +77,11 @@ _turn = Lock()
 
 def frame(title: str, caption: str, height_in: float) -> Figure:
     """An empty picture with its title and, below it, what it shows; `height_in` is what is left for the axes."""
-    total = height_in + HEAD_IN
+    total, size = height_in + HEAD_IN, min(9.0, 9 * LONG / max(len(caption), 1))
     figure = Figure(figsize=(WIDTH_IN, total), facecolor=PAPER, layout="constrained")
     figure.get_layout_engine().set(rect=(0.012, 0.012, 0.976, 1 - HEAD_IN / total - 0.012))  # type: ignore[union-attr, call-arg]
     figure.text(0.024, 1 - 0.2 / total, title, fontsize=13.5, fontweight="bold", va="top", in_layout=False)
-    figure.text(0.024, 1 - 0.49 / total, caption, fontsize=9, color=SOFT, va="top", in_layout=False)
+    figure.text(0.024, 1 - 0.49 / total, caption, fontsize=size, color=SOFT, va="top", in_layout=False)
     return figure
 
 

@@ -29,9 +29,7 @@ def _images(document: dict[str, Any], caption: str) -> Figure:
     tile = (WIDTH_IN - 0.4) / columns
     height = lines * (tile * image["height"] / image["width"] + (0.22 if named else 0.06))
     colour = image["channels"] >= 3
-    meaning = (
-        "grey is 0, a bright colour is what adds to the score" if colour else "teal adds to the score, brown takes away"
-    )
+    meaning = "grey is 0, a bright colour adds" if colour else "teal adds, brown takes away"
     figure = frame(_title(document), f"{caption} · {meaning}; each scaled by its largest weight", min(height, 40))
     grid = figure.add_gridspec(lines, columns)
     for place, template in enumerate(templates):
