@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from service.pictures.names import short
-from service.pictures.style import INK, SIGNED, SOFT, WIDTH_IN, frame, number, plural, quiet
+from service.pictures.style import INK, LINE, SIGNED, SOFT, WIDTH_IN, frame, number, plural, quiet
 
 COLUMNS = (5, 6, 8, 10, 12, 16, 20)
+MOST_NAMED = 12
+"""Columns up to which every image has its name."""
+MARGIN_IN, GAP_IN, LABEL_IN = 0.12, 0.08, 0.24
 
 
 def draw(document: dict[str, Any], caption: str) -> Figure:
@@ -22,25 +26,31 @@ def draw(document: dict[str, Any], caption: str) -> Figure:
 
 def _images(document: dict[str, Any], caption: str) -> Figure:
     templates, image = document["templates"], document["image"]
-    count = len(templates)
-    columns = min(count, next((c for c in COLUMNS if c >= math.sqrt(count)), COLUMNS[-1]))
-    lines = -(-count // columns)
-    named = columns <= 12
-    tile = (WIDTH_IN - 0.4) / columns
-    height = lines * (tile * image["height"] / image["width"] + (0.22 if named else 0.06))
-    colour = image["channels"] >= 3
-    meaning = "grey is 0, a bright colour adds" if colour else "teal adds, brown takes away"
-    figure = frame(_title(document), f"{caption} · {meaning}; each scaled by its largest weight", min(height, 40))
-    grid = figure.add_gridspec(lines, columns)
+    columns = next((c for c in COLUMNS if c >= math.sqrt(len(templates))), COLUMNS[-1])
+    lines = -(-len(templates) // columns)
+    named = columns <= MOST_NAMED
+    across = (WIDTH_IN - 2 * MARGIN_IN) / columns
+    tile = across - GAP_IN
+    high = tile * min(max(image["height"] / image["width"], 0.125), 4.0)
+    upward = high + (LABEL_IN if named else GAP_IN)
+    brown = "grey is 0, a bright colour adds" if image["channels"] >= 3 else "teal adds, brown takes away"
+    total = lines * upward + 0.1
+    figure = frame(_title(document), f"{caption} · {brown}; each scaled by its largest weight", total)
+    # one pair of axes in inches: hundreds of them would take their time
+    figure.set_layout_engine("none")
+    axes = quiet(figure.add_axes((0, 0, 1, total / figure.get_figheight())))
+    axes.set_axis_off()
     for place, template in enumerate(templates):
-        axes = figure.add_subplot(grid[divmod(place, columns)])
-        axes.spines[:].set_visible(True)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.imshow(pixels(np.array(template["weights"])), interpolation="nearest")
+        line, column = divmod(place, columns)
+        left, low = MARGIN_IN + column * across + GAP_IN / 2, total - (line + 1) * upward + GAP_IN / 2
+        extent = (left, left + tile, low, low + high)
+        axes.imshow(pixels(np.array(template["weights"])), extent=extent, interpolation="nearest")
+        axes.add_patch(Rectangle((left, low), tile, high, fill=False, edgecolor=LINE, linewidth=0.8))
         if named:
             size = 9 if columns <= 6 else 7
-            axes.set_title(short(template["name"], max(8, 90 // columns)), fontsize=size, color=SOFT, pad=3)
+            name = short(template["name"], max(8, 90 // columns))
+            axes.text(left + tile / 2, low + high + 0.03, name, fontsize=size, color=SOFT, ha="center", va="bottom")
+    axes.set(xlim=(0, WIDTH_IN), ylim=(0, total), aspect="auto")
     return figure
 
 
