@@ -20,17 +20,19 @@ PARTS = {"train": "training rows", "validation": "validation rows"}
 def draw(document: dict[str, Any], caption: str) -> Figure:
     """The picture of the plane."""
     title = "Decision boundary" if document["classes"] else "Predicted values"
-    figure = frame(title, f"{caption} · {_meaning(document)}", 6.2)
-    axes = quiet(figure.add_subplot())
     extent = (document["x"][0], document["x"][-1], document["y"][0], document["y"][-1])
+    across, upward = extent[1] - extent[0], extent[3] - extent[2]
+    alike = 0.5 < across / upward < 2  # then a circle shall be round
+    height = min(6.2, 5.7 * upward / across + 0.55) if alike else 5.2
+    figure = frame(title, f"{caption} · {_meaning(document)}", height)
+    axes = quiet(figure.add_subplot())
     if document["classes"]:
         _classes(axes, document, extent)
     else:
         _values(figure, axes, document, extent)
     axes.set_xlim(extent[0], extent[1])
     axes.set_ylim(extent[2], extent[3])
-    across, upward = extent[1] - extent[0], extent[3] - extent[2]
-    if 0.5 < across / upward < 2:
+    if alike:
         axes.set_aspect("equal")
     axes.set_xlabel(short(document["columns"][0], 60))
     axes.set_ylabel(short(document["columns"][1], 60))
