@@ -115,6 +115,8 @@ def _importance(found: Document) -> None:
         for one in found["columns"][:SHOWN_ROWS]
     ]
     table(("column", "worse by", "±", ""), rows)
+    if found["patch"] and found["patch"] > 1:
+        say(f"patches of {found['patch']} × {found['patch']} pixels")
     if found["note"]:
         say(found["note"])
 

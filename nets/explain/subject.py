@@ -93,6 +93,8 @@ class Subject:
 
     def rows(self, asked: str) -> tuple[str, Rows]:
         """Which rows `asked` are, by name and by number. Raises InvalidInput at /query/rows."""
+        if asked == "all" or self.foreign:
+            self._check_size(self.table.info.n_rows)
         everything = np.arange(self.table.info.n_rows)
         if self.foreign:
             if asked in ("auto", "all"):
@@ -120,13 +122,16 @@ class Subject:
 
     def blocks(self, rows: Rows) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         """(raw scores (R, O), truth (R,)) of the rows, block by block."""
-        cells = len(rows) * len(self.predictor.info.columns)
-        if cells > MAX_CELLS:
-            raise InvalidInput.at("/query/rows", f"have {cells} cells; must be 1..{MAX_CELLS}")
+        self._check_size(len(rows))
         step = max(1, min(BLOCK_ROWS, BLOCK_INPUTS // self.predictor.info.n_inputs))
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
             yield self.scores(self.cells(part)), self.truth(part)
+
+    def _check_size(self, rows: int) -> None:
+        cells = rows * len(self.predictor.info.columns)
+        if cells > MAX_CELLS:
+            raise InvalidInput.at("/query/rows", f"have {cells} cells; must be 1..{MAX_CELLS}")
 
     @property
     def _aligned(self) -> Alignment:

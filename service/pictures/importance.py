@@ -20,7 +20,7 @@ def draw(document: dict[str, Any], caption: str) -> Figure:
     metric = NAMES[document["metric"]]
     change = "rise of the loss" if metric == "loss" else f"{metric} lost"
     note = f"{caption} · {metric} {number(document['baseline'])} on {rows_of(document)}"
-    if document["image"] and not document["left_out"] and len(columns) > MOST_BARS:
+    if document["image"] and len(columns) > 1:
         return _image(document, note, change)
     shown = columns[:MOST_BARS]
     title = f"The {len(shown)} most important of {len(columns)} columns"
@@ -46,9 +46,10 @@ def _image(document: dict[str, Any], note: str, change: str) -> Figure:
     image = document["image"]
     values = np.zeros(image["height"] * image["width"] * image["channels"])
     for column in document["columns"]:
-        values[column["column"]] = column["mean"] or 0.0
-    field = values.reshape(image["height"], image["width"], image["channels"]).sum(axis=2)
-    figure = frame("Importance of every pixel", note, 5.6)
+        values[column["columns"]] = column["mean"] or 0.0
+    field = values.reshape(image["height"], image["width"], image["channels"])[..., 0]
+    unit = "pixel" if document["patch"] == 1 else f"patch of {document['patch']} × {document['patch']} pixels"
+    figure = frame(f"Importance of every {unit}", note, 5.6)
     axes = figure.add_subplot()
     axes.spines[:].set_visible(True)
     drawn = axes.imshow(np.maximum(field, 0), cmap=RIGHT, interpolation="nearest", vmin=0, vmax=field.max() or 1.0)
@@ -56,5 +57,5 @@ def _image(document: dict[str, Any], note: str, change: str) -> Figure:
     axes.set_yticks([])
     bar = figure.colorbar(drawn, ax=axes, shrink=0.8, pad=0.02)
     bar.outline.set_visible(False)
-    bar.set_label(f"{change} where the pixel is shuffled")
+    bar.set_label(f"{change} where it is shuffled")
     return figure

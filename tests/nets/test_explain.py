@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -231,9 +233,43 @@ def test_of_many_columns_the_heaviest_are_shuffled_and_the_rest_is_named():
     subject = trained(blobs(features=6))
     found = explained(subject, "importance", columns=2)
     norms = np.linalg.norm(subject.predictor.layout.named(subject.predictor.flat)["W1"], axis=1)
-    assert {one["column"] for one in found["columns"]} == set(np.argsort(-norms)[:2].tolist())
+    assert {column for one in found["columns"] for column in one["columns"]} == set(np.argsort(-norms)[:2].tolist())
     assert found["left_out"] == 4
     assert "only the 2 columns" in found["note"]
+
+
+def test_an_images_pixels_are_shuffled_with_their_channels_in_patches_as_small_as_are_allowed():
+    rng = np.random.default_rng(0)
+    y = rng.integers(2, size=300)
+    x = rng.uniform(0, 0.1, size=(300, 5, 4, 3))
+    x[:, 4, 3, 1] = y  # the last pixel's second channel tells it all
+    subject = trained(Table.from_arrays(x.reshape(300, 60), y), Image(5, 4, 3))
+    for most, side, count in ((256, 1, 20), (19, 2, 6), (1, 5, 1)):
+        found = explained(subject, "importance", columns=most, rows="all")
+        assert (found["patch"], len(found["columns"]), found["left_out"]) == (side, count, 0)
+        assert sorted(c for one in found["columns"] for c in one["columns"]) == list(range(60))
+        assert 58 in found["columns"][0]["columns"]
+        assert found["columns"][0]["mean"] > 0.3
+    assert found["image"] == {"height": 5, "width": 4, "channels": 3}
+    assert found["columns"][0]["name"] == "rows 0..4, columns 0..3"
+
+
+def test_rows_weigh_nothing_in_explanations_and_their_column_is_no_input():
+    rng = np.random.default_rng(0)
+    columns = (Column("a"), Column("weight"), Column("b"))
+    x = np.stack([rng.normal(size=200), rng.uniform(1, 2, 200), rng.normal(size=200)], axis=1)
+    table = Table(TableInfo(200, columns, "classification", ("no", "yes")), x, (x[:, 0] > x[:, 2]).astype(int))
+    settings = {"training": {"sample_weight": "weight", "epochs": 30}}
+    resolved = spec_for(table, **settings)
+    data = prepare(table, resolved)
+    assert data.preprocessing is not None
+    weights = run(member_for(table, **settings)).outcomes[0].parameters
+    info = table.info.weighted_by("weight")
+    predictor = Predictor(resolved, info, data.preprocessing, weights)
+    subject = Subject(predictor, table, predictor.scores)
+    assert explained(subject, "boundary", resolution=10)["columns"] == ["a", "b"]
+    assert {one["name"] for one in explained(subject, "importance")["columns"]} == {"a", "b"}
+    assert explained(subject, "confusion")["metrics"]["accuracy"] > 0.9
 
 
 def test_histograms_count_every_weight_and_find_dead_units():
@@ -273,6 +309,14 @@ def test_histograms_of_any_net_leave_its_weights_alone(activation, batch_norm):
     assert all(sum(layer["gradients"]["counts"]) > 0 for layer in found["layers"])
     again = explained(replace(subject, scores=subject.predictor.scores), "histograms")
     assert again == found
+
+
+def test_the_documentation_names_every_explanation_with_its_parameters():
+    text = (Path(__file__).parents[2] / "docs" / "explanations.md").read_text()
+    for name, row in EXPLANATIONS.items():
+        (line,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+        named = {option.name for option in row.options} | ({"dataset"} if row.elsewhere else set())
+        assert set(re.findall(r"`(\w+)`", line.rpartition("|")[0].rpartition("|")[2])) == named, name
 
 
 LACKING = {

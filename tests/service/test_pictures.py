@@ -84,11 +84,19 @@ def templates(count: int, image: tuple[int, int, int] | None, inputs: int = 3) -
 
 def importance(count: int, image: bool = False, mean: float = 0.1) -> dict[str, Any]:
     columns = [
-        {"name": name, "column": k, "mean": mean - k / 50 * mean, "std": 0.01} for k, name in enumerate(named(count))
+        {"name": name, "columns": [k], "mean": mean - k / 50 * mean, "std": 0.01} for k, name in enumerate(named(count))
     ]
     columns[-1] |= {"mean": None, "std": None}
     shape = {"height": 2, "width": count // 2, "channels": 1} if image else None
-    about = {"metric": "accuracy", "baseline": None, "rows": "train", "n_rows": 1, "repeats": 1, "left_out": 0}
+    about = {
+        "metric": "accuracy",
+        "baseline": None,
+        "rows": "train",
+        "n_rows": 1,
+        "repeats": 1,
+        "left_out": 0,
+        "patch": 1,
+    }
     return about | {"columns": columns, "image": shape}
 
 
