@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from threading import BoundedSemaphore
 from typing import Any
@@ -17,6 +17,7 @@ from nets.explain.subject import Image, Known, Subject
 from nets.options import Value
 from nets.spec import ResolvedSpec
 from nets.table import TableInfo
+from nets.threads import OneThread
 from service.caches import ByteCache
 from service.predictors import Predictors
 from service.problems import Refused
@@ -26,6 +27,9 @@ from store.records import Job, Json
 
 CACHED_BYTES = 64 * 1024 * 1024
 """Of explanations, and again of pictures."""
+
+LARGE_PARAMETERS = 1_000_000
+"""From this size on a net's products are worth a team of threads."""
 
 AT_ONCE, WAIT_S = 2, 10.0
 """Explanations that are made at the same time by one process, and how long another one waits for its turn."""
@@ -52,6 +56,7 @@ class Explanations:
         self._documents: ByteCache[Made] = ByteCache(CACHED_BYTES)
         self._pictures: ByteCache[Made] = ByteCache(CACHED_BYTES)
         self._turns = BoundedSemaphore(AT_ONCE)
+        self._alone = OneThread()
 
     def document(
         self, job: Job, row: Explanation, options: Mapping[str, Value], dataset: str | None, checkpoint: str | None
@@ -75,7 +80,8 @@ class Explanations:
         def make() -> tuple[Made, int]:
             with self._turn():
                 subject = self._subject(job, about, dataset, checkpoint)
-                found = _computed(row, subject, options)
+                with self._alone if subject.predictor.layout.count < LARGE_PARAMETERS else nullcontext():
+                    found = _computed(row, subject, options)
             head = {
                 "object": row.name,
                 "job": job.id,
