@@ -59,7 +59,7 @@ def evaluate(predictor: Predictor, table: Table, scores_of: Callable[[Floats], N
         scores = scores_of(align.cells(np.asarray(table.x[part], np.float64)))
         if by_class:
             codes = align.codes(table.y[part])
-            total += float(sample_losses(loss, options, scores, loss_targets(loss, codes, scores)).sum())
+            total += float(sample_losses(loss, options, scores, _targets(loss, codes, scores)).sum())
             np.add.at(confusion, (codes, loss.classes(scores, axis=1).astype(np.int64)), 1)
             truth[part], found[part] = codes, _lead(scores) if n_classes == 2 else 0.0
         else:
@@ -139,7 +139,7 @@ def _by_table(table: Floats) -> Callable[[Floats], Floats]:
     return lambda cells: padded[np.where(np.isnan(cells), len(table), cells).astype(np.intp)]
 
 
-def loss_targets(loss: Loss, codes: Codes, scores: NDArray[Any]) -> NDArray[Any]:
+def _targets(loss: Loss, codes: Codes, scores: NDArray[Any]) -> NDArray[Any]:
     """What the loss compares scores with: codes (R,), or values (R, O), one-hot or 0 and 1."""
     if loss.target == "class":
         return codes
@@ -168,18 +168,15 @@ def _lead(scores: NDArray[Any]) -> Floats:
 
 
 def _of_classes(confusion: Codes, truth: Floats, lead: Floats) -> dict[str, float]:
-    return class_figures(confusion) | ({"auc": auc(truth == 1, lead)} if len(confusion) == 2 else {})
-
-
-def class_figures(confusion: Codes) -> dict[str, float]:
-    """Accuracy; mean recall of the classes that occur; mean F1 of those that occur or are predicted."""
+    """Accuracy; mean recall of the classes that occur; mean F1 of those that occur or are predicted; AUC of two."""
     right, true, said = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
     either = true + said > 0
-    return {
+    figures = {
         "accuracy": float(right.sum() / confusion.sum()),
         "balanced_accuracy": float((right[true > 0] / true[true > 0]).mean()),
         "macro_f1": float((2 * right[either] / (true + said)[either]).mean()),
     }
+    return figures | ({"auc": auc(truth == 1, lead)} if len(confusion) == 2 else {})
 
 
 def auc(positive: NDArray[np.bool_], lead: Floats) -> float:

@@ -18,8 +18,7 @@ from nets.options import Value
 from nets.spec import ResolvedSpec
 from nets.table import TableInfo
 from nets.threads import OneThread
-from service.caches import ByteCache
-from service.predictors import Predictors
+from service.predictors import ByteCache, Predictors
 from service.problems import Refused
 from service.tables import Tables
 from service.text import echo
@@ -27,6 +26,9 @@ from store.records import Job, Json
 
 CACHED_BYTES = 64 * 1024 * 1024
 """Of explanations, and again of pictures."""
+
+GRADIENT_CHECK = "gradient_check"
+"""The explanation that needs no weights; `service.gradients` makes it."""
 
 LARGE_PARAMETERS = 1_000_000
 """From this size on a net's products are worth a team of threads."""
@@ -118,19 +120,20 @@ class Explanations:
     def available(self, job: Job) -> list[Json]:
         """Every explanation with what it needs, and why this job lacks it, if it does."""
         known = known_of(job, self._about(job))
+        listed = [(row.name, row.doc, row.needs, row.missing(known)) for row in EXPLANATIONS.values()]
+        listed.append((GRADIENT_CHECK, "Every gradient against central differences, in float64.", "nothing", None))
         base = f"/v1/jobs/{job.id}/explanations"
-        missing = {row.name: row.missing(known) for row in EXPLANATIONS.values()}
         return [
             {
-                "id": row.name,
+                "id": name,
                 "object": "explanation",
-                "doc": row.doc,
-                "needs": row.needs,
-                "available": missing[row.name] is None,
-                "reason": missing[row.name],
-                "links": {"self": f"{base}/{row.name}", "picture": f"{base}/{row.name}?format=png"},
+                "doc": doc,
+                "needs": needs,
+                "available": reason is None,
+                "reason": reason,
+                "links": {"self": f"{base}/{name}", "picture": f"{base}/{name}?format=png"},
             }
-            for row in EXPLANATIONS.values()
+            for name, doc, needs, reason in listed
         ]
 
     def _about(self, job: Job) -> Mapping[str, Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +26,14 @@ from nets.spec import ResolvedSpec
 from nets.table import Table, TableInfo
 from nets.weight_formats import EXPORTERS, SUFFIXES, write
 from nets.weights import Predictor, pack
-from service.caches import ByteCache
 from service.problems import Refused
 from service.tables import Tables
 from service.text import echo
 from store.checkpoints import Checkpoints
 from store.files import LocalArtifacts, StoredFile, hidden_file, sha256_of_open
 from store.records import Job, Json
+
+Held = TypeVar("Held")
 
 CACHED_BYTES = 256 * 1024 * 1024
 """Of converted files, and again of predictors."""
@@ -44,6 +47,31 @@ HIDDEN_BYTES = 4 * 1024 * 1024 * 1024
 
 LATEST = "latest"
 """The value of `checkpoint` that stands for the newest one."""
+
+
+class ByteCache(Generic[Held]):
+    """The most recently used values up to a number of bytes. Two threads may make the same value; one is kept."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._held: OrderedDict[str, tuple[Held, int]] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: str, make: Callable[[], tuple[Held, int]]) -> Held:
+        """The value of `key`; `make` gives the value and its size in bytes."""
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+                return self._held[key][0]
+        value, size = make()
+        with self._lock:
+            if key not in self._held and size <= self._limit:
+                self._held[key] = (value, size)
+                self._bytes += size
+            while self._bytes > self._limit:
+                self._bytes -= self._held.popitem(last=False)[1][1]
+        return value
 
 
 @dataclass(frozen=True)

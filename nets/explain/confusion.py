@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from nets.explain.subject import Subject, finite
 from nets.options import Value
-from nets.scoring import class_figures
 
 WORST = 10
 """Pairs of classes that are named."""
@@ -32,8 +31,19 @@ def compute(subject: Subject, options: Mapping[str, Value]) -> dict[str, Any]:
         "classes": names,
         "matrix": matrix.tolist(),
         "per_class": [_class(name, c, matrix) for c, name in enumerate(names)],
-        "metrics": {name: finite(value) for name, value in class_figures(matrix).items()},
+        "metrics": {name: finite(value) for name, value in _figures(matrix).items()},
         "most_confused": _most_confused(names, matrix),
+    }
+
+
+def _figures(matrix: NDArray[np.int64]) -> dict[str, float]:
+    """Accuracy; mean recall of the classes that occur; mean F1 of those that occur or are predicted."""
+    right, true, said = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
+    either = true + said > 0
+    return {
+        "accuracy": float(right.sum() / matrix.sum()),
+        "balanced_accuracy": float((right[true > 0] / true[true > 0]).mean()),
+        "macro_f1": float((2 * right[either] / (true + said)[either]).mean()),
     }
 
 

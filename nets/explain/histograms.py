@@ -20,7 +20,6 @@ from nets.explain.subject import Subject, finite, spread
 from nets.losses import Arrays
 from nets.network import Network, activations_of
 from nets.options import Option, Value
-from nets.scoring import loss_targets
 from nets.tape import play
 
 ROWS_USED = Option(
@@ -100,10 +99,7 @@ def _bind_loss(subject: Subject, net: Network, truth: NDArray[Any]) -> None:
     """Turn the net's scores into dL/dscores of the mean loss."""
     loss, options, count = subject.known.loss, subject.predictor.spec.loss.options, len(truth)
     dtype = net.scores.dtype
-    if subject.predictor.info.task == "classification":
-        targets = loss_targets(loss, truth, net.scores[0].T)
-    else:
-        targets = subject.predictor.preprocessing.transform_target(truth, dtype)
+    targets = subject.targets(truth, net.scores[0].T)
     flat = (targets * count + np.arange(count))[None, :, None] if loss.target == "class" else targets[None]
     weights = np.full((1, count), 1 / count, dtype)
     records = np.zeros((loss.n_records, 1, count), dtype)

@@ -19,7 +19,7 @@ from kernels.random import Stream, permutation
 from nets.explain.subject import Floats, Image, Subject, finite, spread
 from nets.options import Option, Value
 from nets.prepare import Rows
-from nets.scoring import BLOCK_INPUTS, loss_targets, sample_losses
+from nets.scoring import BLOCK_INPUTS, sample_losses
 
 REPEATS = Option("repeats", 5, "Shuffles of every column", low=1, high=30)
 COLUMNS = Option(
@@ -156,7 +156,11 @@ class _Measure:
     def _of(self, scores: NDArray[Any]) -> float:
         known = self._subject.known
         if self._loses:
-            return float(sample_losses(known.loss, known.spec.loss.options, scores, self._targets(scores)).mean())
+            return float(
+                sample_losses(
+                    known.loss, known.spec.loss.options, scores, self._subject.targets(self._truth, scores)
+                ).mean()
+            )
         if self._by_class:
             return float((known.loss.classes(scores, axis=1) == self._truth).mean())
         residual = self._subject.predictor.preprocessing.restore_target(scores) - self._truth
@@ -166,8 +170,3 @@ class _Measure:
     def worse(self, before: float, after: float) -> float:
         """How much worse `after` is."""
         return after - before if self._loses else before - after
-
-    def _targets(self, scores: NDArray[Any]) -> NDArray[Any]:
-        if self._by_class:
-            return loss_targets(self._subject.known.loss, self._truth, scores)
-        return self._subject.predictor.preprocessing.transform_target(self._truth, scores.dtype)

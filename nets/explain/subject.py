@@ -120,6 +120,15 @@ class Subject:
         y = np.asarray(self.table.y[rows])
         return self._aligned.codes(y) if self.predictor.info.task == "classification" else y.astype(np.float64)
 
+    def targets(self, truth: NDArray[Any], scores: NDArray[Any]) -> NDArray[Any]:
+        """What the loss compares scores (R, O) with: codes (R,), or values (R, O), one-hot or 0 and 1 for classes."""
+        loss = self.known.loss
+        if self.predictor.info.task == "regression":
+            return self.predictor.preprocessing.transform_target(truth, scores.dtype)
+        if loss.target == "class":
+            return truth
+        return np.asarray(truth[:, None] == (1 if loss.one_output else np.arange(scores.shape[1])), scores.dtype)
+
     def blocks(self, rows: Rows) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         """(raw scores (R, O), truth (R,)) of the rows, block by block."""
         self._check_size(len(rows))

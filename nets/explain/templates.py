@@ -26,12 +26,21 @@ MAX_INPUTS = 64
 
 def lacks(known: Known) -> str | None:
     """Why a job has no such explanation."""
+    made = featurisers(known.spec.to_json())
+    if made:
+        return f"the net's inputs are features of images ({', '.join(made)}), which have no place in them"
     inputs = known.info.n_inputs
     if _image(known) is not None or inputs <= MAX_INPUTS:
         return None
     if known.image is not None:
         return f"the net's {inputs} inputs are not the {known.image.size} pixels of an image"
     return f"the data set holds no images, and {inputs} inputs are too many for a table; at most {MAX_INPUTS} fit"
+
+
+def featurisers(spec: Mapping[str, Any]) -> list[str]:
+    """The names of what makes a net's inputs of images, beside their raw pixels, in a spec's JSON."""
+    names = [one if isinstance(one, str) else one["name"] for one in spec.get("features", ())]
+    return [name for name in names if name != "raw"]
 
 
 def compute(subject: Subject, options: Mapping[str, Value]) -> dict[str, Any]:

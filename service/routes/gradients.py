@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from service.body import accepts, json_body
-from service.explanations import Made
+from service.explanations import GRADIENT_CHECK, Made
 from service.gradients import explanation_of, gradient_check_of
 from service.models import CHECK_ROWS, MAX_CHECK_ROWS, GradientCheckOut, GradientCheckRequest
 from service.negotiation import form_of
@@ -49,4 +49,4 @@ def explain_gradients(
     form = form_of(request, format)
     job = services.jobs.get(job_id)
     document = Made.of(orjson.dumps(explanation_of(services, job, rows)))
-    return respond(request, services, job, "gradient_check", document, form, width)
+    return respond(request, services, job, GRADIENT_CHECK, document, form, width)

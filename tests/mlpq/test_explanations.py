@@ -91,7 +91,7 @@ def test_a_picture_is_written_and_options_are_passed_on(mlpq: Mlpq, moons: Job, 
     assert len(mlpq.json("explain", moons.id, "calibration", "--set", "bins=4", "--rows", "train")["bins"]) == 4
     assert mlpq.json("explain", moons.id, "confusion", "--dataset", "moons", "--rows", "all")["n_rows"] == 400
     listed = json.loads(mlpq("explain", moons.id, "--json"))
-    assert set(listed) == set(SHOWN) - {"gradient_check"}
+    assert set(listed) == set(SHOWN)
     assert "has it" in mlpq("explain", moons.id)
     mlpq("explain", moons.id, "calibration", "--set", "bins", status=2)
     assert "bins=20" in mlpq.stderr

@@ -14,6 +14,7 @@ from kernels.errors import InvalidInput
 from nets.explain.inputs import input_names
 from nets.explain.registry import EXPLANATIONS
 from nets.explain.subject import Image, Subject
+from nets.explain.templates import featurisers
 from nets.prepare import prepare
 from nets.scoring import evaluate
 from nets.table import Column, Table, TableInfo
@@ -335,6 +336,11 @@ def test_what_a_job_cannot_have_is_told(name, case):
     reason = EXPLANATIONS[name].missing(trained(table, training={"epochs": 1}, **spec).known)
     assert reason is not None
     assert LACKING[name, case] in reason
+
+
+def test_templates_need_a_spec_without_featurisers():
+    assert featurisers({"net": {}}) == featurisers({"features": [{"name": "raw"}]}) == []
+    assert featurisers({"features": [{"name": "raw"}, {"name": "hog", "cell": 8}]}) == ["hog"]
 
 
 def test_templates_need_inputs_that_are_the_pixels():

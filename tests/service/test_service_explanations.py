@@ -144,8 +144,13 @@ def test_the_list_tells_what_a_job_has_and_why_not(api: httpx2.Client, jobs: Job
     job, _ = published(api, jobs, service_data, "diabetes")
     links = api.get(f"/v1/jobs/{job.id}").json()["links"]
     listed = {one["id"]: one for one in api.get(links["explanations"]).json()["data"]}
-    assert set(listed) == set(EXPLANATIONS)
-    assert {name for name, one in listed.items() if one["available"]} == {"templates", "importance", "histograms"}
+    assert set(listed) == set(NAMES)
+    assert {name for name, one in listed.items() if one["available"]} == {
+        "templates",
+        "importance",
+        "histograms",
+        "gradient_check",
+    }
     for name, one in listed.items():
         answer = api.get(one["links"]["self"])
         picture = api.get(one["links"]["picture"])
