@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench docs lock test-page test-compose mutants clean
+.PHONY: help demo run test check bench docs lock pictures test-page test-compose mutants clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | expand -t 16
@@ -57,6 +57,9 @@ bench: $(VENV)/dev.stamp     ## measure what the README claims; writes bench/res
 
 docs: $(VENV)/dev.stamp      ## write docs/reference.md from the registries
 	$(BIN)/python -m nets.reference > docs/reference.md
+
+pictures: $(VENV)/dev.stamp  ## draw the pictures of docs/explanations.md
+	$(BIN)/python -m docs.pictures
 
 lock:            ## pin the dependencies again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra server pyproject.toml requirements/build.in -o requirements/server.txt

@@ -199,6 +199,18 @@ class Api:
             raise CorruptDownloadError(f"the weights of {job_id} have SHA-256 {found}, the service names {named}")
         return reply.content
 
+    async def explanation(self, job_id: str, name: str, query: Mapping[str, str]) -> Json:
+        """What a job has learned, in numbers."""
+        return await self.get_json(_explanation_path(job_id, name), {**query, "format": "json"})
+
+    async def picture(self, job_id: str, name: str, query: Mapping[str, str]) -> bytes:
+        """The same as PNG, whole and verified. Raises CorruptDownloadError."""
+        reply = await self.call(Request("GET", _explanation_path(job_id, name), {**query, "format": "png"}))
+        named, found = named_sha256(reply.headers), hashlib.sha256(reply.content).hexdigest()
+        if named != found:
+            raise CorruptDownloadError(f"the picture {name} of {job_id} has SHA-256 {found}, the service names {named}")
+        return reply.content
+
 
 def json_request(method: str, path: str, body: Mapping[str, Any], query: Mapping[str, str] | None = None) -> Request:
     """A request with a JSON body.
@@ -212,6 +224,10 @@ def json_request(method: str, path: str, body: Mapping[str, Any], query: Mapping
 def job_path(job_id: str) -> str:
     """Where a job lives. Raises InvalidArgumentError for an empty id."""
     return f"/v1/jobs/{_step(job_id, 'a job')}"
+
+
+def _explanation_path(job_id: str, name: str) -> str:
+    return f"{job_path(job_id)}/explanations/{_step(name, 'an explanation')}"
 
 
 def dataset_path(dataset_id: str) -> str:

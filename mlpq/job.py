@@ -222,6 +222,59 @@ class Job:
         """The model card as Markdown."""
         return run(self._api.card_text(self.id))
 
+    def explanations(self) -> dict[str, str | None]:
+        """By name why this job has no such explanation; None for those that it has once it has weights."""
+        listed = run(self._api.get_json(f"{job_path(self.id)}/explanations"))["data"]
+        return {one["id"]: one["reason"] for one in listed}
+
+    def explanation(
+        self,
+        name: str,
+        *,
+        dataset: str | DatasetRecord | None = None,
+        checkpoint: int | str | None = None,
+        **options: str | int,
+    ) -> Json:
+        """What the net has learned, in numbers: the service's JSON.
+
+        Args:
+            name: `confusion`, `templates`, `boundary`, `importance`, `histograms`, `calibration`, `gradient_check`.
+            dataset: another data set with the same columns, where the explanation is taken on rows.
+            checkpoint: a step, or `latest`; default the result, or the newest checkpoint of a job without one.
+            options: the explanation's own, such as `rows="train"`; `GET /v1/capabilities` lists them.
+
+        Raises:
+            InvalidInputError: an unknown option's value, or a job that has no such explanation: `detail` says why.
+            NotFoundError: the job has no weights (yet).
+        """
+        return run(self._api.explanation(self.id, name, _asked(dataset, checkpoint, options)))
+
+    def picture(
+        self,
+        name: str,
+        path: str | Path | None = None,
+        *,
+        width: int | None = None,
+        dataset: str | DatasetRecord | None = None,
+        checkpoint: int | str | None = None,
+        **options: str | int,
+    ) -> bytes:
+        """The picture of an explanation, as PNG.
+
+        Args:
+            name: see `explanation`.
+            path: where it is written too, whole or not at all.
+            width: pixels across, 200..2400.
+            dataset: see `explanation`.
+            checkpoint: see `explanation`.
+            options: see `explanation`.
+        """
+        asked = options if width is None else options | {"width": width}
+        content = run(self._api.picture(self.id, name, _asked(dataset, checkpoint, asked)))
+        if path is not None:
+            write_whole(Path(path), content)
+        return content
+
     def cancel(self) -> Job:
         """Stop the job for good; a running one stops within two seconds."""
         return self._act("cancel")
@@ -250,3 +303,12 @@ class Job:
     def to_json(self) -> Json:
         """The job exactly as the service described it last."""
         return dict(self.record.raw)
+
+
+def _asked(
+    dataset: str | DatasetRecord | None, checkpoint: int | str | None, options: Mapping[str, str | int]
+) -> dict[str, str]:
+    """The query of an explanation."""
+    name = dataset.id if isinstance(dataset, DatasetRecord) else dataset
+    asked = {"dataset": name, "checkpoint": checkpoint, **options}
+    return {key: str(value) for key, value in asked.items() if value is not None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nets.explain.registry import EXPLANATIONS
 from nets.initializers import INITIALIZERS
 from nets.losses import LOSSES
 from nets.optimizers import OPTIMIZERS
@@ -26,7 +27,7 @@ def _rows(registry: Mapping[str, Row], common: tuple[Option, ...] = ()) -> list[
 
 
 def capabilities() -> dict[str, Any]:
-    """Activations, losses, optimizers, schedules and initialisers with parameters, ranges, defaults and docs.
+    """Activations, losses, optimizers, schedules, initialisers, explanations: parameters, ranges, defaults and docs.
 
     Also the limits of a spec and its JSON schema.
     """
@@ -39,6 +40,7 @@ def capabilities() -> dict[str, Any]:
         "optimizers": _rows(OPTIMIZERS),
         "schedules": _rows(SCHEDULES, ScheduleSpec.common),
         "initializers": _rows(INITIALIZERS),
+        "explanations": [row.describe() for row in EXPLANATIONS.values()],
         "limits": {
             "max_hidden_layers": MAX_LAYERS,
             "max_width": MAX_WIDTH,

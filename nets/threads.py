@@ -7,9 +7,11 @@ import os
 import sys
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from itertools import pairwise
+from threading import Lock
+from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
@@ -99,3 +101,31 @@ def blas_threads(count: int) -> Iterator[None]:
     """BLAS runs on `count` threads inside the block, as before after it."""
     with _controller().limit(limits=count, user_api="blas"):
         yield
+
+
+class OneThread:
+    """BLAS runs on one thread while anybody is in a block: `with alone: …`; blocks of several threads may overlap.
+
+    For many products of a moderate size beside other programs: threads of a team would wait for each other.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+        self._limit: AbstractContextManager[Any] | None = None
+
+    def __enter__(self) -> None:
+        """The first one in sets the limit."""
+        with self._lock:
+            self._inside += 1
+            if self._limit is None:
+                self._limit = _controller().limit(limits=1, user_api="blas")
+                self._limit.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        """The last one out lifts it."""
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._limit is not None:
+                self._limit.__exit__(None, None, None)
+                self._limit = None

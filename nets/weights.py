@@ -128,6 +128,16 @@ class Predictor:
         except ValueError as error:
             raise MalformedInput(f"weights do not fit their description: {error}") from error
 
+    @property
+    def layout(self) -> Layout:
+        """Where every weight lies in `flat`."""
+        return self._layout
+
+    @property
+    def flat(self) -> NDArray[Any]:
+        """The parameters (P,) as they are; not to be changed."""
+        return np.asarray(self._parameters[0])
+
     def scores(self, cells: NDArray[Any]) -> NDArray[Any]:
         """Cells (R, F) -> raw scores (R, O) in the net's dtype."""
         if cells.ndim != 2 or cells.shape[1] != len(self.info.columns):

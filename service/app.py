@@ -20,13 +20,14 @@ from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
 from kernels.errors import MlpqError, NotFound, StoreUnavailable
 from service.context import Services, StillAway
 from service.edge import Edge
+from service.explanations import Explanations
 from service.feed import Feed
 from service.guard import Guard
 from service.metrics import Metrics
 from service.models import GradientCheckRequest, JobPatch, JobRequest, PredictRequest
 from service.predictors import Predictors
 from service.problems import problem_of
-from service.routes import datasets, events, gradients, jobs, page, results, system
+from service.routes import datasets, events, explanations, gradients, jobs, page, results, system
 from service.settings import Settings
 from service.tables import Tables
 from store.connection import connect, connect_async
@@ -62,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = build(settings, metrics)
-    for module in (results, gradients, jobs, events, datasets, system, page):
+    for module in (results, gradients, explanations, jobs, events, datasets, system, page):
         app.include_router(module.router)
     for error in (MlpqError, HTTPException, RequestValidationError, ClientDisconnect):
         app.add_exception_handler(error, refuse)
@@ -77,6 +78,7 @@ def build(settings: Settings, metrics: Metrics) -> Services:
     store = DatasetStore(redis, settings.data_dir)
     artifacts = LocalArtifacts(settings.data_dir)
     tables = Tables(store)
+    predictors = Predictors(artifacts, tables)
     return Services(
         settings=settings,
         jobs=JobStore(redis),
@@ -86,7 +88,8 @@ def build(settings: Settings, metrics: Metrics) -> Services:
         datasets=store,
         artifacts=artifacts,
         tables=tables,
-        predictors=Predictors(artifacts, tables),
+        predictors=predictors,
+        explanations=Explanations(predictors, tables),
         feed=Feed(connect_async(settings.redis_url, "fail_fast"), metrics),
         metrics=metrics,
         ownership=Ownership(redis, settings.data_dir),

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from kernels.errors import ForeignStore, StoreUnavailable
+from service.explanations import Explanations
 from service.feed import Feed
 from service.metrics import Metrics
 from service.predictors import Predictors
@@ -44,6 +45,7 @@ class Services:
     artifacts: LocalArtifacts
     tables: Tables
     predictors: Predictors
+    explanations: Explanations
     feed: Feed
     metrics: Metrics
     ownership: Ownership

@@ -23,7 +23,12 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
 def download(
-    request: Request, content: bytes | Path | BinaryIO, sha256: str, filename: str, media_type: str
+    request: Request,
+    content: bytes | Path | BinaryIO,
+    sha256: str,
+    filename: str,
+    media_type: str,
+    disposition: str = "attachment",
 ) -> Response:
     """`content` whole (200), in part (206), or not at all because the client has it (304).
 
@@ -33,6 +38,7 @@ def download(
         sha256: of the file, in hex; also its entity tag.
         filename: made by the service: it is not quoted any further.
         media_type: of the file.
+        disposition: `inline` for what a browser shows.
 
     Raises:
         Refused: 416, no byte of the asked range exists.
@@ -42,7 +48,7 @@ def download(
         "ETag": etag,
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",
-        "Content-Disposition": f'attachment; filename="{filename}"',
+        "Content-Disposition": f'{disposition}; filename="{filename}"',
         "X-Content-SHA256": sha256,
         "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:",
     }

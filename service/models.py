@@ -316,6 +316,27 @@ class EvaluationOut(Out):
     confusion_matrix: list[list[int]] | None
 
 
+class ExplanationOut(Out):
+    """An explanation; its numbers stand beside these fields. `step`: of the checkpoint, if it is of one."""
+
+    object: str
+    job: str
+    dataset: str
+    dataset_name: str
+    at: Literal["checkpoint", "result"]
+    step: int | None
+
+
+class ExplanationList(Out):
+    """Every explanation, and whether a job has it."""
+
+    object: Literal["list"]
+    data: list[dict[str, Any]]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
 class QueueOut(Out):
     """How many jobs wait and run."""
 

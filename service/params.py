@@ -136,6 +136,7 @@ _MEANINGS = {
     401: "A valid API key is needed",
     403: "Requests from other sites are refused",
     404: "There is no such resource",
+    406: "There is no answer of the media types that the client takes",
     409: "The present state does not allow this; the detail names what is allowed",
     413: "The body is too large",
     415: "The media type is not taken here",

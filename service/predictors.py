@@ -92,12 +92,17 @@ class Ready:
 
     def evaluate(self, table: Table) -> Evaluation:
         """Figures on a whole table; others' predictions come in between its blocks. Raises InvalidInput."""
+        return evaluate(self._predictor, table, self.scores)
 
-        def scores(cells: NDArray[np.float64]) -> NDArray[Any]:
-            with self._lock:
-                return self._predictor.scores(cells)
+    def scores(self, cells: NDArray[np.float64]) -> NDArray[Any]:
+        """Cells (R, F) -> raw scores (R, O)."""
+        with self._lock:
+            return self._predictor.scores(cells)
 
-        return evaluate(self._predictor, table, scores)
+    @property
+    def predictor(self) -> Predictor:
+        """The net; its buffers belong to whoever is in `scores`."""
+        return self._predictor
 
     @property
     def info(self) -> TableInfo:
@@ -145,6 +150,10 @@ class Predictors:
         if source["bytes"] > HELD_BYTES:
             return self._hidden.get(key, lambda: self._make_hidden(job, source, file_format, filename))
         return self._files.get(key, lambda: self._make(job, source, file_format, filename))
+
+    def source(self, job: Job, checkpoint: str | None) -> Json:
+        """The manifest of the same weights: sha256, and the step of a checkpoint. Raises as `file` does."""
+        return _source(job, checkpoint)
 
     def ready(self, job: Job, checkpoint: str | None) -> Ready:
         """The predictor of the same weights."""

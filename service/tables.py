@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
 
 from nets.table import Table, TableInfo
 from store.datasets import DatasetStore
@@ -33,6 +35,10 @@ class Tables:
             while len(self._known) > KEPT:
                 self._known.popitem(last=False)
         return found
+
+    def about(self, dataset_id: str) -> Mapping[str, Any]:
+        """The whole record: name, target and image beside the description. Raises NotFound."""
+        return self._datasets.get(dataset_id).info
 
     def table(self, dataset_id: str) -> Table:
         """The data set with its cells, mapped from its files. Raises NotFound."""

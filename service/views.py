@@ -21,6 +21,7 @@ def job_view(job: Job, nobody_takes: Callable[[str], bool]) -> dict[str, Any]:
         "metrics": f"{base}/metrics",
         "checkpoints": f"{base}/checkpoints",
         "card": f"{base}/card",
+        "explanations": f"{base}/explanations",
     }
     if job.result is not None:
         links["weights"] = f"{base}/weights"

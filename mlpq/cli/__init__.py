@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from mlpq.cli import data, jobs, local
+from mlpq.cli import data, explain, jobs, local
 from mlpq.cli.arguments import join_widths
 from mlpq.cli.exits import EXIT_HELP, FAILED, exit_status
 from mlpq.errors import MlpqError
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 local.register(app)
 jobs.register(app)
+explain.register(app)
 data.register(app)
 
 

@@ -60,6 +60,16 @@ export async function answered(path, signal) {
 
 const pause = (ms) => new Promise((resume) => setTimeout(resume, ms));
 
+// A picture as an address that an <img> can show; a busy service is asked again. <img> itself cannot send a key.
+export async function picture(path, signal) {
+  for (;;) {
+    const answer = await fetch(path, { headers: { Accept: "image/png", ...authorization() }, signal });
+    if (answer.ok) return URL.createObjectURL(await answer.blob());
+    if (answer.status !== 429 && answer.status !== 503) throw new Problem(await answer.json(), answer.status);
+    await pause(RETRY_MS);
+  }
+}
+
 // Save an answer as a file, under the name the service gives it.
 export async function download(path) {
   const answer = await fetch(path, { headers: authorization() });

@@ -3,6 +3,7 @@ import { answered, call, download, follow } from "./api.js";
 import { connection } from "./app.js";
 import { chart, number } from "./curve.js";
 import { alert, duration, h, status } from "./dom.js";
+import { learned } from "./learned.js";
 
 const MOVES = {
   queued: ["pause", "cancel"], running: ["pause", "cancel"], pausing: ["resume", "cancel"], paused: ["resume", "cancel"],
@@ -12,10 +13,11 @@ const FRAME_MS = 150;
 
 export async function jobView(main, id) {
   let job = await call(`/v1/jobs/${id}`);
-  const head = h("div"), facts = h("dl", { class: "facts" }), charts = h("div", { class: "charts" }), after = h("div"), trouble = h("div");
-  main.replaceChildren(trouble, head, facts, charts, after);
+  const head = h("div"), facts = h("dl", { class: "facts" }), charts = h("div", { class: "charts" }), pictures = h("div"), after = h("div"), trouble = h("div");
+  main.replaceChildren(trouble, head, facts, charts, pictures, after);
   const points = [];
-  let due = null;
+  const gone = new AbortController();
+  let due = null, shown = false;
 
   function draw() {
     due = null;
@@ -23,9 +25,12 @@ export async function jobView(main, id) {
     facts.replaceChildren(...factsOf(job, points.at(-1)));
     charts.replaceChildren(...curves(points));
     after.replaceChildren(...downloads(job), ...again(job));
+    if (!shown && job.status === "succeeded") {
+      shown = true;
+      learned(pictures, job, gone.signal);
+    }
   }
   const soon = () => { due ??= setTimeout(draw, FRAME_MS); };
-  const gone = new AbortController();
   let asking = false, stale = false;
   // One question at a time, however many events ask for it; the last event is always followed by an answer.
   async function refresh() {

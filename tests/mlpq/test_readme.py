@@ -35,7 +35,7 @@ def test_the_readme_s_python_runs(service_url: str, tmp_path: Path) -> None:
 
 def test_the_readme_s_commands_run(service_url: str, tmp_path: Path) -> None:
     lines = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("mlpq ")]
-    assert len(lines) == 4
+    assert len(lines) == 5
     (tmp_path / "flowers.csv").write_text("length,species\n" + "".join(f"{n},{'ab'[n > 20]}\n" for n in range(40)))
     for line in lines:
         assert run([sys.executable, "-m", *shlex.split(line, comments=True)], tmp_path, service_url)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from kernels.numpy_backend import NumpyBackend
 from nets.engine import LayeredEngine
 from nets.evaluate import rows_looked_at
 from nets.schedules import SCHEDULES, Horizon, learning_rates
-from nets.threads import blas_threads, threads_for
+from nets.threads import OneThread, blas_threads, threads_for
 from nets.trainer import Command, Ending, fit
 from tests.nets.support import BACKEND, Recorder, blobs, line, member_for, run
 
@@ -211,3 +213,19 @@ def test_the_last_look_at_training_rows_is_short_for_short_jobs_of_many_rows():
     assert rows_looked_at(5000, epochs=4) == 1024
     assert rows_looked_at(20_000, epochs=2) == 2000
     assert rows_looked_at(20_000, epochs=100) == 4096
+
+
+def test_one_thread_holds_while_anybody_is_inside_and_is_lifted_with_the_last():
+    def threads() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if "numpy" in pool["filepath"]}
+
+    with blas_threads(2):
+        before, alone = threads(), OneThread()
+        first, second = ExitStack(), ExitStack()
+        first.enter_context(alone)
+        second.enter_context(alone)
+        assert threads() == {1}
+        first.close()
+        assert threads() == {1}, "the second is still inside"
+        second.close()
+        assert threads() == before == {2}

@@ -81,7 +81,7 @@ def test_a_job_submitted_on_the_page_is_watched_and_its_weights_are_saved(page: 
     expect(page.get_by_role("heading", name="from the page")).to_be_visible()
     expect(page.locator(".status.succeeded")).to_be_visible(timeout=STARTS)
     expect(page.get_by_text("32 – 16")).to_be_visible()
-    expect(page.locator("figure")).to_have_count(2)
+    expect(page.locator(".charts figure")).to_have_count(2)
     with page.expect_download() as started:
         page.get_by_role("button", name="npz").click()
     with np.load(io.BytesIO(started.value.path().read_bytes()), allow_pickle=False) as arrays:
@@ -201,6 +201,42 @@ def test_the_list_shows_jobs_live_and_the_queue_shows_its_worker(
     page.goto(f"{running.url}/#/queue")
     expect(page.get_by_role("cell", name="cpu").first).to_be_visible()
     client.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
+
+
+LEARNED = {
+    "moons": ["Confusion matrix", "Decision boundary", "First-layer templates", "Importance of columns", "Calibration"],
+    "diabetes": ["First-layer templates", "Importance of columns"],
+}
+
+
+@pytest.mark.parametrize("dataset", LEARNED)
+def test_a_finished_job_shows_what_it_has_learned_in_pictures_that_load_when_they_are_seen(
+    page: Page, running: Deployment, client: httpx2.Client, dataset: str
+) -> None:
+    body = {"dataset": dataset, "name": f"<b>{dataset}", "training": {"epochs": 5}}
+    job = client.post("/v1/jobs", json=body).raise_for_status().json()
+    page.set_viewport_size({"width": 700, "height": 500})
+    asked: list[str] = []
+    page.on("request", lambda r: asked.append(r.url.partition("/explanations/")[2].partition("?")[0]))
+    page.goto(f"{running.url}/#/jobs/{job['id']}")
+    expect(page.get_by_role("heading", name="What it has learned")).to_be_attached(timeout=STARTS)
+    titles = [*LEARNED[dataset], "Weights, activations, gradients"]
+    expect(page.locator(".pictures figcaption strong")).to_have_text(titles)
+    page.wait_for_timeout(300)
+    assert "histograms" not in asked, "the last one is far below"
+    for title in titles:
+        figure = page.locator(".pictures figure").filter(has=page.get_by_text(title, exact=True))
+        figure.scroll_into_view_if_needed()
+        shown = figure.get_by_role("img", name=f"{title} of <b>{dataset}. ")
+        expect(shown).to_be_visible(timeout=STARTS)
+        assert shown.evaluate("image => image.naturalWidth") == 1200
+    assert "histograms" in asked
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Importance of columns: save the numbers as JSON").click()
+    assert started.value.suggested_filename == f"{job['id']}-importance.json"
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Importance of columns: save the picture").click()
+    assert started.value.path().read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("width", [360, 1100])
