@@ -72,6 +72,9 @@ def test_rows_are_those_that_the_job_held_back():
         part: explained(subject, "confusion", rows=part)["n_rows"] for part in ("auto", "train", "validation", "all")
     }
     assert sizes == {"auto": 30, "train": 70, "validation": 30, "all": 100}
+    tested = trained(blobs(rows=100), training={"validation_fraction": 0.3, "test_fraction": 0.2, "epochs": 1})
+    sizes = {part: explained(tested, "confusion", rows=part)["n_rows"] for part in ("train", "validation", "test")}
+    assert sizes == {"train": 56, "validation": 24, "test": 20}
     alone = trained(blobs(rows=100), training={"validation_fraction": 0.0, "epochs": 1})
     assert explained(alone, "confusion")["rows"] == "train"
     with pytest.raises(InvalidInput, match=r"/query/rows.*has no such rows: must be one of auto, train, all"):
@@ -187,7 +190,7 @@ def test_the_boundary_is_what_the_net_predicts_there():
     assert points.shape == (2, 200)
     assert found["x"][0] < points[0].min()
     assert found["y"][-1] > points[1].max()
-    train, _ = subject.parts
+    train = subject.parts.train
     assert found["points"]["train"]["truth"] == subject.table.y[train].tolist()
 
 
@@ -287,12 +290,12 @@ def test_histograms_count_every_weight_and_find_dead_units():
     assert hidden["activations"]["dead_units"] == 0.4
     assert hidden["activations"]["zeros"] == hidden["activations"]["saturated"] >= 0.4
     assert (output["name"], "activations" in output) == ("output", False)
-    x = subject.predictor.preprocessing.transform(subject.cells(subject.parts[0]), np.dtype(np.float64))
+    x = subject.predictor.preprocessing.transform(subject.cells(subject.parts.train), np.dtype(np.float64))
     a = np.maximum(x @ first + weights["b1"], 0)
     scores = a @ weights["W2"]
     chances = np.exp(scores - scores.max(axis=1, keepdims=True))
     chances /= chances.sum(axis=1, keepdims=True)
-    chances[np.arange(len(x)), subject.truth(subject.parts[0])] -= 1
+    chances[np.arange(len(x)), subject.truth(subject.parts.train)] -= 1
     gradient = a.T @ chances / len(x)
     assert output["gradients"]["std"] == pytest.approx(gradient.std(), rel=1e-4)
     assert output["gradients"]["max"] == pytest.approx(gradient.max(), rel=1e-4)
