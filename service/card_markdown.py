@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import string
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,7 +13,9 @@ from store.records import Json
 
 SHOWN_COLUMNS = 100
 SHOWN_CLASSES = 50
-_ESCAPED = str.maketrans({mark: f"\\{mark}" for mark in string.punctuation})
+_EVERYWHERE = frozenset('\\`*_[]<>|~&#!$@{}^="')
+"""What steers Markdown wherever it stands. Other marks do where a line begins, which no value does, or in addresses."""
+_ADDRESS = re.compile(r"://|www\.", re.IGNORECASE)
 
 
 def markdown_of(card: Json) -> str:
@@ -44,11 +47,12 @@ class Code(str):
 
 
 def plain(value: Any) -> str:
-    """A value as Markdown shows it literally: every mark of punctuation is escaped, no character steers anything."""
+    """A value, behind a line's beginning, as Markdown shows it literally: no character of it steers anything."""
     if isinstance(value, Code):
         return f"`{value}`"
     text = " ".join(safe_sentence(str(value)).split())
-    return text.translate(_ESCAPED)
+    steering = string.punctuation if _ADDRESS.search(text) else _EVERYWHERE
+    return "".join(f"\\{mark}" if mark in steering else mark for mark in text)
 
 
 def _job(card: Json) -> Iterable[tuple[str, Any]]:
