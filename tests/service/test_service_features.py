@@ -91,13 +91,23 @@ def test_a_job_of_features_predicts_evaluates_and_goes_home(
     assert np.isfinite(answer["probabilities"]).all()
     for name in ("npz", "safetensors", "onnx", "torch", "predict.py"):
         assert api.get(f"{path}/weights", params={"format": name}).status_code == 200
-    assert api.get(f"{path}/explanations/gradient_check").json()["ok"]
+    assert_is_explained(api, path)
     result = load_npz(api.get(f"{path}/weights").content)
     checkpoint = load_npz(api.get(f"{path}/weights", params={"checkpoint": "latest"}).content)
     made = [name for name in result if name.startswith("input_")]
     assert "input_feature1_words" in made
-    for name in made:  # fitted anew in another process
+    for name in made:  # a checkpoint carries what prepares its inputs
         np.testing.assert_array_equal(checkpoint[name], result[name], err_msg=name)
+
+
+def assert_is_explained(api: httpx2.Client, path: str) -> None:
+    """Everything but a picture of the first layer, whose inputs are no pixels."""
+    assert api.get(f"{path}/explanations/gradient_check").json()["ok"]
+    problem = assert_problem(api.get(f"{path}/explanations/templates"), 422, "not_applicable")
+    assert "features of images (hog, bag_of_words, color_histogram)" in problem["detail"]
+    answers = {name: api.get(f"{path}/explanations/{name}") for name in ("importance", "histograms", "confusion")}
+    assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(answers, 200)
+    assert answers["importance"].json()["image"] == {"height": 8, "width": 8, "channels": 1}
 
 
 def test_colour_images_of_bytes_are_told_apart_by_colour(
