@@ -31,6 +31,7 @@ class Stream(IntEnum):
     DROPOUT = 4
     SEARCH = 5
     DATA = 6
+    PATCHES = 7
     EXPLAIN = 8
 
 

@@ -26,6 +26,7 @@ class TrainSettings(TypedDict, total=False):
     tags: Sequence[str]
     metadata: Mapping[str, Any]
     priority: int
+    features: Sequence[str | Part]
     hidden: Sequence[int]
     activation: str | Part | Sequence[str | Part]
     init: str
@@ -91,7 +92,8 @@ _PART_OF = {
     **dict.fromkeys(_TRAINING, "training"),
 }
 _PARTS = ("net", "optimizer", "schedule", "training")
-_WHOLE = ("name", "tags", "metadata", "priority", "loss")
+_WHOLE = ("name", "tags", "metadata", "priority", "loss", "features")
+_LISTS = ("tags", "features")
 
 
 def job_specification(dataset: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,7 +109,7 @@ def job_specification(dataset: str, settings: Mapping[str, Any]) -> dict[str, An
             body[part] = {"name": given} if isinstance(given, str) else dict(given)
     for keyword, value in settings.items():
         if keyword in _WHOLE:
-            body[keyword] = list(value) if keyword == "tags" else value
+            body[keyword] = list(value) if keyword in _LISTS else value
         elif keyword in _PART_OF:
             part = body.setdefault(_PART_OF[keyword], {})
             if keyword in part:

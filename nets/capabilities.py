@@ -6,12 +6,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from nets.explain.registry import EXPLANATIONS
+from nets.features.registry import FEATURISERS
 from nets.initializers import INITIALIZERS
 from nets.losses import LOSSES
 from nets.optimizers import OPTIMIZERS
 from nets.options import ACTIVATION_ROWS, Option, Row
 from nets.schedules import SCHEDULES
-from nets.spec import MAX_BATCH, MAX_EPOCHS, MAX_FOLDS, MAX_LAYERS, MAX_SEED, MAX_WIDTH, ScheduleSpec, TrainingSpec
+from nets.spec import (
+    MAX_BATCH,
+    MAX_EPOCHS,
+    MAX_FEATURES,
+    MAX_FOLDS,
+    MAX_LAYERS,
+    MAX_SEED,
+    MAX_WIDTH,
+    ScheduleSpec,
+    TrainingSpec,
+)
 
 
 def _rows(registry: Mapping[str, Row], common: tuple[Option, ...] = ()) -> list[dict[str, Any]]:
@@ -27,7 +38,7 @@ def _rows(registry: Mapping[str, Row], common: tuple[Option, ...] = ()) -> list[
 
 
 def capabilities() -> dict[str, Any]:
-    """Activations, losses, optimizers, schedules, initialisers, explanations: parameters, ranges, defaults and docs.
+    """Every row of every registry, explanations too: parameters, ranges, defaults and docs.
 
     Also the limits of a spec and its JSON schema.
     """
@@ -40,6 +51,7 @@ def capabilities() -> dict[str, Any]:
         "optimizers": _rows(OPTIMIZERS),
         "schedules": _rows(SCHEDULES, ScheduleSpec.common),
         "initializers": _rows(INITIALIZERS),
+        "features": _rows(FEATURISERS),
         "explanations": [row.describe() for row in EXPLANATIONS.values()],
         "limits": {
             "max_hidden_layers": MAX_LAYERS,
@@ -47,6 +59,7 @@ def capabilities() -> dict[str, Any]:
             "max_epochs": MAX_EPOCHS,
             "max_batch_size": MAX_BATCH,
             "max_folds": MAX_FOLDS,
+            "max_features": MAX_FEATURES,
             "max_seed": MAX_SEED,
         },
         "spec_schema": TrainingSpec.model_json_schema(),

@@ -9,8 +9,7 @@ in the target's unit. Metadata hold `columns` and `classes` as JSON. Operators o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,10 @@ from kernels.errors import InvalidInput
 from kernels.tape import Expression
 from nets import protobuf
 from nets.batch_norm import EPSILON
-from nets.export import little_endian
+from nets.features.onnx_operations import traced
 from nets.losses import LOSSES
 from nets.network import Activation, activations_of
+from nets.onnx_graph import FLOAT, INTEGER, Graph, Pieces, in_bytes
 from nets.preprocess import CYCLES_S, Preprocessing
 from nets.spec import ResolvedSpec
 from nets.table import TableInfo
@@ -34,8 +34,6 @@ OPSET, IR_VERSION = 17, 8
 MAX_BYTES = (1 << 31) - (1 << 20)
 """Of one message of Protocol Buffers, less what the net's description takes."""
 
-_TYPES = {"float32": 1, "int64": 7, "float64": 11}
-_FLOAT = 1
 _OPERATORS = {
     "abs": "Abs",
     "add": "Add",
@@ -61,41 +59,22 @@ _OPERATORS = {
 
 def to_onnx(arrays: Arrays) -> bytes:
     """The file for the arrays of a weights file. Raises InvalidInput where it would be too large for the format."""
-    return b"".join(_bytes(_pieces(arrays)))
+    return b"".join(in_bytes(_pieces(arrays)))
 
 
 def write_onnx(arrays: Arrays, path: Path) -> None:
     """The same file, a piece at a time."""
     with path.open("wb") as file:
-        file.writelines(_bytes(_pieces(arrays)))
+        file.writelines(in_bytes(_pieces(arrays)))
 
 
-@dataclass(frozen=True, eq=False)
-class _Values:
-    """The values of a tensor, turned into bytes when they are written."""
-
-    array: NDArray[Any]
-    dtype: str
-
-    def __len__(self) -> int:
-        return self.array.size * np.dtype(self.dtype).itemsize
-
-
-_Pieces = list["bytes | _Values"]
-
-
-def _bytes(pieces: _Pieces) -> Iterator[bytes]:
-    for piece in pieces:
-        yield from (piece,) if isinstance(piece, bytes) else little_endian(piece.array, piece.dtype)
-
-
-def _pieces(arrays: Arrays) -> _Pieces:
+def _pieces(arrays: Arrays) -> Pieces:
     if sum(array.nbytes for array in arrays.values()) > MAX_BYTES:
         raise InvalidInput.at("/query/format", "is onnx, which holds at most 2 GiB; take safetensors")
     meta = json.loads(str(arrays["meta"]))
     spec, info = ResolvedSpec.parse(meta["spec"]), TableInfo.from_json(meta["info"])
-    graph = _Graph()
-    inputs = _prepared(graph, Preprocessing.from_arrays(arrays))
+    graph = Graph()
+    inputs = _prepared(graph, Preprocessing.from_arrays(arrays, spec.features))
     scores = _net(graph, inputs, arrays, activations_of(spec.net.activation))
     graph.node("Identity", [scores], output="scores")
     outputs: dict[str, tuple[int, ...]] = {"scores": (info.n_outputs if not LOSSES[spec.loss.name].one_output else 1,)}
@@ -107,54 +86,8 @@ def _pieces(arrays: Arrays) -> _Pieces:
     return _model(graph.message(len(info.columns), outputs), described)
 
 
-class _Graph:
-    """Nodes and constants in order; names are counted."""
-
-    def __init__(self) -> None:
-        self._nodes: list[bytes] = []
-        self._constants: _Pieces = []
-        self._count = 0
-
-    def _new(self) -> str:
-        self._count += 1
-        return f"t{self._count}"
-
-    def node(self, operator: str, arguments: Sequence[str], output: str | None = None, **attributes: int) -> str:
-        """Append an operator; returns the name of its result."""
-        name = output or self._new()
-        message = b"".join(protobuf.text(1, argument) for argument in arguments)
-        message += protobuf.text(2, name) + protobuf.text(4, operator)
-        for key, value in attributes.items():
-            attribute = protobuf.text(1, key) + protobuf.integer(3, value) + protobuf.integer(20, 2)
-            message += protobuf.content(5, attribute)
-        self._nodes.append(protobuf.content(1, message))
-        return name
-
-    def constant(self, value: Any, dtype: str) -> str:
-        """A tensor that the file holds; returns its name."""
-        name, values = self._new(), _Values(np.asarray(value), dtype)
-        message = b"".join(protobuf.integer(1, length) for length in values.array.shape)
-        message += protobuf.integer(2, _TYPES[dtype]) + protobuf.text(8, name) + protobuf.head(9, len(values))
-        self._constants += [protobuf.head(5, len(message) + len(values)) + message, values]
-        return name
-
-    def message(self, n_columns: int, outputs: Mapping[str, tuple[int, ...]]) -> _Pieces:
-        """The graph as a message."""
-        ends = protobuf.content(11, _value("x", "float64", (n_columns,)))
-        ends += b"".join(protobuf.content(12, _value(name, "float32", shape)) for name, shape in outputs.items())
-        return [*self._nodes, protobuf.text(2, "mlpq"), *self._constants, ends]
-
-
-def _value(name: str, dtype: str, shape: tuple[int, ...]) -> bytes:
-    """A named input or output (n, *shape)."""
-    lengths = [protobuf.text(2, "n"), *(protobuf.integer(1, length) for length in shape)]
-    dims = b"".join(protobuf.content(1, length) for length in lengths)
-    tensor = protobuf.integer(1, _TYPES[dtype]) + protobuf.content(2, dims)
-    return protobuf.text(1, name) + protobuf.content(2, protobuf.content(1, tensor))
-
-
-def _model(graph: _Pieces, described: Mapping[str, Any]) -> _Pieces:
-    parts: _Pieces = [protobuf.integer(1, IR_VERSION), protobuf.text(2, "mlpq")]
+def _model(graph: Pieces, described: Mapping[str, Any]) -> Pieces:
+    parts: Pieces = [protobuf.integer(1, IR_VERSION), protobuf.text(2, "mlpq")]
     parts += [protobuf.head(7, sum(map(len, graph))), *graph]
     parts.append(protobuf.content(8, protobuf.text(1, "") + protobuf.integer(2, OPSET)))
     for key, value in described.items():
@@ -162,15 +95,23 @@ def _model(graph: _Pieces, described: Mapping[str, Any]) -> _Pieces:
     return parts
 
 
-def _prepared(graph: _Graph, by: Preprocessing) -> str:
+def _prepared(graph: Graph, by: Preprocessing) -> str:
     """Raw rows -> inputs of the net (n, in), float: as `Preprocessing.transform`."""
     absent = graph.node("IsNaN", ["x"])
     filled = graph.node("Where", [absent, graph.constant(by.median, "float64"), "x"])
+    if by.features is None:
+        return _raw(graph, by, absent, filled)
+    parts = [made or _raw(graph, by, absent, filled) for made in traced(by.features, graph, filled)]
+    return graph.node("Concat", parts, axis=1)
+
+
+def _raw(graph: Graph, by: Preprocessing, absent: str, filled: str) -> str:
+    """The inputs that no featuriser makes."""
     shifted = graph.node("Sub", [filled, graph.constant(by.mean, "float64")])
-    scaled = graph.node("Cast", [graph.node("Div", [shifted, graph.constant(by.std, "float64")])], to=_FLOAT)
+    scaled = graph.node("Cast", [graph.node("Div", [shifted, graph.constant(by.std, "float64")])], to=FLOAT)
     if not (by.categorical.any() or by.dates.any() or by.indicator.any()):
         return scaled
-    gaps = graph.node("Cast", [absent], to=_FLOAT)
+    gaps = graph.node("Cast", [absent], to=FLOAT)
     parts, begin, run = [], 0, list[int]()
     for j in range(len(by.mean)):
         plain = not (by.categorical[j] or by.dates[j] or by.indicator[j])
@@ -195,11 +136,11 @@ def _prepared(graph: _Graph, by: Preprocessing) -> str:
     return graph.node("Concat", parts, axis=1)
 
 
-def _columns(graph: _Graph, tensor: str, places: Sequence[int]) -> str:
+def _columns(graph: Graph, tensor: str, places: Sequence[int]) -> str:
     return graph.node("Gather", [tensor, graph.constant(places, "int64")], axis=1)
 
 
-def _one_hot(graph: _Graph, j: int, absent: str, slots: NDArray[np.int64], width: int) -> str:
+def _one_hot(graph: Graph, j: int, absent: str, slots: NDArray[np.int64], width: int) -> str:
     """A row of a table for each code; its last row, of zeros, is for missing ones."""
     table = np.zeros((len(slots) + 1, width), np.float32)
     known = np.flatnonzero(slots >= 0)
@@ -209,18 +150,18 @@ def _one_hot(graph: _Graph, j: int, absent: str, slots: NDArray[np.int64], width
     limits = [graph.constant(limit, "float64") for limit in (0, len(slots) - 1)]
     missing = graph.node("Gather", [absent, place], axis=1)
     code = graph.node("Where", [missing, graph.constant(len(slots), "float64"), graph.node("Clip", [code, *limits])])
-    return graph.node("Gather", [graph.constant(table, "float32"), graph.node("Cast", [code], to=7)], axis=0)
+    return graph.node("Gather", [graph.constant(table, "float32"), graph.node("Cast", [code], to=INTEGER)], axis=0)
 
 
-def _cycles(graph: _Graph, seconds: str) -> str:
+def _cycles(graph: Graph, seconds: str) -> str:
     """Sine and cosine in turn of the place in each cycle, which is found in double and small when it becomes float."""
     turns = graph.node("Div", [seconds, graph.constant(np.repeat(CYCLES_S, 2), "float64")])
     turns = graph.node("Add", [turns, graph.constant([0, 0.25] * len(CYCLES_S), "float64")])  # cos t = sin(t + 1/4)
-    place = graph.node("Cast", [graph.node("Sub", [turns, graph.node("Floor", [turns])])], to=_FLOAT)
+    place = graph.node("Cast", [graph.node("Sub", [turns, graph.node("Floor", [turns])])], to=FLOAT)
     return graph.node("Sin", [graph.node("Mul", [place, graph.constant(2 * np.pi, "float32")])])
 
 
-def _net(graph: _Graph, a: str, arrays: Arrays, activations: Sequence[Activation]) -> str:
+def _net(graph: Graph, a: str, arrays: Arrays, activations: Sequence[Activation]) -> str:
     for layer in range(1, len(activations) + 2):
         z = graph.node("MatMul", [a, graph.constant(arrays[f"W{layer}"], "float32")])
         if f"b{layer}" in arrays:
@@ -237,7 +178,7 @@ def _net(graph: _Graph, a: str, arrays: Arrays, activations: Sequence[Activation
     raise AssertionError("a net has a last layer")
 
 
-def _applied(graph: _Graph, expression: Expression, x: str, numbers: Mapping[str, float]) -> str:
+def _applied(graph: Graph, expression: Expression, x: str, numbers: Mapping[str, float]) -> str:
     """A formula of x, step by step."""
     found: list[str] = []
     for step in expression.steps:
@@ -247,7 +188,7 @@ def _applied(graph: _Graph, expression: Expression, x: str, numbers: Mapping[str
         elif step.function == "name":
             found.append(x if step.name == "x" else graph.constant(numbers[step.name], "float32"))
         elif step.function == "indicator":
-            found.append(graph.node("Cast", arguments, to=_FLOAT))
+            found.append(graph.node("Cast", arguments, to=FLOAT))
         elif step.function == "expm1":
             found.append(graph.node("Sub", [graph.node("Exp", arguments), graph.constant(1, "float32")]))
         elif step.function == "log1p":
@@ -258,7 +199,7 @@ def _applied(graph: _Graph, expression: Expression, x: str, numbers: Mapping[str
 
 
 def _answers(
-    graph: _Graph, scores: str, spec: ResolvedSpec, info: TableInfo, arrays: Arrays
+    graph: Graph, scores: str, spec: ResolvedSpec, info: TableInfo, arrays: Arrays
 ) -> dict[str, tuple[int, ...]]:
     """What the scores mean; the outputs that were added, with their shapes behind n."""
     loss = LOSSES[spec.loss.name]

@@ -61,7 +61,7 @@ def inputs_of(info: TableInfo, training: TrainingOptions) -> TableInfo:
         if training.split.column == training.sample_weight:
             raise InvalidInput.at("/training/split/column", f"is {shown(training.sample_weight)}, the sample_weight")
         if place is not None:
-            info = replace(info, columns=info.columns[:place] + info.columns[place + 1 :])
+            info = replace(info, columns=info.columns[:place] + info.columns[place + 1 :], image=None)
             if not info.columns:
                 detail = f"is {shown(training.split.column)}, the only column: nothing is left to learn from"
                 raise InvalidInput.at("/training/split/column", detail)
@@ -74,7 +74,7 @@ def input_table(table: Table, training: TrainingOptions) -> Table:
     place = None if training.split is None else _place_of(table.info, training.split)
     if place is not None:
         columns = table.info.columns[:place] + table.info.columns[place + 1 :]
-        left = replace(table.info, columns=columns)
+        left = replace(table.info, columns=columns, image=None)
         table = Table(left, np.delete(table.x, place, axis=1), table.y, table.weight)
     table = table.weighted_by(training.sample_weight)
     return table if table.info == about else replace(table, info=about)

@@ -70,9 +70,9 @@ def prepare_folds(table: Table, spec: ResolvedSpec, *, parts: Parts | None = Non
 
 def _prepared(table: Table, spec: ResolvedSpec, train: Rows, val: Rows) -> PreparedData:
     training, dtype = spec.training, np.dtype(spec.training.precision)
-    preprocessing = Preprocessing.fit(table, train)
-    x_train = preprocessing.transform(table.x[train], dtype)
-    x_val = preprocessing.transform(table.x[val], dtype)
+    preprocessing = Preprocessing.fit(table, train, spec.features, training.seed)
+    x_train = preprocessing.transform(table.x, dtype, train)
+    x_val = preprocessing.transform(table.x, dtype, val)
     if table.info.task == "classification":
         y_train, y_val = table.y[train], table.y[val]
     else:
@@ -84,7 +84,7 @@ def _prepared(table: Table, spec: ResolvedSpec, train: Rows, val: Rows) -> Prepa
         y_train,
         x_val,
         y_val,
-        table.info.n_inputs,
+        preprocessing.n_inputs,
         table.info.n_outputs,
         table.info.task,
         preprocessing,

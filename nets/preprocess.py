@@ -1,11 +1,11 @@
-"""From cells to inputs: standardise, impute, one-hot, dates; fitted on training rows, stored with the weights.
+"""From cells to inputs: standardise, impute, one-hot, dates, featurisers; fitted on training rows, kept with weights.
 
 Axis legend: R rows, F columns, I inputs of the net.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.dates import DAY_S
+from nets.features.fitted import FittedFeatures
+from nets.spec import FeatureSpec
 from nets.table import DATE_INPUTS, MAX_ONE_HOT, Table
 
 Floats = NDArray[np.float64]
@@ -33,7 +35,8 @@ class Preprocessing:
     A categorical column has `categories[j]` of them; `slots` holds for each, and then for all others, which of the
     column's inputs is 1, or -1 for none. A missing category is none, as is one that no training row had; with more
     than MAX_ONE_HOT categories the last input stands for all but the most frequent ones of the training rows.
-    Regression targets are standardised by `target_mean` and `target_std`.
+    Regression targets are standardised by `target_mean` and `target_std`. Of images `features` make the inputs, from
+    the cells without gaps and from what is told above; None leaves it at that.
     """
 
     mean: Floats
@@ -46,11 +49,13 @@ class Preprocessing:
     slots: NDArray[np.int64]
     target_mean: float
     target_std: float
+    features: FittedFeatures | None = None
 
     @property
     def n_inputs(self) -> int:
         """Inputs of the net."""
-        return int(sum(map(self.width, range(len(self.mean)))))
+        raw = int(sum(map(self.width, range(len(self.mean)))))
+        return raw if self.features is None else self.features.width(raw)
 
     def width(self, j: int) -> int:
         """Inputs of column j."""
@@ -60,7 +65,9 @@ class Preprocessing:
         return (DATE_INPUTS if self.dates[j] else 1) + int(self.indicator[j])
 
     @classmethod
-    def fit(cls, table: Table, rows: NDArray[np.int64]) -> Preprocessing:
+    def fit(
+        cls, table: Table, rows: NDArray[np.int64], features: Sequence[FeatureSpec] = (), seed: int = 0
+    ) -> Preprocessing:
         """Statistics of the given (training) rows. A constant column gets std 1, an empty one median 0."""
         info = table.info
         width = len(info.columns)
@@ -94,22 +101,30 @@ class Preprocessing:
             np.concatenate([np.empty(0, np.int64), *slots]),
             target_mean,
             target_std,
+            _fitted(table, rows, median, features, seed),
         )
 
-    def transform(self, x: NDArray[Any], dtype: np.dtype[Any] | type = np.float32) -> NDArray[Any]:
-        """Cells (R, F) -> inputs (R, I), computed in float64 and rounded once to `dtype`."""
-        width = self.n_inputs
-        out = np.empty((len(x), width), dtype)
-        step = max(1, _BLOCK // max(1, width))
-        for start in range(0, len(x), step):
-            block = np.asarray(x[start : start + step], np.float64)
+    def transform(
+        self, x: NDArray[Any], dtype: np.dtype[Any] | type = np.float32, rows: NDArray[np.int64] | None = None
+    ) -> NDArray[Any]:
+        """Cells (·, F) of these rows (R,), else of all -> inputs (R, I), computed in float64 and rounded once."""
+        width, count = self.n_inputs, len(x if rows is None else rows)
+        out = np.empty((count, width), dtype)
+        step = max(1, _BLOCK // max(1, width, len(self.mean)))
+        for start in range(0, count, step):
+            part = slice(start, start + step)
+            block = np.asarray(x[part if rows is None else rows[part]], np.float64)
             with np.errstate(over="ignore"):  # what overflows becomes inf, which `prepare` refuses
-                out[start : start + step] = self._transform(block)
+                out[part] = self._transform(block)
         return out
 
     def _transform(self, cells: Floats) -> Floats:
         absent = np.isnan(cells)
         filled = np.where(absent, self.median, cells)
+        raw = self._raw(cells, absent, filled)
+        return raw if self.features is None else self.features.transform(filled, raw)
+
+    def _raw(self, cells: Floats, absent: NDArray[np.bool_], filled: Floats) -> Floats:
         scaled = (filled - self.mean) / self.std
         if not (self.categorical.any() or self.dates.any() or self.indicator.any()):
             return np.asarray(scaled)
@@ -138,6 +153,7 @@ class Preprocessing:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays that a weights file holds, prefixed `input_` and `target_`."""
+        made = {} if self.features is None else self.features.arrays()
         return {
             "input_mean": self.mean,
             "input_std": self.std,
@@ -149,11 +165,12 @@ class Preprocessing:
             "input_slots": self.slots,
             "target_mean": np.array(self.target_mean),
             "target_std": np.array(self.target_std),
+            **made,
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Preprocessing:
-        """Back from `arrays`. Raises KeyError for a missing array."""
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], features: Sequence[FeatureSpec] = ()) -> Preprocessing:
+        """Back from `arrays` and the featurisers of the spec. Raises KeyError for a missing array."""
         return cls(
             arrays["input_mean"],
             arrays["input_std"],
@@ -165,7 +182,28 @@ class Preprocessing:
             arrays["input_slots"],
             float(arrays["target_mean"]),
             float(arrays["target_std"]),
+            FittedFeatures.from_arrays(features, arrays) if _measures(features) else None,
         )
+
+
+def _measures(features: Sequence[FeatureSpec]) -> bool:
+    """Whether inputs are anything but the raw ones."""
+    return any(one.row.measure for one in features)
+
+
+def _fitted(
+    table: Table, rows: NDArray[np.int64], median: Floats, features: Sequence[FeatureSpec], seed: int
+) -> FittedFeatures | None:
+    """The featurisers, fitted on these rows of images."""
+    image = table.info.image
+    if image is None or not _measures(features):
+        return None
+
+    def read(places: NDArray[np.int64]) -> Floats:
+        cells = np.asarray(table.x[rows[places]], np.float64)
+        return np.where(np.isnan(cells), median, cells)
+
+    return FittedFeatures.fit(features, image, read, len(rows), seed)
 
 
 def _slots(cells: NDArray[Any], n_categories: int) -> NDArray[np.int64]:

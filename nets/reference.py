@@ -12,6 +12,7 @@ from typing import Any
 from kernels.expressions import CONSTANTS, MACROS
 from kernels.operations import ACTIVATIONS
 from kernels.tape import FUNCTIONS
+from nets.features.registry import FEATURISERS
 from nets.initializers import INITIALIZERS
 from nets.losses import LOSSES
 from nets.optimizers import OPTIMIZERS
@@ -41,6 +42,7 @@ def page() -> str:
         *_registry("Optimizers", "`optimizer`", OPTIMIZERS),
         *_registry("Schedules", "`schedule`: a factor of the learning rate", SCHEDULES, ScheduleSpec.common),
         *_registry("Initial weights", "`net.init`; biases begin at 0", INITIALIZERS),
+        *_registry("Features", "`features`, of images: a list whose inputs lie one after another", FEATURISERS),
         _fields("Net", "net", NetSpec.model_json_schema()),
         _fields("Training", "training", TrainingOptions.model_json_schema()),
         _fields("Split", "training.split", ColumnSplit.model_json_schema()),

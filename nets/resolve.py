@@ -12,7 +12,7 @@ training, task and rows, and the resolved spec writes them out. Lowest / mean sc
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from nets.parts import Sizes, inputs_of, sizes_of
 from nets.spec import (
     MAX_BATCH,
     ActivationSpec,
+    FeatureSpec,
     InitSpec,
     LossSpec,
     NetSpec,
@@ -82,6 +83,7 @@ def resolve(spec: TrainingSpec, about: TableInfo, sizes: Sizes | None = None) ->
     Raises InvalidInput where the combination cannot be trained, pointing at the field.
     """
     about = inputs_of(about, spec.training)
+    features = _features(spec, about)
     _check_data(spec, about)
     n_train, n_val, n_test = sizes or sizes_of(about.n_rows, spec.training)
     _check_stopping(spec, about, n_val)
@@ -104,6 +106,7 @@ def resolve(spec: TrainingSpec, about: TableInfo, sizes: Sizes | None = None) ->
     _check_folds(spec, about.n_rows - n_test, n_val, searches=searches)
     batch_size = min(spec.training.batch_size or (n_train if searches else DEFAULT_BATCH), n_train)
     resolved = ResolvedSpec(
+        features=features,
         net=ResolvedNet(
             hidden=list(hidden),
             activation=[one.resolved() for one in activation],
@@ -128,6 +131,32 @@ def resolve(spec: TrainingSpec, about: TableInfo, sizes: Sizes | None = None) ->
         raise InvalidInput.at("/training/batch_size", "is 1; batch_norm needs at least 2 rows to compare")
     _check_memory(resolved, about, n_train + n_val)
     return resolved
+
+
+def _features(spec: TrainingSpec, about: TableInfo) -> list[FeatureSpec]:
+    """The featurisers with every default. Raises InvalidInput where they do not fit the data set."""
+    resolved = [one.resolved() for one in spec.features]
+    for place, one in enumerate(resolved):
+        if one in resolved[:place]:
+            raise InvalidInput.at(f"/features/{place}", f"is {one.name} with the same settings again")
+        if one.row.measure is None:
+            continue
+        if about.image is None:
+            detail = f"is {one.name}, which is made of images; the rows of this data set are none: use raw"
+            raise InvalidInput.at(f"/features/{place}", detail)
+        refused = one.row.refuses(about.image, one.options)
+        if refused:
+            raise InvalidInput.at(f"/features/{place}/{refused[0]}", refused[1])
+    return resolved
+
+
+def input_count(features: Sequence[FeatureSpec], about: TableInfo) -> int:
+    """Inputs of a net that these featurisers make of a row."""
+    widths = [
+        about.n_inputs if one.row.measure is None or about.image is None else one.row.width(about.image, one.options)
+        for one in features
+    ]
+    return sum(widths)
 
 
 def _check_data(spec: TrainingSpec, about: TableInfo) -> None:
@@ -227,13 +256,14 @@ def memory_estimate_bytes(resolved: ResolvedSpec, about: TableInfo, rows: int | 
 
     `rows` train and validate; default all. Those that test are read in blocks when training has ended.
     """
-    layout = layout_of(resolved, about.n_inputs, about.n_outputs)
+    n_inputs = input_count(resolved.features, about)
+    layout = layout_of(resolved, n_inputs, about.n_outputs)
     batch = evaluation_block(resolved) + (resolved.training.batch_size)
     # parameters, gradient, scratch of clipping, decay, the last good copy, and the optimizer's slots twice
     copies = 5 + 2 * len(OPTIMIZERS[resolved.optimizer.name].slots)
     activations = batch * 4 * sum(layout.widths)
     resident = about.n_rows if rows is None else rows
-    data = 2 * resident * (about.n_inputs + 2)  # prepared, and pooled with the column of ones
+    data = 2 * resident * (n_inputs + 2)  # prepared, and pooled with the column of ones
     models = 1 + (resolved.training.folds or 0)
     return models * (copies * layout.count + activations + data) * np.dtype(resolved.training.precision).itemsize
 

@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 BLOCK_ROWS, BLOCK_INPUTS = 4096, 1 << 22
-"""Rows that are predicted at once, and inputs of the net that these rows have, unless one row has more."""
+"""Rows that are predicted at once, and cells or inputs of the net that these rows have, unless one row has more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,8 @@ def evaluate(
     n_rows, n_classes = table.info.n_rows if rows is None else len(rows), len(predictor.info.classes)
     classes = ClassTally(n_classes, n_rows) if predictor.info.task == "classification" else None
     numbers, total = NumberTally(), 0.0
-    step = max(1, min(BLOCK_ROWS, BLOCK_INPUTS // predictor.info.n_inputs))
+    widest = max(predictor.preprocessing.n_inputs, len(predictor.info.columns))
+    step = max(1, min(BLOCK_ROWS, BLOCK_INPUTS // widest))
     for start in range(0, n_rows, step):
         part = slice(start, start + step)
         chosen = part if rows is None else rows[part]

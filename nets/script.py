@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 
 from kernels.errors import InvalidInput
 from nets.export import to_npz
+from nets.features.numpy_operations import NumpyOperations
 from nets.losses import LOSSES
 from nets.network import Activation, activations_of
-from nets.spec import ResolvedSpec
+from nets.spec import FeatureSpec, ResolvedSpec
 from nets.table import TableInfo
 
 _TEMPLATE = Path(__file__).with_name("standalone.py")
@@ -52,6 +54,7 @@ def to_script(arrays: Mapping[str, NDArray[Any]]) -> bytes:
         "ACTIVATIONS: Sequence[Callable[[Any], Any]] = (",
         *(f"    {_function(one)}," for one in activations_of(spec.net.activation)),
         ")",
+        *_featurisers(spec.features),
         "ARRAYS = (",
         *(f"    {line}" for line in lines),
         ")",
@@ -59,6 +62,17 @@ def to_script(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     ]
     text = _PLACE.sub(lambda _: "\n".join(written) + "\n", _TEMPLATE.read_text(encoding="utf-8"), count=1)
     return text.encode()
+
+
+def _featurisers(features: Sequence[FeatureSpec]) -> list[str]:
+    """The texts of what the featurisers run, each once, and the list of them with their settings."""
+    rows = [one.row for one in features]
+    parts = [part for row in rows if row.measure for part in (*row.uses, row.measure)]
+    needed: list[Callable[..., Any]] = [NumpyOperations, *parts] if parts else []
+    lines = [f"{inspect.getsource(part).strip()}\n\n" for part in dict.fromkeys(needed)]
+    calls = [(one.row.measure.__name__ if one.row.measure else "None", one.options) for one in features if parts]
+    listed = [f"    ({name}, {options!r})," for name, options in calls]
+    return [*lines, "FEATURES = (", *listed, ")", f"OPERATIONS = {'NumpyOperations' if parts else 'None'}"]
 
 
 def _function(activation: Activation) -> str:

@@ -28,6 +28,8 @@ from pydantic_core import CoreSchema
 from kernels.custom import PARAMETER_LIMIT, custom_operation
 from kernels.errors import InvalidInput
 from kernels.operations import Operation
+from nets.features.featuriser import Featuriser
+from nets.features.registry import FEATURISERS
 from nets.initializers import INITIALIZERS
 from nets.losses import LOSSES
 from nets.optimizers import OPTIMIZERS
@@ -42,6 +44,7 @@ MAX_WIDTH = 65_536
 MAX_EPOCHS = 1_000_000
 MAX_BATCH = 1_048_576
 MAX_FOLDS = 20
+MAX_FEATURES = 16
 MAX_SEED = 2**53 - 1
 """The largest seed that every JSON reader keeps exact."""
 
@@ -203,6 +206,17 @@ class ScheduleSpec(Choice):
         return {"name": self.name, **self.given}
 
 
+class FeatureSpec(Choice):
+    """What the net is given of an image; `raw` are its pixels."""
+
+    registry: ClassVar[Mapping[str, Row]] = FEATURISERS
+
+    @property
+    def row(self) -> Featuriser:
+        """See Choice."""
+        return FEATURISERS[self.name]
+
+
 class InitSpec(Choice):
     """Initial weights; `normal:0.01` is short for `{"name": "normal", "std": 0.01}`."""
 
@@ -345,14 +359,26 @@ class TrainingOptions(Strict):
         return written
 
 
-class TrainingSpec(Strict):
-    """A whole training job beside its data set; `{}` is valid and means good defaults for that data set."""
+RAW = [FeatureSpec(name="raw")]
 
+
+class TrainingSpec(Strict):
+    """A whole training job beside its data set; `{}` is valid and means good defaults for that data set.
+
+    `features` make the net's inputs, one after another; they are shown only where they are not the raw ones.
+    """
+
+    features: Annotated[list[FeatureSpec], Field(min_length=1, max_length=MAX_FEATURES)] = RAW
     net: NetSpec = NetSpec()
     loss: LossSpec | None = None
     optimizer: OptimizerSpec | None = None
     schedule: ScheduleSpec | None = None
     training: TrainingOptions = TrainingOptions()
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        return {name: value for name, value in written.items() if name != "features" or self.features != RAW}
 
     @classmethod
     def parse(cls, data: object) -> Self:

@@ -26,10 +26,13 @@ from numpy import abs, exp, expm1, log, log1p, maximum, minimum, pi, sqrt, tanh,
 # --- the model ---
 MODEL: dict[str, Any] = json.loads("{}")
 ACTIVATIONS: Sequence[Callable[[Any], Any]] = ()
+FEATURES: Sequence[tuple[Callable[..., Any] | None, Mapping[str, Any]]] = ()
+OPERATIONS: Any = None
 ARRAYS = ""
 # --- end of the model ---
 
 MAX_ONE_HOT, EPSILON, TOLERANCE = 64, 1e-5, 1e-4
+BLOCK = 64
 CYCLES_S = np.array([1.0, 7.0, 365.2425]) * 86_400
 
 erf = np.vectorize(math.erf, otypes=[float])
@@ -88,9 +91,31 @@ def cell(column: Mapping[str, Any], value: Any, row: int) -> float:
 
 
 def inputs(numbers: Any, arrays: Mapping[str, Any]) -> Any:
-    """Numbers (n, columns) -> inputs of the net (n, in): filled, standardised, one-hot, dates with their phases."""
+    """Numbers (n, columns) -> inputs of the net (n, in)."""
     absent = np.isnan(numbers)
     filled = where(absent, arrays["input_median"], numbers)
+    raw = prepared(absent, filled, arrays)
+    if not FEATURES:
+        return raw
+    low, high = arrays["input_feature_range"]
+    parts, begin = [], 0
+    for place, (measure, settings) in enumerate(FEATURES):
+        if measure is None:
+            parts.append(raw)
+            continue
+        known = f"input_feature{place}_"
+        learnt = {name[len(known) :]: array for name, array in arrays.items() if name.startswith(known)}
+        shape = tuple(arrays["input_feature_image"].tolist())
+        blocks = [(filled[row : row + BLOCK] - low) / (high - low) for row in range(0, max(len(filled), 1), BLOCK)]
+        found = np.concatenate([measure(OPERATIONS, block, shape, settings, learnt) for block in blocks])
+        end = begin + found.shape[1]
+        parts.append((found - arrays["input_feature_mean"][begin:end]) / arrays["input_feature_std"][begin:end])
+        begin = end
+    return np.concatenate(parts, axis=1)
+
+
+def prepared(absent: Any, filled: Any, arrays: Mapping[str, Any]) -> Any:
+    """Numbers without gaps (n, columns), and where gaps were -> standardised, one-hot, dates with their phases."""
     scaled = (filled - arrays["input_mean"]) / arrays["input_std"]
     parts, begin = [], 0
     for j, count in enumerate(arrays["input_categories"]):
@@ -105,7 +130,7 @@ def inputs(numbers: Any, arrays: Mapping[str, Any]) -> Any:
         parts.append(scaled[:, j : j + 1])
         if arrays["input_dates"][j]:
             angles = 2 * pi * filled[:, j, None] / CYCLES_S
-            parts.append(np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(len(numbers), -1))
+            parts.append(np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(len(filled), -1))
         if arrays["input_indicator"][j]:
             parts.append(absent[:, j : j + 1])
     return np.concatenate(parts, axis=1, dtype=np.float64)

@@ -6,7 +6,7 @@ Axis legend: R rows, F columns (before preprocessing).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -70,6 +70,30 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Image:
+    """The image that the columns of a table form: pixel by pixel, row by row, channels last."""
+
+    height: int
+    width: int
+    channels: int = 1
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        return self.height, self.width, self.channels
+
+    @property
+    def pixels(self) -> int:
+        """Pixels, of any number of channels."""
+        return self.height * self.width
+
+    @property
+    def size(self) -> int:
+        """Columns of one image."""
+        return self.pixels * self.channels
+
+
+@dataclass(frozen=True)
 class TableInfo:
     """What is known of a data set without its cells: enough to resolve and to size a net.
 
@@ -82,6 +106,7 @@ class TableInfo:
     classes: tuple[str, ...] = ()
     standardize: bool = True
     parts: tuple[tuple[str, int], ...] = ()
+    image: Image | None = None
 
     @cached_property
     def n_inputs(self) -> int:
@@ -101,7 +126,7 @@ class TableInfo:
         if name is None:
             return self
         place = self.column_of_weights(name)
-        return replace(self, columns=self.columns[:place] + self.columns[place + 1 :])
+        return replace(self, columns=self.columns[:place] + self.columns[place + 1 :], image=None)
 
     def column_of_weights(self, name: str) -> int:
         """The place of a column that can hold weights. Raises InvalidInput at /training/sample_weight."""
@@ -118,16 +143,14 @@ class TableInfo:
 
     def to_json(self) -> dict[str, Any]:
         """The keys that `info.json` and weights files hold."""
-        return {
-            "n_rows": self.n_rows,
-            "task": self.task,
-            "classes": list(self.classes),
-            "standardize": self.standardize,
-            "columns": [
-                {"name": c.name, "kind": c.kind, "categories": list(c.categories), "missing": c.missing}
-                for c in self.columns
-            ],
-        } | ({"parts": [list(part) for part in self.parts]} if self.parts else {})
+        columns = [
+            {"name": c.name, "kind": c.kind, "categories": list(c.categories), "missing": c.missing}
+            for c in self.columns
+        ]
+        found: dict[str, Any] = {"n_rows": self.n_rows, "task": self.task, "classes": list(self.classes)}
+        found |= {"standardize": self.standardize, "columns": columns}
+        found |= {"parts": [list(part) for part in self.parts]} if self.parts else {}
+        return found if self.image is None else {**found, "image": asdict(self.image)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TableInfo:
@@ -144,6 +167,7 @@ class TableInfo:
                 tuple(map(str, data.get("classes", ()))),
                 bool(data.get("standardize", True)),
                 tuple((str(name), int(count)) for name, count in data.get("parts", ())),
+                _image_from(data.get("image"), len(columns)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInput.at("/info", f"does not describe a table: {error!r}") from error
@@ -153,6 +177,15 @@ class TableInfo:
             if column.kind not in KINDS:
                 raise InvalidInput.at(f"/info/columns/{index}/kind", f"is {column.kind!r}; must be one of {KINDS}")
         return info
+
+
+def _image_from(data: Mapping[str, Any] | None, n_columns: int) -> Image | None:
+    if data is None:
+        return None
+    image = Image(int(data["height"]), int(data["width"]), int(data["channels"]))
+    if image.size != n_columns:
+        raise ValueError(f"an image of {image.shape} in {n_columns} columns")
+    return image
 
 
 @dataclass(frozen=True)
@@ -199,6 +232,7 @@ class Table:
         *,
         classes: Sequence[str] | None = None,
         standardize: bool = True,
+        image: Image | None = None,
     ) -> Table:
         """A table of numeric columns x0, x1, ...; classes default to the labels 0..max(y)."""
         if task == "classification":
@@ -207,7 +241,7 @@ class Table:
         else:
             names, y = (), y.astype(np.float64)
         columns = tuple(Column(f"x{i}") for i in range(x.shape[1]))
-        return cls(TableInfo(len(x), columns, task, names, standardize), x, y)
+        return cls(TableInfo(len(x), columns, task, names, standardize, image=image), x, y)
 
 
 def _check_weight(weight: NDArray[np.float64], n_rows: int, pointer: str = "/dataset") -> None:

@@ -117,6 +117,7 @@ class OneThread:
     def __enter__(self) -> None:
         """The first one in sets the limit."""
         with self._lock:
+            available_threads()  # is remembered as it was without a limit
             self._inside += 1
             if self._limit is None:
                 self._limit = _controller().limit(limits=1, user_api="blas")
@@ -129,3 +130,7 @@ class OneThread:
             if self._inside == 0 and self._limit is not None:
                 self._limit.__exit__(None, None, None)
                 self._limit = None
+
+
+ALONE = OneThread()
+"""For whatever this process does in many small products."""

@@ -1,7 +1,8 @@
 """Weights that stand on their own: parameters, preprocessing, description and golden vectors as plain arrays.
 
 Names: W1 (I, O), b1 (O,), W2, ...; input_mean, input_std, input_median, input_categories, input_categorical,
-input_dates, input_indicator, input_slots, target_mean, target_std (see `Preprocessing`);
+input_dates, input_indicator, input_slots, target_mean, target_std (see `Preprocessing`), and where there are
+featurisers input_feature_mean, ... (see `FittedFeatures`);
 golden_inputs (G, F) cells, golden_outputs (G, O) raw scores; meta, a JSON text as a 0-d array.
 """
 
@@ -19,6 +20,7 @@ from kernels.backend import Backend
 from kernels.dates import EXAMPLES, seconds_of
 from kernels.errors import InvalidInput, MalformedInput
 from kernels.numpy_backend import NumpyBackend
+from kernels.random import Stream, uniform
 from nets.losses import LOSSES
 from nets.network import Network, activations_of
 from nets.parameters import Layout
@@ -74,7 +76,11 @@ def _finite(array: NDArray[Any]) -> bool:
 
 
 def _made_up_rows(preprocessing: Preprocessing) -> NDArray[np.float64]:
-    """Rows around the training data's centre; categories in turn."""
+    """Rows around the training data's centre, categories in turn; for featurisers images of noise."""
+    made = preprocessing.features
+    if made is not None:
+        drawn = uniform(0, Stream.DATA, (GOLDEN_ROWS, len(preprocessing.mean)))
+        return np.asarray(made.low + (made.high - made.low) * drawn)
     spread = np.linspace(-2.0, 2.0, GOLDEN_ROWS)[:, None] * np.where(np.arange(len(preprocessing.mean)) % 2, -1.0, 1.0)
     numeric = preprocessing.mean + spread * preprocessing.std
     codes = np.arange(GOLDEN_ROWS)[:, None] % np.maximum(preprocessing.categories, 1)
@@ -105,7 +111,7 @@ class Predictor:
     ) -> None:
         self.spec, self.info, self.preprocessing = spec, info, preprocessing
         self._backend = backend or NumpyBackend()
-        self._layout: Layout = layout_of(spec, info.n_inputs, info.n_outputs)
+        self._layout: Layout = layout_of(spec, preprocessing.n_inputs, info.n_outputs)
         self._dtype = np.dtype(spec.training.precision)
         if flat is None:
             flat = self._backend.to_device(self._layout.flat(parameters, self._dtype))
@@ -122,7 +128,7 @@ class Predictor:
             if meta["format"] != FORMAT:
                 raise MalformedInput(f"weights have format {meta['format']!r}; this version reads {FORMAT}")
             spec, info = ResolvedSpec.parse(meta["spec"]), TableInfo.from_json(meta["info"])
-            return cls(spec, info, Preprocessing.from_arrays(arrays), arrays, backend)
+            return cls(spec, info, Preprocessing.from_arrays(arrays, spec.features), arrays, backend)
         except (KeyError, TypeError, json.JSONDecodeError, InvalidInput) as error:
             raise MalformedInput(f"not a complete set of weights: {error!r}") from error
         except ValueError as error:

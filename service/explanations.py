@@ -13,7 +13,7 @@ import orjson
 
 from kernels.errors import FieldError, InvalidInput, NotFound
 from nets.explain.registry import EXPLANATIONS, Explanation
-from nets.explain.subject import Image, Known, Subject
+from nets.explain.subject import Known, Subject
 from nets.options import Value
 from nets.parts import inputs_of
 from nets.spec import ResolvedSpec
@@ -161,7 +161,7 @@ class Explanations:
         except NotFound:  # deleted a moment ago
             raise _no_dataset(job) from None
         foreign = dataset is not None and dataset != job.dataset
-        return Subject(ready.predictor, table, ready.scores, image_of(about), foreign)
+        return Subject(ready.predictor, table, ready.scores, TableInfo.from_json(about).image, foreign)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -174,16 +174,11 @@ class Explanations:
             self._turns.release()
 
 
-def image_of(about: Mapping[str, Any]) -> Image | None:
-    """The shape of a data set's images, if it holds any."""
-    image = about.get("image")
-    return None if image is None else Image(int(image["height"]), int(image["width"]), int(image["channels"]))
-
-
 def known_of(job: Job, about: Mapping[str, Any]) -> Known:
     """What tells which explanations a job can have."""
     spec = ResolvedSpec.parse(job.spec)
-    return Known(spec, inputs_of(TableInfo.from_json(about), spec.training), image_of(about))
+    info = TableInfo.from_json(about)
+    return Known(spec, inputs_of(info, spec.training), info.image)
 
 
 def _computed(row: Explanation, subject: Subject, options: Mapping[str, Value]) -> Json:

@@ -14,7 +14,7 @@ from kernels.errors import InvalidInput, NotFound
 from nets.gradient_check import GradientCheck, check_prepared
 from nets.parts import input_table, inputs_of
 from nets.prepare import prepare
-from nets.resolve import layout_of, parameter_count, resolve
+from nets.resolve import input_count, layout_of, parameter_count, resolve
 from nets.spec import ResolvedSpec, TrainingOptions, TrainingSpec
 from nets.table import Table
 from service.context import Services
@@ -43,6 +43,10 @@ _ON_A_SAMPLE = {
 }
 """Of a check: which rows train means nothing to it, and a sample need not have rows of every part."""
 
+SAMPLE_IMAGES, IMAGES_PER_CLASS = 200, 10
+"""Rows that a check prepares where featurisers work on each: so many, or so many for each class, and no more than
+SAMPLE_ROWS."""
+
 _turns = BoundedSemaphore(2)
 
 
@@ -54,7 +58,7 @@ def check_of(
     Raises Refused (429) while two others run, NotFound if the data set is gone.
     """
     info = inputs_of(services.tables.info(dataset_id), spec.training)
-    affordable = _per_tensor(spec, parameter_count(spec, info.n_inputs, info.n_outputs), rows)
+    affordable = _per_tensor(spec, parameter_count(spec, input_count(spec.features, info), info.n_outputs), rows)
     least, most = CHECK_PER_TENSOR
     if affordable < least:
         return None
@@ -62,7 +66,7 @@ def check_of(
     if not _turns.acquire(timeout=10):
         raise Refused(429, "busy", "Too many gradient checks at once", "two run already", {"Retry-After": "2"})
     try:
-        data = prepare(input_table(_sample(services.tables.table(dataset_id)), spec.training), exact)
+        data = prepare(input_table(_sample(services.tables.table(dataset_id), spec), spec.training), exact)
         return check_prepared(exact, data, rows, parameters=flat, per_tensor=min(affordable, most))
     finally:
         _turns.release()
@@ -90,7 +94,7 @@ def explanation_of(services: Services, job: Job, rows: int) -> dict[str, Any]:
     if at != "initial":
         info = inputs_of(services.tables.info(job.dataset), spec.training)
         arrays = services.predictors.arrays(job, None if at == "result" else "latest")
-        flat = layout_of(spec, info.n_inputs, info.n_outputs).flat(arrays, np.dtype(np.float64))
+        flat = layout_of(spec, input_count(spec.features, info), info.n_outputs).flat(arrays, np.dtype(np.float64))
     check = _afforded(services, job.dataset, spec, rows, flat)
     shown = {"loss": check.loss if math.isfinite(check.loss) else None, **check.to_json()}
     return {"object": "gradient_check", "job": job.id, "dataset": job.dataset, "at": at, **shown}
@@ -110,10 +114,13 @@ def _per_tensor(spec: ResolvedSpec, parameters: int, rows: int) -> int:
     return int(CHECK_OPERATIONS / (2 * tensors * rows * parameters))
 
 
-def _sample(table: Table) -> Table:
+def _sample(table: Table, spec: ResolvedSpec) -> Table:
     """At most `SAMPLE_ROWS` rows, evenly spread, so that a check costs the same on any data set."""
+    count = SAMPLE_ROWS
+    if any(one.row.measure for one in spec.features):
+        count = min(count, max(SAMPLE_IMAGES, IMAGES_PER_CLASS * len(table.info.classes)))
     n_rows = table.info.n_rows
-    if n_rows <= SAMPLE_ROWS:
+    if n_rows <= count:
         return table
-    rows = np.linspace(0, n_rows - 1, SAMPLE_ROWS).astype(np.int64)
-    return Table(replace(table.info, n_rows=SAMPLE_ROWS), np.asarray(table.x[rows]), np.asarray(table.y[rows]))
+    rows = np.linspace(0, n_rows - 1, count).astype(np.int64)
+    return Table(replace(table.info, n_rows=count), np.asarray(table.x[rows]), np.asarray(table.y[rows]))

@@ -249,6 +249,7 @@ class DryRunOut(Out):
 
     object: Literal["dry_run"]
     spec: dict[str, Any]
+    inputs: int
     parameters: int
     rows: dict[str, int]
     memory_bytes: int

@@ -223,15 +223,17 @@ class Predictors:
         try:
             about = inputs_of(self._tables.info(job.dataset), spec.training)
             if "input_mean" in stored:
-                preprocessing = Preprocessing.from_arrays({name: np.array(array) for name, array in _small(stored)})
+                small = {name: np.array(array) for name, array in _small(stored)}
+                preprocessing = Preprocessing.from_arrays(small, spec.features)
             else:
                 table = self._tables.table(job.dataset)
                 rows = parts_of(table, spec.training).train
-                preprocessing = Preprocessing.fit(input_table(table, spec.training), rows)
+                inputs = input_table(table, spec.training)
+                preprocessing = Preprocessing.fit(inputs, rows, spec.features, spec.training.seed)
         except NotFound:
             raise _files_gone(job) from None
         flat = stored["parameters"]
-        named = layout_of(spec, about.n_inputs, about.n_outputs).named(flat)
+        named = layout_of(spec, preprocessing.n_inputs, about.n_outputs).named(flat)
         return pack(named, preprocessing, spec, about, {}, flat=flat)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from kernels.errors import InvalidInput, NotFound
 from nets.parts import Sizes, inputs_of
-from nets.resolve import MEMORY_SHARE, memory_estimate_bytes, parameter_count, resolve
+from nets.resolve import MEMORY_SHARE, input_count, memory_estimate_bytes, parameter_count, resolve
 from nets.spec import ResolvedSpec, TrainingSpec
 from nets.table import TableInfo
 from service.context import Services
@@ -64,14 +64,15 @@ def dry_run_of(services: Services, request: JobRequest) -> dict[str, Any]:
     """The resolved spec with its size, its memory, its initial loss and a gradient check; nothing is recorded."""
     resolved = _resolved(services, request)
     spec, info = resolved.spec, resolved.about
-    count = parameter_count(spec, info.n_inputs, info.n_outputs)
+    n_inputs = input_count(spec.features, info)
     found = check_of(services, request.dataset, spec, CHECK_ROWS)
     check = None if found is None else found.to_json()
     return {
         "object": "dry_run",
         "dataset": request.dataset,
         "spec": spec.to_json(),
-        "parameters": count,
+        "inputs": n_inputs,
+        "parameters": parameter_count(spec, n_inputs, info.n_outputs),
         "rows": dict(zip(("train", "validation", "test"), resolved.sizes, strict=True)),
         "memory_bytes": resolved.memory_bytes,
         "initial_loss": None if check is None else check["initial_loss"],

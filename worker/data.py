@@ -6,6 +6,7 @@ is kept is exactly what would be computed again.
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import chain
@@ -81,7 +82,8 @@ class DataCache:
             NotFound, Corrupted: the data set is gone or damaged.
         """
         asked = TrainingSpec.parse(job.spec)
-        key = (job.dataset, asked.training.model_dump_json(exclude=_NOT_PREPARATION))
+        features = json.dumps(asked.to_json().get("features"))
+        key = (job.dataset, features + asked.training.model_dump_json(exclude=_NOT_PREPARATION))
         if key not in self._kept:
             self._kept[key] = self._load(job.dataset, asked)
         self._kept.move_to_end(key)

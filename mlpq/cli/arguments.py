@@ -86,6 +86,14 @@ def _value(text: str) -> Any:
     return text if isinstance(value, dict | list) or value is None else value
 
 
+def named_parts(texts: Sequence[str]) -> list[Any]:
+    """Names as they are, and JSON objects with a name and settings."""
+    try:
+        return [json.loads(text) if text.lstrip().startswith("{") else text for text in texts]
+    except ValueError as error:
+        raise InvalidArgumentError(f"--features holds no JSON: {error}") from error
+
+
 def read_json(source: str) -> dict[str, Any]:
     """A JSON object from a file, or from standard input for `-`."""
     try:

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlpq.cli.arguments import AsJson, JobId, Url, assign, connect, find_job, merge, read_json, split_of, widths
+from mlpq.cli.arguments import (
+    AsJson,
+    JobId,
+    Url,
+    assign,
+    connect,
+    find_job,
+    merge,
+    named_parts,
+    read_json,
+    split_of,
+    widths,
+)
 from mlpq.cli.exits import FAILED
 from mlpq.cli.output import console, duration, facts, number, print_json, printable, say, table
 from mlpq.errors import InvalidArgumentError, NotFoundError
@@ -32,6 +44,10 @@ def register(app: typer.Typer) -> None:
 
 def train(
     dataset: Annotated[str, typer.Argument(help="A data set's id (`digits`), or a file to upload first.")],
+    features: Annotated[
+        list[str] | None,
+        typer.Option(help='Of images: raw, hog, …, or \'{"name": "hog", "cell": 4}\'; may be repeated.'),
+    ] = None,
     hidden: Annotated[str | None, typer.Option(help="Widths of the hidden layers: `128 64` or 128,64 or none.")] = None,
     activation: Annotated[str | None, typer.Option(help="relu, tanh, gelu, …; see `mlpq capabilities`.")] = None,
     loss: Annotated[str | None, typer.Option(help="softmax, svm, squared_error, …; see `mlpq capabilities`.")] = None,
@@ -68,7 +84,12 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a net on a data set, or on a file: `mlpq train iris.csv --target species --hidden 64 64 --watch`."""
-    net = {"hidden": None if hidden is None else widths(hidden), "activation": activation, "loss": loss}
+    net = {
+        "features": named_parts(features or []) or None,
+        "hidden": None if hidden is None else widths(hidden),
+        "activation": activation,
+        "loss": loss,
+    }
     descent = {"optimizer": optimizer, "learning_rate": learning_rate, "momentum": momentum, "l2": l2}
     length = {"epochs": epochs, "early_stopping": None if patience is None else {"patience": patience}}
     split = split_of(split_column, validation_value or [], test_value or [])

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from kernels.errors import InvalidInput
 from kernels.random import Stream, permutation
-from nets.explain.subject import Floats, Image, Subject, finite, spread
+from nets.explain.subject import Floats, Subject, finite, spread
 from nets.options import Option, Value
 from nets.parts import Rows
 from nets.scoring import BLOCK_INPUTS, sample_losses
+from nets.table import Image
 
 REPEATS = Option("repeats", 5, "Shuffles of every column", low=1, high=30)
 COLUMNS = Option(
@@ -78,7 +79,9 @@ def compute(subject: Subject, options: Mapping[str, Value]) -> dict[str, Any]:
 
 def _cost(subject: Subject) -> float:
     """Multiplications that one row costs."""
-    return subject.predictor.layout.count + _OVERHEAD * subject.predictor.info.n_inputs
+    preprocessing = subject.predictor.preprocessing
+    made = 0 if preprocessing.features is None else preprocessing.features.work
+    return subject.predictor.layout.count + _OVERHEAD * preprocessing.n_inputs + made
 
 
 def _affordable_groups(subject: Subject, rows: int, repeats: int) -> int:

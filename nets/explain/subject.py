@@ -18,7 +18,7 @@ from nets.options import Option
 from nets.parts import Parts, Rows, parts_of
 from nets.scoring import BLOCK_INPUTS, BLOCK_ROWS, Alignment
 from nets.spec import ResolvedSpec
-from nets.table import Table, TableInfo
+from nets.table import Image, Table, TableInfo
 from nets.weights import Predictor
 
 Floats = NDArray[np.float64]
@@ -32,20 +32,6 @@ ROWS = Option(
     "Rows that it is taken on; auto: the validation rows, or the training rows of a job that held none back",
     choices=("auto", "validation", "train", "test", "all"),
 )
-
-
-@dataclass(frozen=True)
-class Image:
-    """How the columns of a row form an image: pixel by pixel, row by row, channels last."""
-
-    height: int
-    width: int
-    channels: int
-
-    @property
-    def size(self) -> int:
-        """Columns of one image."""
-        return self.height * self.width * self.channels
 
 
 @dataclass(frozen=True)
@@ -133,7 +119,8 @@ class Subject:
     def blocks(self, rows: Rows) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         """(raw scores (R, O), truth (R,)) of the rows, block by block."""
         self._check_size(len(rows))
-        step = max(1, min(BLOCK_ROWS, BLOCK_INPUTS // self.predictor.info.n_inputs))
+        widest = max(self.predictor.preprocessing.n_inputs, len(self.predictor.info.columns))
+        step = max(1, min(BLOCK_ROWS, BLOCK_INPUTS // widest))
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
             yield self.scores(self.cells(part)), self.truth(part)

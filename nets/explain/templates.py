@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nets.explain.inputs import input_names
-from nets.explain.subject import Image, Known, Subject
+from nets.explain.subject import Known, Subject
 from nets.options import Option, Value
+from nets.table import Image
 
 Floats = NDArray[np.float64]
 

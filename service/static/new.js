@@ -22,6 +22,7 @@ export async function newView(main) {
   const form = h("form", { class: "grid-form" },
     trouble,
     field("Data set", "built in, or uploaded below", dataset),
+    field("Features", "of images, one after another; raw pixels if none is chosen", h("select", { name: "features", multiple: true, size: "4" }, ...names(abilities.features ?? []).map((name) => h("option", { value: name }, name)))),
     field("Hidden layers", "widths, such as 128 64; “none” for a linear model", h("input", { name: "hidden", placeholder: "automatic" })),
     field("Activation", "of the hidden layers", select("activation", choices(abilities.activations))),
     field("Loss", "by the data set's task if automatic", select("loss", choices(abilities.losses))),
@@ -56,6 +57,8 @@ const numeric = (text) => (text.trim() === "" || Number.isNaN(Number(text)) ? te
 function specOf(data) {
   const spec = { dataset: data.get("dataset") };
   const hidden = data.get("hidden").trim();
+  const features = data.getAll("features");
+  if (features.length) spec.features = features;
   const set = (part, key, value) => { (spec[part] ??= {})[key] = value; };
   if (hidden) set("net", "hidden", hidden === "none" ? [] : hidden.split(/[\s,–-]+/).map(numeric));
   if (data.get("activation")) set("net", "activation", data.get("activation"));

@@ -62,7 +62,7 @@ def test_draws_never_change_from_release_to_release() -> None:
     assert permutation(0, 0, 10).tolist() == [4, 2, 7, 5, 9, 3, 1, 8, 6, 0]
     assert [hex(int(word)) for word in bits(0, Stream.INITIAL, 2)] == ["0xd07eb80c9ffc0c00", "0x708eebd5fe6d0226"]
     assert {stream.name: stream.value for stream in Stream} == {
-        "SHUFFLE": 1, "INITIAL": 2, "SPLIT": 3, "DROPOUT": 4, "SEARCH": 5, "DATA": 6, "EXPLAIN": 8,
+        "SHUFFLE": 1, "INITIAL": 2, "SPLIT": 3, "DROPOUT": 4, "SEARCH": 5, "DATA": 6, "PATCHES": 7, "EXPLAIN": 8,
     }  # fmt: skip
 
 

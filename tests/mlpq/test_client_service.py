@@ -53,6 +53,18 @@ def test_a_job_is_trained_watched_and_its_weights_predict_the_same_in_numpy(clie
         job.evaluate("wine")
 
 
+def test_features_of_images_are_trained_and_predict_from_pixels(client: Client) -> None:
+    job = client.train("digits", features=[{"name": "hog", "cell": 4}, "raw"], hidden=[], epochs=5).wait(timeout_s=60)
+    assert job.spec["features"] == [{"name": "hog", "cell": 4, "bins": 9}, "raw"]
+    weights = job.weights()
+    assert weights["W1"].shape == (36 + 64, 10)
+    said = job.predict(weights["golden_inputs"])
+    expected = weights["golden_outputs"].argmax(axis=1)
+    assert said.predictions.tolist() == [said.classes[code] for code in expected]
+    with pytest.raises(InvalidInputError, match="made of images"):
+        client.train("iris", features=["hog"])
+
+
 def test_a_pair_of_files_is_one_data_set(client: Client, tmp_path: Path) -> None:
     images, labels = np.random.default_rng(0).integers(0, 256, (40, 3, 2), np.uint8), np.arange(40, dtype=np.uint8) % 4
     (tmp_path / 'odd "name"').write_bytes(idx(images))

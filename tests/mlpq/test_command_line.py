@@ -150,6 +150,8 @@ def test_json_is_all_there_is_on_standard_output(mlpq: Mlpq, trained: str) -> No
     assert mlpq.json("datasets", "iris")["n_rows"] == 150
     assert mlpq.json("capabilities")["object"] == "capabilities"
     assert mlpq.json("train", "iris", "--hidden", "none", "--dry-run")["parameters"] == 4 * 3 + 3
+    features = ("--features", '{"name": "hog", "cell": 4}', "--features", "raw")
+    assert mlpq.json("train", "digits", "--hidden", "none", *features, "--dry-run")["inputs"] == 36 + 64
     assert mlpq.json("weights", trained, "-o", "w.safetensors")["path"] == "w.safetensors"
     assert len(mlpq.json("predict", trained, "-", stdin="[[5.1, 3.5, 1.4, 0.2]]")["predictions"]) == 1
     assert "version" in mlpq.json("version")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlpq.cli.arguments import assign, join_widths, merge, read_json, split_of, widths
+from mlpq.cli.arguments import assign, join_widths, merge, named_parts, read_json, split_of, widths
 from mlpq.cli.rows import fit_rows, read_rows
 from mlpq.errors import InvalidArgumentError
 from mlpq.settings import TrainSettings, job_specification
@@ -25,6 +25,14 @@ def test_short_keywords_reach_their_parts() -> None:
         "loss": "svm",
         "tags": ["a"],
     }
+
+
+def test_features_are_sent_as_a_list_in_their_order() -> None:
+    asked = ({"name": "hog", "cell": 4}, "raw")
+    assert job_specification("digits", {"features": asked})["features"] == [{"name": "hog", "cell": 4}, "raw"]
+    assert named_parts(["hog", '{"name": "hog", "cell": 4}']) == ["hog", {"name": "hog", "cell": 4}]
+    with pytest.raises(InvalidArgumentError, match="no JSON"):
+        named_parts(["{hog"])
 
 
 def test_settings_of_sgd_name_sgd() -> None:
@@ -57,7 +65,7 @@ def test_an_unknown_keyword_is_refused_with_the_known_ones() -> None:
 @pytest.mark.parametrize("keyword", sorted(TrainSettings.__annotations__))
 def test_every_documented_keyword_has_its_place(keyword: str) -> None:
     value = {"name": "x"} if keyword in ("net", "training", "optimizer", "schedule", "loss") else 1
-    if keyword == "tags":
+    if keyword in ("tags", "features"):
         value = ["a"]
     assert job_specification("d", {keyword: value}) != {"dataset": "d"}
 

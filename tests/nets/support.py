@@ -13,7 +13,7 @@ from nets.parts import Rows, parts_of
 from nets.prepare import PreparedData, prepare
 from nets.resolve import resolve
 from nets.spec import ResolvedSpec, TrainingOptions, TrainingSpec
-from nets.table import Table
+from nets.table import Image, Table
 from nets.trainer import Command, Outcome, fit
 
 BACKEND = NumpyBackend()
@@ -88,6 +88,16 @@ def line(rows: int = 120, features: int = 3, seed: int = 0) -> Table:
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((rows, features))
     return Table.from_arrays(x, 5 + 3 * x @ np.arange(1, features + 1) + rng.standard_normal(rows), "regression")
+
+
+def pictures(
+    rows: int = 90, shape: tuple[int, int, int] = (9, 7, 3), *, levels: int = 256, classes: int = 3, seed: int = 0
+) -> Table:
+    """Images of noise in [0, 1], every class brighter than the one before; few `levels` make many ties."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(rows) % classes
+    cells = rng.integers(levels, size=(rows, np.prod(shape))) * (0.5 + 0.5 * (y[:, None] + 1) / classes)
+    return Table.from_arrays(np.floor(cells) / (levels - 1), y, standardize=False, image=Image(*shape))
 
 
 def bare_data(x: np.ndarray, y: np.ndarray, n_outputs: int, task: str = "classification") -> PreparedData:

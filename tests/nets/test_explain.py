@@ -13,11 +13,11 @@ import pytest
 from kernels.errors import InvalidInput
 from nets.explain.inputs import input_names
 from nets.explain.registry import EXPLANATIONS
-from nets.explain.subject import Image, Subject
+from nets.explain.subject import Subject
 from nets.explain.templates import featurisers
 from nets.prepare import prepare
 from nets.scoring import evaluate
-from nets.table import Column, Table, TableInfo
+from nets.table import Column, Image, Table, TableInfo
 from nets.weights import Predictor
 from tests.nets.support import blobs, line, member_for, run, spec_for
 

@@ -15,7 +15,7 @@ from nets.spec import TrainingSpec
 from tests.nets.support import blobs, spec_for
 
 ROOT = Path(__file__).parent.parent.parent
-ALWAYS_SHOWN = ("activations", "losses", "optimizers", "schedules", "initializers")
+ALWAYS_SHOWN = ("activations", "losses", "optimizers", "schedules", "initializers", "features")
 
 
 def test_the_reference_is_current() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -70,6 +71,16 @@ def _note(message: ConsoleMessage, errors: list[str]) -> None:
 def client(running: Deployment) -> Iterator[httpx2.Client]:
     with httpx2.Client(base_url=running.url, timeout=30) as opened:
         yield opened
+
+
+def test_features_chosen_on_the_page_are_what_the_job_asks_for(page: Page, running: Deployment) -> None:
+    page.goto(f"{running.url}/#/new")
+    page.locator("[name=features]").select_option(["hog", "raw"])
+    page.locator("[name=epochs]").fill("2")
+    page.get_by_role("button", name="Train").click()
+    expect(page).to_have_url(re.compile(r"#/jobs/job_"))
+    job = httpx2.get(f"{running.url}/v1/jobs/{page.url.rpartition('/')[2]}").json()
+    assert job["spec"]["features"] == ["raw", {"name": "hog", "cell": 8, "bins": 9}]
 
 
 def test_a_job_submitted_on_the_page_is_watched_and_its_weights_are_saved(page: Page, running: Deployment) -> None:
