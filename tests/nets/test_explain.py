@@ -46,7 +46,7 @@ def untrained(table: Table, parameters: dict[str, np.ndarray], image: Image | No
 def explained(subject: Subject, name: str, **asked: Any) -> Document:
     row = EXPLANATIONS[name]
     assert row.missing(subject.known) is None
-    return row.compute(subject, {option.name: option.default for option in row.options} | asked)
+    return row.explain(subject, {option.name: option.default for option in row.options} | asked)
 
 
 def test_confusion_counts_what_evaluate_counts_and_its_figures_follow_from_it():
