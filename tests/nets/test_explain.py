@@ -173,7 +173,7 @@ def test_inputs_are_named_after_their_columns():
     names = input_names(info)
     assert len(names) == info.n_inputs == len(set(names))
     assert names[:4] == ["age", "age is missing", "sky = sun", "sky = rain"]
-    assert names[4:6] == ["born", "born (sine of day)"]
+    assert names[4:7] == ["born", "born (sine of day)", "born (cosine of day)"]
     assert names[-1] == "zip, others"
 
 
