@@ -184,7 +184,7 @@ def known_of(job: Job, about: Mapping[str, Any]) -> Known:
 def _computed(row: Explanation, subject: Subject, options: Mapping[str, Value]) -> Json:
     """The row's numbers; what is wrong with another data set points at the query that named it."""
     try:
-        return row.compute(subject, options)
+        return row.explain(subject, options)
     except InvalidInput as error:
         moved = [FieldError(f"/query{e.pointer}", e.detail) if e.pointer == "/dataset" else e for e in error.errors]
         raise InvalidInput(*moved) from None

@@ -66,8 +66,7 @@ def _field(subject: Subject, scores: NDArray[Any], resolution: int) -> dict[str,
     found = loss.classes(scores, axis=1).astype(np.int64)
     sure = None
     if loss.probabilities is not None:
-        with np.errstate(all="ignore"):  # of scores that overflowed
-            chances = np.nan_to_num(np.asarray(loss.probabilities(scores.astype(np.float64))))
+        chances = np.nan_to_num(np.asarray(loss.probabilities(scores.astype(np.float64))))  # of scores that overflowed
         sure = np.round(chances[np.arange(len(found)), found], 4).reshape(shape).tolist()
     return {"predicted": found.reshape(shape).tolist(), "probability": sure}
 

@@ -60,8 +60,7 @@ def _probabilities(subject: Subject, scores: NDArray[Any]) -> Floats:
     link = subject.known.loss.probabilities
     if link is None:
         raise TypeError(f"the loss {subject.known.spec.loss.name} has no probabilities")
-    with np.errstate(all="ignore"):  # of scores that overflowed
-        return np.nan_to_num(np.asarray(link(scores.astype(np.float64)), np.float64))
+    return np.nan_to_num(np.asarray(link(scores.astype(np.float64)), np.float64))  # of scores that overflowed
 
 
 def _judged(probabilities: Floats, codes: NDArray[np.int64]) -> tuple[Floats, Floats]:

@@ -31,6 +31,7 @@ OPERATIONS = 4e10
 """Multiplications that a pass may cost, some seconds."""
 SATURATED = 0.01
 """Where the activation's slope is smaller than this, next to nothing flows back."""
+LARGEST = 1e300
 MAX_VALUES = 1_000_000
 """Numbers of one histogram; of more, so many evenly spread ones."""
 
@@ -80,22 +81,21 @@ def _pass(subject: Subject, cells: NDArray[np.float64], truth: NDArray[Any]) -> 
     training = Network(backend, layout, activations, count, parameters, gradient, shares=shares)
     inputs = np.ones((1, count, layout.rows[0]), parameters.dtype)
     inputs[0, :, : layout.widths[0]] = predictor.preprocessing.transform(cells, parameters.dtype)
-    with np.errstate(all="ignore"):
-        predicting.inputs[...] = training.inputs[...] = inputs
-        play(predicting.forward)
-        hidden = [a[0, :width].copy() for a, width in zip(predicting.hidden, layout.widths[1:], strict=False)]
-        slopes = []
-        for (operation, numbers), z, a in zip(activations, predicting.before, hidden, strict=True):
-            slope = np.empty_like(z[0])
-            backend.backpropagate(operation, z[0], a, np.ones_like(slope), numbers, slope)
-            slopes.append(slope)
-        play(training.forward)
-        _bind_loss(subject, training, truth)
-        play(training.backward)
+    predicting.inputs[...] = training.inputs[...] = inputs
+    play(predicting.forward)
+    hidden = [a[0, :width].copy() for a, width in zip(predicting.hidden, layout.widths[1:], strict=False)]
+    slopes = []
+    for (operation, numbers), z, a in zip(activations, predicting.before, hidden, strict=True):
+        slope = np.empty_like(z[0])
+        backend.backpropagate(operation, z[0], a, np.ones_like(slope), numbers, slope)
+        slopes.append(slope)
+    play(training.forward)
+    _descend(subject, training, truth)
+    play(training.backward)
     return _Seen(layout.named(predictor.flat), layout.named(gradient[0]), hidden, slopes)
 
 
-def _bind_loss(subject: Subject, net: Network, truth: NDArray[Any]) -> None:
+def _descend(subject: Subject, net: Network, truth: NDArray[Any]) -> None:
     """Turn the net's scores into dL/dscores of the mean loss."""
     loss, options, count = subject.known.loss, subject.predictor.spec.loss.options, len(truth)
     dtype = net.scores.dtype
@@ -116,7 +116,7 @@ def _histogram(array: NDArray[Any], bins: int) -> dict[str, Any]:
     if values.size > MAX_VALUES:
         values = values[np.linspace(0, values.size - 1, MAX_VALUES).astype(np.int64)]
     values = values.astype(np.float64)
-    sound = values[np.isfinite(values)]
+    sound = np.clip(values[np.isfinite(values)], -LARGEST, LARGEST)  # the range must be a number too
     low, high = (float(sound.min()), float(sound.max())) if len(sound) else (0.0, 0.0)
     if high - low <= 1e-12 * max(abs(low), abs(high)):
         low, high = low - (abs(low) or 1.0) * 0.5, high + (abs(high) or 1.0) * 0.5

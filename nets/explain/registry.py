@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from nets.explain import boundary, calibration, confusion, histograms, importance, templates
 from nets.explain.subject import ROWS, Known, Subject, only_classes
 from nets.options import Option, Value
@@ -36,6 +38,11 @@ class Explanation:
     def missing(self, known: Known) -> str | None:
         """Why a job does not have the explanation; None where it does."""
         return None if self.lacks is None else self.lacks(known)
+
+    def explain(self, subject: Subject, options: Mapping[str, Value]) -> dict[str, Any]:
+        """The numbers; what overflows shows up as None."""
+        with np.errstate(all="ignore"):
+            return self.compute(subject, options)
 
     def describe(self) -> dict[str, Any]:
         """The row for `/v1/capabilities`."""

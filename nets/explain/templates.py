@@ -53,7 +53,7 @@ def compute(subject: Subject, options: Mapping[str, Value]) -> dict[str, Any]:
     weights = first[:, chosen].astype(np.float64)  # before anything else: a wide layer is not copied as a whole
     image = _image(known)
     if image is not None:
-        weights /= predictor.preprocessing.std[:, None]
+        weights = np.nan_to_num(weights / predictor.preprocessing.std[:, None])
         shape: tuple[int, ...] = (image.height, image.width, image.channels)
     else:
         shape = (known.info.n_inputs,)

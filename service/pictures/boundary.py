@@ -14,6 +14,8 @@ from service.pictures.names import short
 from service.pictures.style import INK, LINE, PAPER, VALUES, colour, frame, marker, quiet, tint
 
 MOST_IN_LEGEND = 16
+MOST_TRACED = 160
+"""Points along each axis that lines around more than two classes are traced on."""
 PARTS = {"train": "training rows", "validation": "validation rows"}
 
 
@@ -62,7 +64,9 @@ def _classes(axes: Axes, document: dict[str, Any], extent: tuple[float, float, f
 
 
 def _edges(axes: Axes, document: dict[str, Any], found: NDArray[np.int64]) -> None:
-    """A line around every class's region."""
+    """A line around every class's region; of a fine grid with many classes on every few points."""
+    step = 1 if len(document["classes"]) == 2 else -(-len(found) // MOST_TRACED)
+    found, x, y = found[::step, ::step], document["x"][::step], document["y"][::step]
     for c in np.unique(found):
         inside = (found == c).astype(np.float64)
         if document["probability"] and len(document["classes"]) == 2:
@@ -71,7 +75,7 @@ def _edges(axes: Axes, document: dict[str, Any], found: NDArray[np.int64]) -> No
         else:
             inside = _smooth(inside)  # or the line would show the grid's steps
         if inside.min() < 0.5 < inside.max():
-            axes.contour(document["x"], document["y"], inside, [0.5], colors=[PAPER], linewidths=1.4)
+            axes.contour(x, y, inside, [0.5], colors=[PAPER], linewidths=1.4)
 
 
 def _smooth(mask: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -25,7 +25,7 @@ export async function jobView(main, id) {
     facts.replaceChildren(...factsOf(job, points.at(-1)));
     charts.replaceChildren(...curves(points));
     after.replaceChildren(...downloads(job), ...again(job));
-    if (!shown && job.status === "succeeded") {
+    if (!shown && ENDED.has(job.status) && job.links.weights) {
       shown = true;
       learned(pictures, job, gone.signal);
     }

@@ -46,7 +46,7 @@ def untrained(table: Table, parameters: dict[str, np.ndarray], image: Image | No
 def explained(subject: Subject, name: str, **asked: Any) -> Document:
     row = EXPLANATIONS[name]
     assert row.missing(subject.known) is None
-    return row.compute(subject, {option.name: option.default for option in row.options} | asked)
+    return row.explain(subject, {option.name: option.default for option in row.options} | asked)
 
 
 def test_confusion_counts_what_evaluate_counts_and_its_figures_follow_from_it():
@@ -173,7 +173,7 @@ def test_inputs_are_named_after_their_columns():
     names = input_names(info)
     assert len(names) == info.n_inputs == len(set(names))
     assert names[:4] == ["age", "age is missing", "sky = sun", "sky = rain"]
-    assert names[4:6] == ["born", "born (sine of day)"]
+    assert names[4:7] == ["born", "born (sine of day)", "born (cosine of day)"]
     assert names[-1] == "zip, others"
 
 
