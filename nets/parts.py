@@ -65,7 +65,8 @@ def inputs_of(info: TableInfo, training: TrainingOptions) -> TableInfo:
             if not info.columns:
                 detail = f"is {shown(training.split.column)}, the only column: nothing is left to learn from"
                 raise InvalidInput.at("/training/split/column", detail)
-    return replace(info.weighted_by(training.sample_weight), parts=())
+    left = info.weighted_by(training.sample_weight)
+    return replace(left, parts=()) if left.parts else left  # what was counted of a description is kept with it
 
 
 def input_table(table: Table, training: TrainingOptions) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from kernels.errors import InvalidInput, NotFound
@@ -88,7 +89,7 @@ class _Resolved:
     about: TableInfo
     sizes: Sizes
 
-    @property
+    @cached_property
     def memory_bytes(self) -> int:
         return memory_estimate_bytes(self.spec, self.about, self.sizes.train + self.sizes.val)
 
