@@ -151,7 +151,11 @@ class _Scan:
     codes: dict[str, int] = field(default_factory=dict)
 
     def convert(self, array: Any) -> tuple[Floats, np.ndarray[Any, np.dtype[np.bool_]]]:
-        """Numbers or codes (k,), NaN where null; and where null (k,)."""
+        """Numbers or codes (k,), NaN where null; and where null (k,).
+
+        Raises: pyarrow's ArrowInvalid for places beyond the dictionary, which a damaged file may hold.
+        """
+        array.validate(full=True)
         null = np.asarray(array.is_null().to_numpy(zero_copy_only=False), bool)
         if self.texts is None:
             numbers = self.cast(array).to_numpy(zero_copy_only=False).astype(np.float64)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kernels.errors import InvalidInput, TooLarge
@@ -127,7 +127,17 @@ def test_many_rows_are_read_in_constant_memory(tmp_path: Path) -> None:
 GOOD = parquet(a=[1.0, 2.0, None, 4.0], s=["u", "v", None, "u"], y=[0.5, 1.5, 2.5, 3.5])
 
 
+def test_places_beyond_the_dictionary_are_refused(tmp_path: Path) -> None:
+    """Every byte of the pages' data, not only those that a random run happens to change."""
+    for value in (6, 255):
+        for place in range(150, 230):
+            data = GOOD[:place] + bytes([value]) + GOOD[place + 1 :]
+            with suppress(InvalidInput, TooLarge, MemoryError):
+                read(tmp_path / f"{place}-{value}", data, "t.parquet", format="parquet")
+
+
 @settings(max_examples=150, deadline=None)
+@example(place=179, value=6)
 @given(place=st.integers(0, len(GOOD) - 1), value=st.integers(0, 255))
 def test_any_changed_byte_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, place: int, value: int) -> None:
     data = GOOD[:place] + bytes([value]) + GOOD[place + 1 :]
