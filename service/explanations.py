@@ -81,7 +81,7 @@ class Explanations:
         step = source.get("step")
 
         def make() -> tuple[Made, int]:
-            with self._turn():
+            with self.turn():
                 subject = self._subject(job, about, dataset, checkpoint)
                 with self._alone if subject.predictor.layout.count < LARGE_PARAMETERS else nullcontext():
                     found = _computed(row, subject, options)
@@ -112,7 +112,7 @@ class Explanations:
             from service.pictures.registry import PICTURES
             from service.pictures.style import render
 
-            with self._turn():
+            with self.turn():
                 made = Made.of(render(lambda: PICTURES[name](shown, caption), width))
             return made, len(made.content)
 
@@ -164,7 +164,8 @@ class Explanations:
         return Subject(ready.predictor, table, ready.scores, TableInfo.from_json(about).image, foreign)
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def turn(self) -> Iterator[None]:
+        """One of the explanations that are made at the same time. Raises Refused (429) after `WAIT_S`."""
         if not self._turns.acquire(timeout=WAIT_S):
             detail = f"{AT_ONCE} are being made already"
             raise Refused(429, "busy", "Too many explanations at once", detail, {"Retry-After": "2"})

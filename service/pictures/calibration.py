@@ -14,7 +14,7 @@ from service.pictures.style import ACCENT, INK, LINE, PAPER, SECOND, SOFT, frame
 def draw(document: dict[str, Any], caption: str) -> Figure:
     """The picture of all bins that hold rows."""
     figures = (
-        f"expected calibration error {number(document['expected_calibration_error'])}\n"
+        f"expected calibration error {number(document['expected_calibration_error'])}   "
         f"Brier score {number(document['brier_score'])}"
     )
     figure = frame("Do probabilities mean what they say?", f"{caption} · {rows_of(document)}", 6.2)
@@ -34,7 +34,7 @@ def draw(document: dict[str, Any], caption: str) -> Figure:
     axes.set_ylabel("share that came true")
     axes.tick_params(labelbottom=False)
     axes.legend(loc="upper left")
-    axes.text(0.985, 0.03, figures, ha="right", va="bottom", fontsize=9, color=INK, linespacing=1.5)
+    axes.set_title(figures, loc="right", fontsize=9)
     counts = [one["count"] for one in filled]
     below.bar(centre, counts, width * 0.92, color=tint(ACCENT, 0.75))
     below.set_ylabel("rows")

@@ -62,7 +62,7 @@ def _names(axes: Axes, names: list[str]) -> None:
 def _numbers(axes: Axes, counts: NDArray[np.int64]) -> None:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     longest = len(str(counts.max(initial=0)))
-    size = min(13.0, 190 / max(len(counts), 4) / max(longest, 2))
+    size = min(13.0, 240 / max(len(counts), 4) / max(longest, 2))
     for (true, predicted), count in np.ndenumerate(counts):
         if count:
             dark = shares[true, predicted] > (0.55 if true == predicted else 0.3)

@@ -75,7 +75,7 @@ def _table(document: dict[str, Any], caption: str) -> Figure:
     axes.set_yticks(range(len(inputs)), [short(name, 30) for name in inputs], fontsize=size, color=INK)
     step = -(-len(templates) // 40)
     places = list(range(0, len(templates), step))
-    names = [short(templates[place]["name"].removeprefix("unit "), 16) for place in places]
+    names = [short(templates[place]["name"].removeprefix("unit "), 16 if len(places) > 3 else 40) for place in places]
     if document["of"] == "hidden units":
         axes.set_xlabel("hidden unit")
     upright = max(map(len, names)) * len(names) > 70
@@ -85,7 +85,7 @@ def _table(document: dict[str, Any], caption: str) -> Figure:
             ink = "#ffffff" if abs(value) > 0.6 * largest else INK
             axes.text(unit, line, number(value, 2), ha="center", va="center", fontsize=8, color=ink)
     else:
-        figure.colorbar(drawn, ax=axes, shrink=0.8, pad=0.02).outline.set_visible(False)
+        figure.colorbar(drawn, ax=axes, shrink=0.8, pad=0.02, aspect=8 + 4 * height).outline.set_visible(False)
     return figure
 
 
@@ -94,4 +94,4 @@ def _title(document: dict[str, Any]) -> str:
     if document["of"] == "hidden units":
         part = f"the {shown} strongest of " if shown < units else ""
         return f"What the first layer looks for: {part}{plural(units, 'hidden unit')}"
-    return "What every class looks for" if document["of"] == "classes" else "What the prediction looks for"
+    return "What every class looks for" if document["of"] == "classes" and units > 1 else "What the score looks for"

@@ -11,9 +11,15 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
+from redis import Redis
 
 from nets.explain.registry import EXPLANATIONS
+from service.explanations import Explanations
+from service.predictors import Predictors
+from service.problems import Refused
+from service.tables import Tables
 from store.checkpoints import Checkpoints
+from store.datasets import DatasetStore
 from store.files import LocalArtifacts
 from store.jobs import JobStore
 from tests.service.api_parts import assert_problem, claimed, submitted
@@ -240,6 +246,20 @@ def test_many_clients_at_once_get_the_same_picture_or_are_asked_to_wait(
             assert answer.headers["retry-after"]
     assert all(len(same) == 1 for same in drawn.values())
     assert drawn
+
+
+def test_who_waits_too_long_for_a_turn_is_asked_to_come_back(
+    redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.explanations.WAIT_S", 0.05)
+    tables = Tables(DatasetStore(redis, tmp_path))
+    explanations = Explanations(Predictors(LocalArtifacts(tmp_path), tables), tables)
+    with explanations.turn(), explanations.turn():
+        with pytest.raises(Refused, match="2 are being made") as refused, explanations.turn():
+            pass
+        assert (refused.value.status, refused.value.code, refused.value.headers) == (429, "busy", {"Retry-After": "2"})
+    with explanations.turn():
+        pass
 
 
 def test_openapi_and_capabilities_describe_them(api: httpx2.Client) -> None:
