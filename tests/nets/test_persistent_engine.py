@@ -355,7 +355,7 @@ def test_every_setting_of_a_net_and_of_training_was_considered():
     assert set(TrainingOptions.model_fields) <= {
         *("epochs", "batch_size", "shuffle", "validation_fraction", "early_stopping", "clip_norm", "class_weight"),
         *("seed", "precision", "device", "checkpoint_every_s", "max_runtime_s", "folds"),
-        "sample_weight",
+        *("sample_weight", "stratify", "split", "test_fraction", "test_dataset", "validation_dataset"),
     }
 
 
