@@ -131,7 +131,7 @@ class Client:
             name: default the file's name.
             progress: called with (bytes sent, bytes in all); True: a bar on standard error, if that is a terminal.
             options: `format`, `task`, `features`, `columns` (`{name: {"kind": …}}`), `missing`, `standardize`, `part`,
-                `delimiter`, `header`.
+                `delimiter`, `header`, `encoding`.
 
         Raises:
             InvalidInputError: the file cannot be used; row and column are named.

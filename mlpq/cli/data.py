@@ -60,12 +60,19 @@ def upload(
         typer.Option("--kind", help="COLUMN=numeric, categorical, boolean or datetime; repeatable."),
     ] = None,
     part: Annotated[str | None, typer.Option(help="Of CIFAR-10: train or test; default both.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Of CSV; default found.")] = None,
+    header: Annotated[bool | None, typer.Option("--header/--no-header", help="Of CSV; default found.")] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(help="Of CSV: utf-8, utf-16, cp1252 or latin-1; default by its mark, else UTF-8."),
+    ] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Upload a file as a data set."""
     options: dict[str, Any] = {"target": target, "name": name, "task": task, "missing": missing}
     options |= {"features": features or None, "standardize": standardize, "format": file_format, "part": part}
+    options |= {"delimiter": delimiter, "header": header, "encoding": encoding}
     options["columns"] = _kinds(kinds or []) or None
     with connect(url) as client:
         _show(upload_with_bar(client, paths, options, quiet=as_json), as_json)

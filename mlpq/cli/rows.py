@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -20,13 +21,19 @@ def read_rows(source: str) -> list[Any]:
         InvalidArgumentError: the file cannot be read, or holds no rows.
     """
     try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8-sig")
+        text = sys.stdin.read() if source == "-" else _decoded(Path(source).read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"{source}: {error}") from error
     rows = _from_json(text) if text.lstrip().startswith(("[", "{")) else _from_csv(text)
     if not rows:
         raise InvalidArgumentError(f"{source} holds no rows")
     return rows
+
+
+def _decoded(content: bytes) -> str:
+    """UTF-16 with its byte order mark, else UTF-8."""
+    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_wide else "utf-8-sig")
 
 
 def _from_json(text: str) -> list[Any]:

@@ -81,7 +81,7 @@ async def create_dataset(
     """Upload a CSV, NPZ, NPY, Parquet, IDX or CIFAR-10 file as `multipart/form-data`, or as the body itself.
 
     A form has a part `file` (two of an IDX pair) and the field `options`, a JSON object: `name`, `target`, `format`,
-    `task`, `features`, `columns`, `missing`, `standardize`, `delimiter`, `header`, `part`.
+    `task`, `features`, `columns`, `missing`, `standardize`, `delimiter`, `header`, `encoding`, `part`.
     """
     limit = services.settings.max_upload_bytes
     async with _in_threads(services.datasets.receive(limit)) as intake:

@@ -21,7 +21,7 @@ import numpy as np
 from kernels.dates import EXAMPLES, seconds_of
 from kernels.errors import InvalidInput
 from store.ingest.arrays import Floats, Spool
-from store.ingest.csv_text import Rows, read_rows, sniff_delimiter
+from store.ingest.csv_text import Rows, TextFile, read_rows, sniff_delimiter
 from store.ingest.inflate import check_inflates
 from store.ingest.kinds import check_kinds
 from store.ingest.limits import MAX_COLUMNS, MAX_DISTINCT, MAX_ERRORS
@@ -30,7 +30,7 @@ from store.ingest.problems import CellError, cell, of_file, shown
 from store.ingest.raw import RawColumn, RawTable
 from store.ingest.tables import choose_columns, finish
 
-DOC = "text table: comma, semicolon, tab or bar; UTF-8; with or without a header; may be gzipped"
+DOC = "text table: comma, semicolon, tab or bar; UTF-8, UTF-16 or as named; with or without a header; may be gzipped"
 
 MISSING_TEXTS = frozenset({"", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "?"})
 """Cells that say that there is no value."""
@@ -60,8 +60,9 @@ def read(request: Request) -> dict[str, Any]:
     if source.path.stat().st_size == 0:
         raise of_file("is empty")
     check_inflates(source.path, limits)
-    delimiter = options.delimiter or sniff_delimiter(source.path, limits)
-    names, has_header = _header(request, delimiter)
+    file = TextFile.of(source.path, limits, options.encoding)
+    delimiter = options.delimiter or sniff_delimiter(file)
+    names, has_header = _header(request, file, delimiter)
     features, target = choose_columns(names, options)
     used = [*features, target]
     check_kinds(options, [names[index] for index in features], names[target])
@@ -70,7 +71,7 @@ def read(request: Request) -> dict[str, Any]:
     spool = Spool(request.folder / "spool", len(used))
     table = RawTable([], spool)
     for _ in range(2):
-        for rows in _data_rows(request, delimiter, names, has_header):
+        for rows in _data_rows(file, delimiter, names, has_header):
             spool.append(_parse(rows, used, scans))
         if not any(scan.read_again for scan in scans):
             break
@@ -83,9 +84,9 @@ def read(request: Request) -> dict[str, Any]:
     return finish(table, request)
 
 
-def _data_rows(request: Request, delimiter: str, names: Sequence[str], has_header: bool) -> Iterator[Rows]:
+def _data_rows(file: TextFile, delimiter: str, names: Sequence[str], has_header: bool) -> Iterator[Rows]:
     skip = has_header
-    for rows in read_rows(request.sources[0].path, delimiter, request.limits, _CELLS_AT_ONCE):
+    for rows in read_rows(file, delimiter, _CELLS_AT_ONCE):
         if skip:
             skip = False
             continue
@@ -116,10 +117,10 @@ def _parse(rows: Rows, used: Sequence[int], scans: Sequence[ColumnScan]) -> Floa
     return out
 
 
-def _header(request: Request, delimiter: str) -> tuple[list[str], bool]:
+def _header(request: Request, file: TextFile, delimiter: str) -> tuple[list[str], bool]:
     """The column names, and whether they come from the first row (else column_1, column_2, …)."""
     sample: list[Sequence[str]] = []
-    for rows in read_rows(request.sources[0].path, delimiter, request.limits, 1):
+    for rows in read_rows(file, delimiter, 1):
         sample.extend(rows.fields)
         if len(sample) > _HEADER_SAMPLE or len(sample) * len(sample[0]) > _CELLS_AT_ONCE:
             break

@@ -1,4 +1,4 @@
-"""CSV as text: opening (UTF-8, byte order mark), the delimiter, numbered rows, and what is broken where.
+"""CSV as text: its encoding, the delimiter, numbered rows, and what is broken where.
 
 Rows come from the standard library's reader in strict mode, many at a time. When it or the decoder
 gives up, `diagnose` reads the file once more one record at a time to name the row and the column.
@@ -6,6 +6,7 @@ gives up, `diagnose` reads the file once more one record at a time to name the r
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Iterator, Sequence
@@ -28,21 +29,39 @@ _ESCAPED_BYTES = range(0xDC80, 0xDD00)
 """Code points by which `surrogateescape` stands for bytes that are not UTF-8."""
 
 
-@contextmanager
-def open_text(path: Path, limits: Limits, errors: str = "strict") -> Iterator[TextIO]:
-    """Open a CSV file as text; gzip is recognised by its first bytes, a byte order mark is skipped.
+@dataclass(frozen=True)
+class TextFile:
+    """A CSV file, the limits of reading it, and its encoding."""
 
-    Raises:
-        InvalidInput: a damaged gzip stream.
-        TooLarge: a gzip bomb.
-    """
-    with open_bytes(path, limits) as plain:
-        yield io.TextIOWrapper(plain, encoding="utf-8-sig", errors=errors, newline="")
+    path: Path
+    limits: Limits
+    encoding: str
+
+    @classmethod
+    def of(cls, path: Path, limits: Limits, asked: str | None) -> TextFile:
+        """With the encoding asked for, or what its first bytes say; UTF-16 without its mark is little end first."""
+        with open_bytes(path, limits) as plain:
+            is_marked = plain.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        if asked is None:
+            return cls(path, limits, "utf-16" if is_marked else "utf-8")
+        return cls(path, limits, "utf-16-le" if asked == "utf-16" and not is_marked else asked)
+
+    @contextmanager
+    def opened(self, errors: str = "strict") -> Iterator[TextIO]:
+        """As text; gzip is recognised by its first bytes, a byte order mark is skipped.
+
+        Raises:
+            InvalidInput: a damaged gzip stream.
+            TooLarge: a gzip bomb.
+        """
+        encoding = "utf-8-sig" if self.encoding == "utf-8" else self.encoding
+        with open_bytes(self.path, self.limits) as plain:
+            yield io.TextIOWrapper(plain, encoding=encoding, errors=errors, newline="")
 
 
-def sniff_delimiter(path: Path, limits: Limits) -> str:
+def sniff_delimiter(file: TextFile) -> str:
     """The delimiter that divides the first rows most evenly; a comma where none divides them."""
-    with open_text(path, limits, errors="replace") as text:
+    with file.opened(errors="replace") as text:
         sample = text.read(_SAMPLE_CHARACTERS)
     if len(sample) == _SAMPLE_CHARACTERS and "\n" in sample:
         sample = sample[: sample.rindex("\n") + 1]
@@ -68,17 +87,18 @@ class Rows:
     numbers: Sequence[int]
 
 
-def read_rows(path: Path, delimiter: str, limits: Limits, cells_at_once: int) -> Iterator[Rows]:
+def read_rows(file: TextFile, delimiter: str, cells_at_once: int) -> Iterator[Rows]:
     """The rows of a file, blank ones left out, many at a time; the first row comes alone.
 
     Raises:
-        InvalidInput: not UTF-8, an unclosed or misplaced quote, a field or line that is too long: row and column named.
+        InvalidInput: not its encoding, an unclosed or misplaced quote, a field or line that is too long: row and
+            column named.
     """
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
     start = 1
     wanted = 1
     try:
-        with open_text(path, limits) as text:
+        with file.opened() as text:
             reader = csv.reader(_lines(text), delimiter=delimiter, strict=True, skipinitialspace=True)
             while fields := list(islice(reader, wanted)):
                 numbers: Sequence[int] = range(start, start + len(fields))
@@ -90,7 +110,7 @@ def read_rows(path: Path, delimiter: str, limits: Limits, cells_at_once: int) ->
                     yield Rows(fields, numbers)
                     wanted = max(1, cells_at_once // len(fields[0]))
     except (csv.Error, UnicodeDecodeError) as error:
-        raise diagnose(path, delimiter, limits) from error
+        raise diagnose(file, delimiter) from error
 
 
 def _lines(text: TextIO) -> Iterator[str]:
@@ -100,8 +120,9 @@ def _lines(text: TextIO) -> Iterator[str]:
         yield line
 
 
-def diagnose(path: Path, delimiter: str, limits: Limits) -> InvalidInput:
+def diagnose(file: TextFile, delimiter: str) -> InvalidInput:
     """Read a file that could not be read again, one record at a time, and say where it breaks."""
+    errors = "surrogateescape" if file.encoding == "utf-8" else "strict"
     number = 0
     header: list[str] = []
     lines: list[str] = []
@@ -111,7 +132,7 @@ def diagnose(path: Path, delimiter: str, limits: Limits) -> InvalidInput:
             lines.append(line)
             yield line
 
-    with open_text(path, limits, errors="surrogateescape") as text:
+    with file.opened(errors) as text:
         reader = csv.reader(watched(text), delimiter=delimiter, strict=True, skipinitialspace=True)
         while True:
             number += 1
@@ -120,12 +141,14 @@ def diagnose(path: Path, delimiter: str, limits: Limits) -> InvalidInput:
                 row = next(reader)
             except StopIteration:
                 return of_file("could not be read as CSV")
+            except UnicodeError:
+                return InvalidInput(cell(number, "1", f"the row, or one of the next, is not {file.encoding}"))
             except csv.Error as error:
                 index, what = _broken_field("".join(lines), delimiter, str(error))
                 return InvalidInput(cell(number, _name(header, index), what))
             for index, value in enumerate(row):
                 if found := [ord(c) for c in value if ord(c) in _ESCAPED_BYTES]:
-                    what = f"byte 0x{found[0] - 0xDC00:02x} is not UTF-8; save the file in UTF-8"
+                    what = f"byte 0x{found[0] - 0xDC00:02x} is not UTF-8; save the file in UTF-8, or name its encoding"
                     return InvalidInput(cell(number, _name(header, index), what))
             header = header or row
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ def _recognised(source: Source) -> Format:
             return row
         if name.endswith(row.suffixes):
             raise of_file(f"{shown(source.filename)} does not begin like a file of format {row.name}")
-    if "." not in name and b"\x00" not in head:
+    if "." not in name and (b"\x00" not in head or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))):
         return FORMATS["csv"]
     raise of_file(f"{shown(source.filename)} is of no known format; name one in format: {', '.join(FORMATS)}")
 

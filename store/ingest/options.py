@@ -16,6 +16,7 @@ TASKS = ("auto", "classification", "regression")
 MISSING_POLICIES = ("error", "impute", "drop")
 PARTS = ("train", "test")
 KINDS = ("numeric", "categorical", "boolean", "datetime")
+ENCODINGS = ("utf-8", "utf-16", "cp1252", "latin-1")
 
 _FORBIDDEN_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -37,6 +38,7 @@ class IngestOptions:
             infinity is an error unless `impute` or `drop` was asked for.
         standardize: scale features to mean 0, variance 1; default true for tables, false for images.
         delimiter: one character; default found among comma, semicolon, tab and bar.
+        encoding: of a table of text; default UTF-16 where the file begins with its mark, else UTF-8.
         header: whether the first row holds names; default inferred.
         columns: what a column is instead of what was inferred, sorted (name, kind) pairs; as JSON an object,
             `{name: {"kind": …}}`.
@@ -51,6 +53,7 @@ class IngestOptions:
     missing: str | None = None
     standardize: bool | None = None
     delimiter: str | None = None
+    encoding: str | None = None
     header: bool | None = None
     part: str | None = None
     columns: tuple[tuple[str, str], ...] | None = None
@@ -115,7 +118,7 @@ def _check(key: str, value: object) -> str | None:
         return f"is {shown(value)}; must be a string"
     if key in {"name", "target"}:
         return name_problem(value)
-    choices = {"task": TASKS, "missing": MISSING_POLICIES, "part": PARTS}.get(key)
+    choices = {"task": TASKS, "missing": MISSING_POLICIES, "part": PARTS, "encoding": ENCODINGS}.get(key)
     if choices is not None and value not in choices:
         return f"is {shown(value)}; must be one of {', '.join(choices)}"
     if key == "delimiter" and (

@@ -210,6 +210,46 @@ def test_what_only_looks_like_a_number_is_refused_with_its_place(tmp_path: Path,
     assert bad.strip("'") in error.detail
 
 
+WORDS = "size;origin;label\n1;Köln;grün\n2;Málaga;rot\n3;Köln;grün\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        (WORDS.encode("utf-16"), {}),
+        (b"\xfe\xff" + WORDS.encode("utf-16-be"), {}),
+        (gzip.compress(WORDS.encode("utf-16")), {}),
+        (WORDS.encode("utf-16-le"), {"encoding": "utf-16"}),
+        (WORDS.encode("cp1252"), {"encoding": "cp1252"}),
+        (WORDS.encode("latin-1"), {"encoding": "latin-1"}),
+        (WORDS.encode(), {"encoding": "utf-8"}),
+    ],
+    ids=["utf-16", "big end first", "gzipped", "no mark", "cp1252", "latin-1", "utf-8"],
+)
+@pytest.mark.parametrize("filename", ["words.csv", "words"])
+def test_the_encoding_is_found_by_its_mark_or_named(
+    tmp_path: Path, data: bytes, options: dict[str, str], filename: str
+) -> None:
+    info = read(tmp_path, data, filename, format="csv" if "encoding" in options else None, **options).info
+    assert info["classes"] == ["grün", "rot"]
+    assert info["columns"][1]["categories"] == ["Köln", "Málaga"]
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding"),
+    [
+        ("a,b,y\n1,2,p\n".encode("utf-16")[:-1], None),
+        ("a,b,y\n1,2,p\n".encode("utf-16") + b"\x00\xd8x\x00", None),
+        (b"a,b,y\n1,2,\x81\n", "cp1252"),
+    ],
+    ids=["half a character", "half a pair", "a byte without a character"],
+)
+def test_what_is_not_in_its_encoding_is_refused(tmp_path: Path, data: bytes, encoding: str | None) -> None:
+    error = refused(tmp_path, data, "t.csv", **({} if encoding is None else {"encoding": encoding}))
+    assert f"is not {encoding or 'utf-16'}" in error.detail
+    assert error.row is not None
+
+
 @pytest.mark.parametrize(
     ("data", "row", "column", "said"),
     [
