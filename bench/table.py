@@ -25,6 +25,15 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
         lambda f: f"{f['digits']['val_score_worst']:.3f}",
     ),
     (
+        "against_sklearn",
+        "default settings against scikit-learn's MLP: score on rows held out, seconds ([all](docs/defaults.md))",
+        lambda f: ", ".join(
+            f"{name} {one['ours_mean']:.3f} : {one['sklearn_mean']:.3f}, {one['ours_s']:.1f} : {one['sklearn_s']:.1f} s"
+            for name, one in f.items()
+            if name in {"digits", "diabetes", "penguins", "fashion_mnist"}
+        ),
+    ),
+    (
         "latency",
         "warm submit → first metric event at the client, median",
         lambda f: f"{f['median_ms']:.0f} ms",
