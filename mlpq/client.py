@@ -91,6 +91,10 @@ class Client:
         """Queue a job from a whole specification, as in the HTTP contract."""
         return Job(self._api, run(self._api.submit(specification)))
 
+    def fork(self, job_id: str, changes: Mapping[str, Any], checkpoint: int | str | None = None) -> Job:
+        """Queue a job from another one's weights with changes as in the HTTP contract; see also `Job.fork`."""
+        return Job(self._api, run(self._api.fork(job_id, changes, checkpoint)))
+
     def dry_run(self, dataset: Dataset, **settings: Unpack[TrainSettings]) -> Json:
         """What `train` would do: the resolved spec, parameter count, memory, initial loss, gradient check."""
         return self.dry_run_of(job_specification(self._dataset_id(dataset), settings))
