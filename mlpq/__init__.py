@@ -39,6 +39,8 @@ _WHERE = {
     **dict.fromkeys(_EVENTS, "mlpq.events"),
     **dict.fromkeys(("DatasetRecord", "JobRecord", "Progress"), "mlpq.records"),
 }
+_ESTIMATORS = dict.fromkeys(("MLPClassifier", "MLPRegressor"), "mlpq.estimators")
+"""Not in `__all__`: they need scikit-learn, and `from mlpq import *` must not."""
 
 if TYPE_CHECKING:
     from mlpq.client import Client as Client
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
     from mlpq.errors import ServiceUnreachableError as ServiceUnreachableError
     from mlpq.errors import UnavailableError as UnavailableError
     from mlpq.errors import WaitTimeoutError as WaitTimeoutError
+    from mlpq.estimators import MLPClassifier as MLPClassifier
+    from mlpq.estimators import MLPRegressor as MLPRegressor
     from mlpq.events import CheckpointEvent as CheckpointEvent
     from mlpq.events import EndEvent as EndEvent
     from mlpq.events import Event as Event
@@ -74,6 +78,7 @@ __all__ = ["__version__", *sorted(_WHERE)]
 
 def __getattr__(name: str) -> object:
     """Import on first use: `mlpq --help` and `import mlpq.errors` need neither NumPy nor an HTTP client."""
-    if name not in _WHERE:
+    where = _WHERE.get(name) or _ESTIMATORS.get(name)
+    if where is None:
         raise AttributeError(f"module 'mlpq' has no attribute {name!r}")
-    return getattr(importlib.import_module(_WHERE[name]), name)
+    return getattr(importlib.import_module(where), name)

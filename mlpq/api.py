@@ -111,6 +111,11 @@ class Api:
                 return job
             raise
 
+    async def fork(self, job_id: str, changes: Mapping[str, Any], checkpoint: int | str | None = None) -> JobRecord:
+        """Create a job that starts from another one's weights, or from those of a checkpoint."""
+        chosen = {} if checkpoint is None else {"checkpoint": str(checkpoint)}
+        return job_from(await self.post_json(f"{job_path(job_id)}/fork", changes, chosen))
+
     async def patch(self, job_id: str, changes: Mapping[str, Any]) -> JobRecord:
         """Change a job's name, tags or priority."""
         return job_from(parse_json((await self.call(json_request("PATCH", job_path(job_id), changes))).content))

@@ -50,8 +50,17 @@ class Client:
         if not self.url.startswith(("http://", "https://")):
             raise InvalidArgumentError(f"url is {self.url!r}; must start with http:// or https://")
         key = (api_key or os.environ.get("MLPQ_API_KEY", "")).partition(",")[0].strip()
+        self._made_with = (url, api_key, timeout, patience_s)
         headers = {"User-Agent": f"mlpq/{mlpq.__version__}"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._api = Api(BlockingTransport(self.url, headers, timeout), patience_s)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is unpickled, in another process, is made in the same way and has connections of its own."""
+        return _again, self._made_with
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copies of what holds a client share it: connections have no copies, and threads may share a client."""
+        return self
 
     def __enter__(self) -> Self:
         return self
@@ -81,6 +90,10 @@ class Client:
     def submit(self, specification: Mapping[str, Any]) -> Job:
         """Queue a job from a whole specification, as in the HTTP contract."""
         return Job(self._api, run(self._api.submit(specification)))
+
+    def fork(self, job_id: str, changes: Mapping[str, Any], checkpoint: int | str | None = None) -> Job:
+        """Queue a job from another one's weights with changes as in the HTTP contract; see also `Job.fork`."""
+        return Job(self._api, run(self._api.fork(job_id, changes, checkpoint)))
 
     def dry_run(self, dataset: Dataset, **settings: Unpack[TrainSettings]) -> Json:
         """What `train` would do: the resolved spec, parameter count, memory, initial loss, gradient check."""
@@ -149,6 +162,10 @@ class Client:
         """Send `X` (n, features) and `y` (n,) as a data set; equal content gives the same data set again."""
         return run(self._api.upload_bytes(f"{name}.npz", table_to_npz(x, y), {"name": name, **options}))
 
+    def upload_bytes(self, content: bytes, filename: str, **options: Any) -> DatasetRecord:
+        """Send the content of a file as a data set; `filename` tells its format, `options` are those of `upload`."""
+        return run(self._api.upload_bytes(filename, content, options))
+
     def capabilities(self) -> Json:
         """Every activation, loss, optimizer, schedule and initializer, with parameters, ranges, defaults and docs."""
         return run(self._api.get_json("/v1/capabilities"))
@@ -171,6 +188,10 @@ class Client:
         if isinstance(dataset, os.PathLike) or looks_like_file(dataset):
             return self.upload(dataset).id
         return dataset
+
+
+def _again(url: str | None, api_key: str | None, timeout: float, patience_s: float) -> Client:
+    return Client(url, api_key, timeout, patience_s=patience_s)
 
 
 def looks_like_file(dataset: str) -> bool:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from mlpq.errors import JobFailedError, WaitTimeoutError
 from mlpq.events import Event, StatusEvent
 from mlpq.files import write_whole
 from mlpq.records import DatasetRecord, JobProblem, JobRecord, Json, Progress
+from mlpq.settings import TrainSettings, job_changes
 from mlpq.transport import iterate, run
 from mlpq.watching import Watch
 
@@ -286,6 +287,29 @@ class Job:
     def resume(self) -> Job:
         """Queue a paused job again; it goes on where it stopped."""
         return self._act("resume")
+
+    def fork(
+        self,
+        *,
+        dataset: str | DatasetRecord | None = None,
+        checkpoint: int | str | None = None,
+        **settings: Unpack[TrainSettings],
+    ) -> Job:
+        """Queue a job that starts from this one's weights; its handle.
+
+        Args:
+            dataset: other rows, with the same columns and classes; default this job's own.
+            checkpoint: start from the weights of a checkpoint instead of the result: its step, or `latest`.
+            settings: what changes, see `TrainSettings`. All else stays; the optimizer starts afresh.
+
+        Raises:
+            InvalidInputError: a net with these settings cannot start from these weights.
+            NotFoundError: the job has no weights (yet).
+        """
+        changes = job_changes(settings)
+        if dataset is not None:
+            changes["dataset"] = dataset.id if isinstance(dataset, DatasetRecord) else dataset
+        return Job(self._api, run(self._api.fork(self.id, changes, checkpoint)))
 
     def update(self, **changes: Any) -> Job:
         """Change `name`, `tags` or `priority`."""

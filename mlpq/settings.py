@@ -102,7 +102,19 @@ def job_specification(dataset: str, settings: Mapping[str, Any]) -> dict[str, An
     Raises:
         InvalidArgumentError: an unknown keyword, or one setting given twice.
     """
-    body: dict[str, Any] = {"dataset": dataset}
+    body = {"dataset": dataset, **job_changes(settings)}
+    if "name" not in body.get("optimizer", {"name": None}):
+        body["optimizer"]["name"] = "sgd" if {"momentum", "nesterov"} & {*body["optimizer"]} else DEFAULT_OPTIMIZER
+    return body
+
+
+def job_changes(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of `POST /v1/jobs/{id}/fork`: the settings in their parts, and nothing else.
+
+    Raises:
+        InvalidArgumentError: an unknown keyword, or one setting given twice.
+    """
+    body: dict[str, Any] = {}
     for part in _PARTS:
         if part in settings:
             given = settings[part]
@@ -118,6 +130,4 @@ def job_specification(dataset: str, settings: Mapping[str, Any]) -> dict[str, An
         elif keyword not in _PARTS:
             known = ", ".join(sorted((*_WHOLE, *_PARTS, *_PART_OF)))
             raise InvalidArgumentError(f"{keyword} is no setting of a job; settings are {known}")
-    if "name" not in body.get("optimizer", {"name": None}):
-        body["optimizer"]["name"] = "sgd" if {"momentum", "nesterov"} & {*body["optimizer"]} else DEFAULT_OPTIMIZER
     return body

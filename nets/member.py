@@ -22,13 +22,15 @@ State = dict[str, NDArray[Any]]
 class Member:
     """One model of a stack: its resolved spec, its data, and the checkpoint to go on from (None: fresh).
 
-    `folds` are the data of the models that cross-validate it, see `nets.folds`.
+    `folds` are the data of the models that cross-validate it, see `nets.folds`; `origin` (P,) are the weights that a
+    fork starts from.
     """
 
     spec: ResolvedSpec
     data: PreparedData
     state: State | None = None
     folds: tuple[PreparedData, ...] = ()
+    origin: NDArray[Any] | None = None
 
     @property
     def layout(self) -> Layout:
@@ -52,6 +54,8 @@ class Member:
 
     def initial_parameters(self) -> NDArray[Any]:
         """Flat (P,) before the first step."""
+        if self.origin is not None:
+            return self.origin.astype(self.dtype)
         init = self.spec.net.init
         return initial(self.layout, init.name, init.options, self.spec.training.seed, self.dtype)
 

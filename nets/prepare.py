@@ -41,16 +41,22 @@ class PreparedData:
 
 
 def prepare(
-    table: Table, spec: ResolvedSpec, *, parts: Parts | None = None, validation: Table | None = None
+    table: Table,
+    spec: ResolvedSpec,
+    *,
+    parts: Parts | None = None,
+    validation: Table | None = None,
+    fitted: Preprocessing | None = None,
 ) -> PreparedData:
     """Split, fit the preprocessing on the training rows, transform both parts.
 
-    `parts` are those of `parts_of`, if they are known; `validation` has the rows to validate on, if others do.
+    `parts` are those of `parts_of`, if they are known; `validation` has the rows to validate on, if others do;
+    `fitted` is the preprocessing that a fork brings along.
     Raises InvalidInput where a class would have no training row, and for values that are not finite.
     """
     parts = parts or parts_of(table, spec.training)
     table = input_table(table, spec.training)
-    found = _prepared(table, spec, parts.train, parts.val)
+    found = _prepared(table, spec, parts.train, parts.val, fitted)
     return found if validation is None else _validated_on(found, table.info, validation)
 
 
@@ -68,9 +74,11 @@ def prepare_folds(table: Table, spec: ResolvedSpec, *, parts: Parts | None = Non
     return tuple(_prepared(table, spec, np.setdiff1d(known, rows), rows) for rows in folds)
 
 
-def _prepared(table: Table, spec: ResolvedSpec, train: Rows, val: Rows) -> PreparedData:
+def _prepared(
+    table: Table, spec: ResolvedSpec, train: Rows, val: Rows, fitted: Preprocessing | None = None
+) -> PreparedData:
     training, dtype = spec.training, np.dtype(spec.training.precision)
-    preprocessing = Preprocessing.fit(table, train, spec.features, training.seed)
+    preprocessing = fitted or Preprocessing.fit(table, train, spec.features, training.seed)
     x_train = preprocessing.transform(table.x, dtype, train)
     x_val = preprocessing.transform(table.x, dtype, val)
     if table.info.task == "classification":

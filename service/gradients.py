@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.errors import InvalidInput, NotFound
+from nets.export import load_npz
 from nets.gradient_check import GradientCheck, check_prepared
+from nets.origin import Origin
 from nets.parts import input_table, inputs_of
 from nets.prepare import prepare
 from nets.resolve import input_count, layout_of, parameter_count, resolve
@@ -91,6 +93,9 @@ def explanation_of(services: Services, job: Job, rows: int) -> dict[str, Any]:
     spec = ResolvedSpec.parse(job.spec)
     at = "result" if job.result is not None else "checkpoint" if job.checkpoints else "initial"
     flat = None
+    if at == "initial" and job.origin is not None:
+        arrays = load_npz(services.artifacts.path(job.origin["key"]))
+        flat = Origin.from_arrays(arrays).parameters(np.dtype(np.float64))
     if at != "initial":
         info = inputs_of(services.tables.info(job.dataset), spec.training)
         arrays = services.predictors.arrays(job, None if at == "result" else "latest")

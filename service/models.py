@@ -90,6 +90,24 @@ class JobRequest(TrainingSpec):
     priority: Priority = 0
 
 
+Part = dict[str, Any]
+
+
+class ForkRequest(Strict):
+    """What a fork changes; what is not named stays as its origin has it. Of `features` nothing can be changed."""
+
+    dataset: str | None = None
+    net: Part = Field(default_factory=dict)
+    loss: str | Part | None = None
+    optimizer: str | Part | None = None
+    schedule: str | Part | None = None
+    training: Part = Field(default_factory=dict)
+    name: Name | None = None
+    tags: Tags = Field(default_factory=list)
+    metadata: Metadata = Field(default_factory=dict)
+    priority: Priority = 0
+
+
 class JobPatch(Strict):
     """Changes to a job; what is not named stays."""
 
@@ -162,6 +180,13 @@ class JobErrorOut(Out):
     param: str | None = None
 
 
+class OriginOut(Out):
+    """What a fork started from: a job's result, or its checkpoint of a step."""
+
+    job: str
+    checkpoint: int | None
+
+
 class JobOut(Out):
     """A job."""
 
@@ -180,6 +205,7 @@ class JobOut(Out):
     backend: str | None
     spec: dict[str, Any]
     dataset: str
+    origin: OriginOut | None
     metrics: dict[str, float | None]
     error: JobErrorOut | None
     tags: list[str]

@@ -87,6 +87,14 @@ DatasetId = Annotated[str, Depends(dataset_id_of)]
 IdempotencyKey = Annotated[str | None, Depends(idempotency_key_of)]
 Limit = Annotated[int, Query(ge=1, le=100, description="Items per page")]
 After = Annotated[str | None, Query(max_length=100, description="The last id of the page before")]
+Checkpoint = Annotated[
+    str | None,
+    Query(
+        max_length=30,
+        description="A step of `…/checkpoints`, or `latest`; nothing: the result",
+        json_schema_extra={"pattern": "^(latest|[0-9]+)$"},
+    ),
+]
 
 
 def answer(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:

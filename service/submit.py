@@ -17,7 +17,7 @@ from service.gradients import check_of
 from service.models import CHECK_ROWS, JobRequest
 from service.splits import info_of, reads, sizes_for
 from service.text import echo
-from store.records import Job, NewJob
+from store.records import Job, Json, NewJob
 from store.transitions import Action
 
 _SPEC = set(TrainingSpec.model_fields)
@@ -25,8 +25,13 @@ _SPEC = set(TrainingSpec.model_fields)
 
 def submit(services: Services, request: JobRequest, idempotency: tuple[str, str] | None) -> Job:
     """Record and queue `request`: every default filled in, every impossible combination refused."""
-    spec = _resolved(services, request).spec
-    new = NewJob(
+    asked = request.model_dump(mode="json", exclude_unset=True, include=_SPEC)
+    return record(services, request, new_job(request, resolved_of(services, request).spec, asked), idempotency)[0]
+
+
+def new_job(request: JobRequest, spec: ResolvedSpec, asked: Json) -> NewJob:
+    """The record to be: `spec` with every default, `asked` without."""
+    return NewJob(
         spec=spec.to_json(),
         dataset=request.dataset,
         name=request.name or "",
@@ -34,16 +39,25 @@ def submit(services: Services, request: JobRequest, idempotency: tuple[str, str]
         metadata=request.metadata,
         priority=request.priority,
         reads=reads(spec.training),
-        asked=request.model_dump(mode="json", exclude_unset=True, include=_SPEC),
+        asked=asked,
     )
+
+
+def record(
+    services: Services,
+    request: JobRequest,
+    new: NewJob,
+    idempotency: tuple[str, str] | None,
+    job_id: str | None = None,
+) -> tuple[Job, bool]:
+    """Record and queue; False if an earlier call with this key did. Raises InvalidInput: a data set is gone."""
     try:
-        job, _ = services.jobs.create(new, idempotency)
+        return services.jobs.create(new, idempotency, job_id)
     except NotFound:  # deleted since its description was read
         for dataset in (new.dataset, *new.reads):
             services.tables.forget(dataset)
-        _resolved(services, request)  # names the one that is gone
+        resolved_of(services, request)  # names the one that is gone
         raise
-    return job
 
 
 def ask(services: Services, job_id: str, action: Action, key: str | None) -> Job:
@@ -63,7 +77,7 @@ def ask(services: Services, job_id: str, action: Action, key: str | None) -> Job
 
 def dry_run_of(services: Services, request: JobRequest) -> dict[str, Any]:
     """The resolved spec with its size, its memory, its initial loss and a gradient check; nothing is recorded."""
-    resolved = _resolved(services, request)
+    resolved = resolved_of(services, request)
     spec, info = resolved.spec, resolved.about
     n_inputs = input_count(spec.features, info)
     found = check_of(services, request.dataset, spec, CHECK_ROWS)
@@ -82,7 +96,7 @@ def dry_run_of(services: Services, request: JobRequest) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Resolved:
+class Resolved:
     """A spec with every default, the inputs that it leaves, its rows, and the memory that it needs."""
 
     spec: ResolvedSpec
@@ -91,22 +105,23 @@ class _Resolved:
 
     @cached_property
     def memory_bytes(self) -> int:
+        """What the run holds on its device."""
         return memory_estimate_bytes(self.spec, self.about, self.sizes.train + self.sizes.val)
 
 
-def _resolved(services: Services, request: JobRequest) -> _Resolved:
+def resolved_of(services: Services, request: JobRequest) -> Resolved:
     """The spec with every default. Raises InvalidInput, also for what cannot train on this data or these workers."""
     info = info_of(services, request.dataset)
     sizes = sizes_for(services, request.dataset, request.training)
     spec = resolve(request, info, sizes)
-    found = _Resolved(spec, inputs_of(info, spec.training), sizes)
+    found = Resolved(spec, inputs_of(info, spec.training), sizes)
     _check_classes(found)
     _check_device(services, spec.training.device)
     _check_capacity(services, found)
     return found
 
 
-def _check_classes(found: _Resolved) -> None:
+def _check_classes(found: Resolved) -> None:
     """Refuse a split that must leave a class without a row."""
     training, info, n_train = found.spec.training, found.about, found.sizes.train
     if info.task == "classification" and n_train < len(info.classes):
@@ -124,7 +139,7 @@ def _check_device(services: Services, device: str) -> None:
             raise InvalidInput.at("/training/device", detail)
 
 
-def _check_capacity(services: Services, found: _Resolved) -> None:
+def _check_capacity(services: Services, found: Resolved) -> None:
     """Refuse what no living worker has the memory for. A worker looks again, at what is free when the run begins."""
     needed = found.memory_bytes
     capacity = services.capacity(found.spec.training.device)

@@ -39,12 +39,15 @@ class JobStore(Claims):
     Raises from every method: StoreUnavailable when Redis is away, DiskFull when it cannot save.
     """
 
-    def create(self, new: NewJob, idempotency: tuple[str, str] | None = None) -> tuple[Job, bool]:
+    def create(
+        self, new: NewJob, idempotency: tuple[str, str] | None = None, job_id: str | None = None
+    ) -> tuple[Job, bool]:
         """Accept a job: it is recorded, indexed, queued and announced to the workers when this returns.
 
         Args:
             new: what the user submits.
             idempotency: the client's key and the sha256 of the body it came with.
+            job_id: one of `new_id`, where files of the job are in place already.
 
         Returns:
             The job, and whether this call made it (False: the same key and body came before).
@@ -57,7 +60,7 @@ class JobStore(Claims):
         parts = new_job_parts(new)
         answer = self._call(
             "create",
-            f"job_{secrets.token_hex(10)}",
+            job_id or new_id(),
             " ".join(dict.fromkeys((new.dataset, *new.reads))),
             key,
             sha256,
@@ -169,6 +172,11 @@ class JobStore(Claims):
         """How many jobs will be started before this one, or None when it is not queued."""
         parts = self._call("get", job_id)
         return job_from_parts(parts).queue_position if parts else None
+
+
+def new_id() -> str:
+    """An id that no job has."""
+    return f"job_{secrets.token_hex(10)}"
 
 
 def _missing(job_id: str) -> NotFound:

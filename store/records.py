@@ -25,7 +25,8 @@ Json = dict[str, Any]
 class NewJob:
     """What a user submits: the resolved spec and the words beside it; `reads` are further data sets that it needs.
 
-    `asked` is what the user said, without what was filled in.
+    `asked` is what the user said, without what was filled in. `origin` is what a fork starts from: `job`, `checkpoint`
+    (a step, or None for the result), and the `key`, `sha256` and `bytes` of its own copy of those weights.
     """
 
     spec: Json
@@ -36,6 +37,7 @@ class NewJob:
     priority: int = 0
     reads: tuple[str, ...] = ()
     asked: Json = field(default_factory=dict)
+    origin: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Job:
     dataset: str
     spec: Json
     asked: Json
+    origin: Json | None
     tags: tuple[str, ...]
     metadata: Json
     created_at_ms: int
@@ -158,6 +161,7 @@ def new_job_parts(new: NewJob) -> list[str | bytes | int]:
         *("metadata", encode(new.metadata)),
         *("priority", check_priority(new.priority)),
         *(("asked", encode(new.asked)) if new.asked else ()),
+        *(("origin", encode(new.origin)) if new.origin is not None else ()),
     ]
 
 
@@ -211,6 +215,7 @@ def job_from_parts(parts: Sequence[bytes]) -> Job:
         dataset=fields[b"dataset"].decode(),
         spec=document(b"spec"),
         asked=document(b"asked") or {},
+        origin=document(b"origin"),
         tags=tuple(document(b"tags")),
         metadata=document(b"metadata"),
         created_at_ms=int(fields[b"created_at_ms"]),

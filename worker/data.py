@@ -11,7 +11,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import chain
 
+import numpy as np
+
 from nets.member import Member, State
+from nets.origin import Origin
 from nets.parts import Rows, Sizes, inputs_of, parts_of
 from nets.prepare import PreparedData, prepare, prepare_folds
 from nets.resolve import resolve
@@ -74,8 +77,10 @@ class DataCache:
         self._limit_bytes = limit_bytes
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
 
-    def subject(self, job: Job, state: State | None) -> Subject:
+    def subject(self, job: Job, state: State | None, origin: Origin | None = None) -> Subject:
         """What `fit` needs to train `job` from `state` (a checkpoint's arrays, or None from the start), and of what.
+
+        `origin` are the weights that a fork starts from, with their preprocessing.
 
         Raises:
             InvalidInput: the spec cannot be trained on this data set.
@@ -83,21 +88,27 @@ class DataCache:
         """
         asked = TrainingSpec.parse(job.spec)
         features = json.dumps(asked.to_json().get("features"))
-        key = (job.dataset, features + asked.training.model_dump_json(exclude=_NOT_PREPARATION))
+        fork = "" if job.origin is None else str(job.origin["sha256"])
+        key = (job.dataset, fork + features + asked.training.model_dump_json(exclude=_NOT_PREPARATION))
         if key not in self._kept:
-            self._kept[key] = self._load(job.dataset, asked)
+            self._kept[key] = self._load(job.dataset, asked, origin)
         self._kept.move_to_end(key)
         kept = self._kept[key]
         self._shrink()
-        member = Member(resolve(asked, kept.table.info, kept.sizes), kept.data[0], state, kept.data[1:])
-        return Subject(member, inputs_of(kept.table.info, asked.training), self._holdout(asked.training, kept))
+        spec, about = resolve(asked, kept.table.info, kept.sizes), inputs_of(kept.table.info, asked.training)
+        start = None
+        if origin is not None:
+            origin.check(spec, about)
+            start = origin.parameters(np.dtype(spec.training.precision))
+        member = Member(spec, kept.data[0], state, kept.data[1:], start)
+        return Subject(member, about, self._holdout(asked.training, kept))
 
     @property
     def kept_bytes(self) -> int:
         """Bytes of the prepared arrays that are kept."""
         return sum(map(_size, chain.from_iterable(kept.data for kept in self._kept.values())))
 
-    def _load(self, dataset: str, asked: TrainingSpec) -> _Kept:
+    def _load(self, dataset: str, asked: TrainingSpec, origin: Origin | None) -> _Kept:
         """The table, and prepared from it the job's own data and those of its folds."""
         same = (kept.table for (name, _), kept in self._kept.items() if name == dataset)
         table = next(same, None) or self._table(dataset)
@@ -105,7 +116,8 @@ class DataCache:
         parts = parts_of(table, asked.training)
         sizes = parts.sizes(None if validation is None else validation.info.n_rows)
         spec = resolve(asked, table.info, sizes)
-        data = prepare(table, spec, parts=parts, validation=validation)
+        fitted = None if origin is None else origin.preprocessing
+        data = prepare(table, spec, parts=parts, validation=validation, fitted=fitted)
         return _Kept(table, (data, *prepare_folds(table, spec, parts=parts)), sizes, parts.test)
 
     def _holdout(self, training: TrainingOptions, kept: _Kept) -> Holdout | None:

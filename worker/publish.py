@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nets.export import to_npz
+from nets.export import load_npz, to_npz
 from nets.member import Member, State
+from nets.origin import Origin
 from nets.table import TableInfo
 from nets.trainer import Outcome
 from nets.weights import pack
 from store.checkpoints import Checkpoints
-from store.files import LocalArtifacts
-from store.records import Claim
+from store.files import LocalArtifacts, StoredFile
+from store.records import Claim, Job
 from worker import failpoints, log
 from worker.outbox import Outbox
 
@@ -39,6 +40,14 @@ class Files:
             log.info("resuming", job=claim.job_id, step=restored.manifest["step"], epoch=restored.manifest["epoch"])
         arrays = restored.arrays
         return None if arrays is None else {name: arrays[name] for name in arrays if not name.startswith(PREPARES)}
+
+    def origin(self, job: Job) -> Origin | None:
+        """The weights that a fork starts from. Raises: NotFound, Corrupted."""
+        if job.origin is None:
+            return None
+        stored = StoredFile(*(job.origin[key] for key in ("key", "sha256", "bytes")))
+        self._artifacts.verify(stored)
+        return Origin.from_arrays(load_npz(self._artifacts.path(stored.key)))
 
     def save_checkpoint(self, claim: Claim, member: Member, state: State, step: int, epoch: int) -> Manifest:
         """Write a checkpoint durably, with what prepares its inputs; returns its manifest. Raises: DiskFull."""

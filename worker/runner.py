@@ -78,7 +78,7 @@ class Runner:
         """Make the member of `fit`; False when the job cannot even start, which is then its failure."""
         try:
             state = self._files.resume(run.claim, run.outbox)
-            run.subject = self._data.subject(run.claim.job, state)
+            run.subject = self._data.subject(run.claim.job, state, self._files.origin(run.claim.job))
             run.backend = self._backend(run.member.spec.training.device)
             _check_memory(run)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's failure and not the worker's

@@ -38,7 +38,7 @@ Watch = Annotated[bool, typer.Option("--watch/--no-watch", "-w", help="Follow th
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (train, jobs, show, watch, weights, predict, evaluate, card, cancel, pause, resume):
+    for command in (train, jobs, show, watch, weights, predict, evaluate, card, fork, cancel, pause, resume):
         app.command()(command)
 
 
@@ -259,6 +259,35 @@ def card(
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InvalidArgumentError(f"{output} cannot be written: {error.strerror}") from error
+
+
+def fork(
+    job_id: JobId,
+    dataset: Annotated[str | None, typer.Option(help="Other rows with the same columns: an id, or a file.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="A step, or latest; default the result.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training data.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr")] = None,
+    seed: Annotated[int | None, typer.Option()] = None,
+    name: Annotated[str | None, typer.Option(help="What the new job is called; default as the old one.")] = None,
+    assignments: Annotated[list[str] | None, typer.Option("--set", help="More: training.clip_norm=1.0")] = None,
+    follow: Watch = False,
+    save: Annotated[Path | None, typer.Option("--weights", help="Watch, then write the weights there.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train on from a job's weights, with changes: `mlpq fork last --epochs 5 --lr 0.0003 --watch`."""
+    from mlpq.settings import job_changes
+
+    given = {"epochs": epochs, "learning_rate": learning_rate, "seed": seed, "name": name}
+    changes = job_changes({key: value for key, value in given.items() if value is not None})
+    for assignment in assignments or []:
+        assign(changes, assignment)
+    with connect(url) as client:
+        job = find_job(client, job_id)
+        if dataset is not None:
+            like = _like(client, job.record.dataset, dataset)
+            changes["dataset"] = _dataset(client, dataset, like, quiet=as_json)
+        _report(client.fork(job.id, changes, checkpoint), as_json, follow, save)
 
 
 def cancel(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:

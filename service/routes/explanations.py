@@ -15,8 +15,7 @@ from service.download import download
 from service.explanations import Made
 from service.models import ExplanationList, ExplanationOut
 from service.negotiation import MEDIA_TYPES, Form, form_of
-from service.params import JobId, ServicesDep, answer, answers, page_of
-from service.routes.results import Checkpoint
+from service.params import Checkpoint, JobId, ServicesDep, answer, answers, page_of
 from store.records import Job
 
 router = APIRouter(prefix="/v1/jobs/{job_id}/explanations", tags=["explanations"])

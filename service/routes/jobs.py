@@ -1,4 +1,4 @@
-"""/v1/jobs: submit, look, change, delete, cancel, pause, resume."""
+"""/v1/jobs: submit, look, change, delete, cancel, pause, resume, fork."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from starlette.responses import Response
 
 from service.body import accepts, json_body
 from service.context import Services
-from service.models import DryRunOut, JobList, JobOut, JobPatch, JobRequest
-from service.params import After, IdempotencyKey, JobId, Limit, ServicesDep, answer, answers, page_of
+from service.fork import fork, named_in
+from service.models import DryRunOut, ForkRequest, JobList, JobOut, JobPatch, JobRequest
+from service.params import After, Checkpoint, IdempotencyKey, JobId, Limit, ServicesDep, answer, answers, page_of
 from service.problems import Refused
 from service.submit import ask, dry_run_of, submit
 from service.views import job_view
@@ -44,9 +45,7 @@ def create_job(
     """Queue a job; with `dry_run=true` answer what it would be: spec, size, memory, gradient check, initial loss."""
     if dry_run:
         return answer(dry_run_of(services, body))
-    if services.queued() >= services.settings.max_queued:
-        detail = f"{services.settings.max_queued} jobs wait already"
-        raise Refused(429, "queue_full", "Too much is queued", detail, {"Retry-After": "10"})
+    _check_room(services)
     idempotency = None if key is None else (key, "jobs:" + request.state.body_sha256)
     job = submit(services, body, idempotency)
     return answer(_shown(services, job), 202, {"Location": f"/v1/jobs/{job.id}"})
@@ -110,6 +109,38 @@ def pause_job(services: ServicesDep, job_id: JobId, key: IdempotencyKey) -> Resp
 def resume_job(services: ServicesDep, job_id: JobId, key: IdempotencyKey) -> Response:
     """Go on from where the job was paused."""
     return answer(_shown(services, ask(services, job_id, Action.RESUME, key)), 202)
+
+
+@router.post(
+    "/{job_id}/fork",
+    status_code=202,
+    openapi_extra=accepts(ForkRequest),
+    responses=answers(
+        {202: {"model": JobOut, "description": "Recorded and queued"}}, 400, 404, 413, 415, 422, 429, 507
+    ),
+)
+def fork_job(
+    request: Request,
+    services: ServicesDep,
+    job_id: JobId,
+    body: Annotated[ForkRequest, Depends(json_body(ForkRequest))],
+    key: IdempotencyKey,
+    checkpoint: Checkpoint = None,
+) -> Response:
+    """Queue a job that starts from this one's weights, or a checkpoint's, with changes to its spec.
+
+    The optimizer starts afresh; what prepares the inputs stays as these weights know it, on another data set too.
+    """
+    _check_room(services)
+    idempotency = None if key is None else (key, f"fork:{job_id}:{checkpoint}:{request.state.body_sha256}")
+    job = fork(services, services.jobs.get(job_id), named_in(body), checkpoint, idempotency)
+    return answer(_shown(services, job), 202, {"Location": f"/v1/jobs/{job.id}"})
+
+
+def _check_room(services: Services) -> None:
+    if services.queued() >= services.settings.max_queued:
+        detail = f"{services.settings.max_queued} jobs wait already"
+        raise Refused(429, "queue_full", "Too much is queued", detail, {"Retry-After": "10"})
 
 
 def _shown(services: Services, job: Job) -> dict[str, Any]:

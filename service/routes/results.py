@@ -24,21 +24,12 @@ from service.models import (
     PredictOut,
     PredictRequest,
 )
-from service.params import JobId, ServicesDep, answer, answers, page_of, prefers
+from service.params import Checkpoint, JobId, ServicesDep, answer, answers, page_of, prefers
 from service.views import checkpoint_view
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"])
 
 Format = Literal["npz", "safetensors", "onnx", "torch", "predict.py"]
-_STEP = {"pattern": "^(latest|[0-9]+)$"}
-Checkpoint = Annotated[
-    str | None,
-    Query(
-        max_length=30,
-        description="A step of `…/checkpoints`, or `latest`; nothing: the result",
-        json_schema_extra=_STEP,
-    ),
-]
 _FILE = {"schema": {"type": "string", "format": "binary"}}
 _WEIGHTS: dict[int, dict[str, Any]] = {
     200: {"description": "The file", "content": {"application/octet-stream": _FILE}},

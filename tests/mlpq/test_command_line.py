@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlpq import Client
+from mlpq import Client, InvalidInputError
 from mlpq.cli import main
 
 
@@ -162,6 +162,21 @@ def test_watching_as_json_gives_every_event_and_then_the_job(mlpq: Mlpq, trained
     assert [one["id"] for one in documents[:-1]] == list(range(1, len(documents)))
     assert documents[-2]["type"] == "end"
     assert documents[-1]["status"] == "succeeded"
+
+
+def test_fork_goes_on_from_a_job(mlpq: Mlpq, trained: str, client: Client) -> None:
+    fork = mlpq.json("fork", trained, "--epochs", "2", "--lr", "1e-12", "--set", "training.batch_size=10", "--no-watch")
+    assert (fork["origin"], fork["spec"]["training"]["epochs"]) == ({"job": trained, "checkpoint": None}, 2)
+    assert fork["spec"]["training"]["batch_size"] == 10
+    job = client.job(fork["id"]).wait(timeout_s=60)
+    before, after = client.job(trained).weights(), job.weights()
+    assert np.allclose(before["W1"], after["W1"], 1e-6, 1e-8)
+    again = job.fork(dataset=client.dataset("iris"), learning_rate=0.01, epochs=3).wait(timeout_s=60)
+    assert again.record.raw["origin"]["job"] == job.id
+    assert again.spec["optimizer"]["learning_rate"] == 0.01
+    assert not np.allclose(again.weights()["W1"], after["W1"], 1e-3)
+    with pytest.raises(InvalidInputError, match="the weights have"):
+        job.fork(hidden=[3])
 
 
 @pytest.mark.parametrize(
@@ -350,6 +365,7 @@ def test_a_terminal_sees_a_bar_and_a_curve_and_ctrl_c_leaves_the_job_running(mlp
         "predict",
         "evaluate",
         "card",
+        "fork",
         "cancel",
         "pause",
         "resume",

@@ -79,7 +79,7 @@ def test_every_module_of_the_wheel_imports_without_the_server(unpacked: Path) ->
     modules = sorted(
         str(path.relative_to(unpacked).with_suffix("")).replace("/", ".").removesuffix(".__init__")
         for path in (unpacked / "mlpq").rglob("*.py")
-        if path.name != "__main__.py"
+        if path.name != "__main__.py" and path.parent.name != "estimators"
     )
     code = (
         f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
@@ -89,6 +89,12 @@ def test_every_module_of_the_wheel_imports_without_the_server(unpacked: Path) ->
     done = run(unpacked, "-c", code)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 20
+
+
+def test_without_scikit_learn_only_the_estimators_are_missing(unpacked: Path) -> None:
+    done = run(unpacked, "-c", "from mlpq import *\nprint(Client.__name__)\nfrom mlpq import MLPClassifier")
+    assert done.stdout == "Client\n"
+    assert done.stderr.endswith('ImportError: the estimators need scikit-learn: pip install "mlpq[sklearn]"\n')
 
 
 def test_up_without_the_server_names_what_is_missing(unpacked: Path, tmp_path: Path) -> None:

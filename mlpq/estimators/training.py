@@ -1,0 +1,127 @@
+"""One fit on the service: send the rows, train, bring the weights home, leave nothing behind."""
+
+from __future__ import annotations
+
+import io
+import sys
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlpq.arrays import Array
+from mlpq.client import Client
+from mlpq.errors import MlpqError
+from mlpq.events import MetricEvent
+from mlpq.job import Job
+from mlpq.records import DatasetRecord
+
+TAG = "scikit-learn"
+CANCEL_S = 10.0
+"""Seconds that an interrupted fit waits for its job to stop."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What one fit sends: x (n, features) float, y (n,) codes or numbers, weights (n,) or None."""
+
+    x: Array
+    y: Array
+    weights: Array | None
+    task: str
+    standardize: bool
+
+    @property
+    def weight_column(self) -> str | None:
+        """The name of the column that holds the weights."""
+        return None if self.weights is None else f"x{self.x.shape[1]}"
+
+    def npz(self) -> bytes:
+        """The file. It is not compressed: float columns hardly shrink, and sparse ones would look like a bomb."""
+        x = self.x if self.weights is None else np.column_stack([self.x, self.weights.astype(self.x.dtype)])
+        buffer = io.BytesIO()
+        np.savez(buffer, X=x, y=self.y)
+        return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit brings home: the weights file's arrays, curves by name, epochs done, the job's id if it was kept."""
+
+    weights: Mapping[str, Array]
+    curves: Mapping[str, Array]
+    n_epochs: int
+    job_id: str | None
+
+
+def train(client: Client, rows: Rows, settings: Mapping[str, Any], *, name: str, keep: bool, verbose: bool) -> Fitted:
+    """Train on the service.
+
+    Args:
+        client: the service.
+        rows: the data.
+        settings: keywords of `Client.train`.
+        name: what job and data set are called.
+        keep: leave job and data set on the service.
+        verbose: print each epoch's losses.
+
+    Raises:
+        ServiceUnreachableError: nobody answers at the client's address.
+        JobFailedError: the run diverged, or was cancelled by somebody.
+        InvalidInputError: the service refuses a setting.
+    """
+    with _uploaded(client, rows, name, keep=keep) as dataset:
+        weighted: dict[str, Any] = {"sample_weight": rows.weight_column} if rows.weight_column else {}
+        job = client.train(dataset, name=name, tags=[TAG], **weighted, **settings)
+        return followed(job, keep=keep, verbose=verbose)
+
+
+@contextmanager
+def _uploaded(client: Client, rows: Rows, name: str, *, keep: bool) -> Iterator[DatasetRecord]:
+    """The rows as a data set of their own, whose name makes it nobody else's; gone afterwards unless kept."""
+    own = f"{name} {uuid.uuid4().hex[:12]}"
+    record = client.upload_bytes(rows.npz(), "rows.npz", name=own, task=rows.task, standardize=rows.standardize)
+    try:
+        yield record
+    except BaseException:
+        keep = False
+        raise
+    finally:
+        if not keep:
+            with suppress(MlpqError):
+                client.delete_dataset(record.id)
+
+
+def followed(job: Job, *, keep: bool, verbose: bool) -> Fitted:
+    """Wait for a job, fetch what it learned, and forget it on the service unless it is to be kept."""
+    try:
+        if verbose:
+            _tell(job)
+        job.wait()
+        columns = job.metrics()
+        done = Fitted(job.weights(), columns, job.progress.epoch, job.id if keep else None)
+    except BaseException:
+        _abandon(job)
+        raise
+    if not keep:
+        with suppress(MlpqError):
+            job.delete()
+    return done
+
+
+def _tell(job: Job) -> None:
+    for event in job.watch():
+        if isinstance(event, MetricEvent):
+            score = "" if event.score is None else f", validation score {event.score:.6f}"
+            sys.stdout.write(f"Iteration {event.epoch}, loss = {event.train_loss:.8f}{score}\n")
+
+
+def _abandon(job: Job) -> None:
+    """Stop a job that nobody waits for any more, and forget it."""
+    with suppress(MlpqError):
+        if not job.refresh().ended:
+            job.cancel().wait(CANCEL_S, check=False)
+        job.delete()
