@@ -15,7 +15,7 @@ from mlpq.client import Client
 from mlpq.errors import InvalidArgumentError
 from mlpq.estimators.dense import DenseNet, dense_from
 from mlpq.estimators.settings import job_settings
-from mlpq.estimators.training import Fitted, Rows, train
+from mlpq.estimators.training import Fitted, Rows, Stay, forget, train
 
 MAX_DENSE_BYTES = 4 << 30
 """Largest table that sparse rows are written out to."""
@@ -52,12 +52,52 @@ class ServiceEstimator(BaseEstimator):  # type: ignore[misc]
         found_x, found_y = validate_data(self, x, y, reset=reset, **wanted)
         return found_x, found_y.astype(np.float64) if numeric else found_y
 
-    def _train(self, x: Any, y: Array, sample_weight: Any, more: dict[str, Any]) -> Fitted:
-        """Train on the service, and keep what it learned."""
-        rows = Rows(_dense(x), y, _weights(sample_weight, x), self._task, bool(self.standardize))
+    def _fit(self, x: Any, y: Array, sample_weight: Any, more: dict[str, Any]) -> Self:
+        """Train from new weights."""
+        rows = self._rows(x, y, weights_of(sample_weight, x))
         settings = job_settings(self.get_params(deep=False), self._task, len(y)) | more
+        stay = Stay(rows=self.keep, job=self.keep)
         with self._connected() as client:
-            return train(client, rows, settings, name=type(self).__name__, keep=self.keep, verbose=self.verbose)
+            fitted = train(client, rows, settings, name=type(self).__name__, stay=stay, verbose=self.verbose)
+            self._forget_origin(client)
+        self._begin()
+        self._for_more = False
+        return self._remember(fitted, len(y))
+
+    def _fit_more(self, x: Any, y: Array, weights: Array | None, more: dict[str, Any], *, first: bool) -> Self:
+        """One epoch over these rows, from new weights or from those so far, whose job stays for the next call."""
+        origin = None if first else self.job_id_
+        parameters = self.get_params(deep=False) | {"early_stopping": False, "tol": None, "max_iter": 1}
+        parameters["schedule"] = parameters["schedule"] or "constant"
+        settings = job_settings(parameters, self._task, len(y)) | more
+        with self._connected() as client:
+            fitted = train(
+                client,
+                self._rows(x, y, weights),
+                settings,
+                name=type(self).__name__,
+                stay=Stay(rows=self.keep, job=True),
+                verbose=self.verbose,
+                origin=origin,
+            )
+            self._forget_origin(client)
+        if first:
+            self._begin()
+        self._for_more = not self.keep
+        return self._remember(fitted, len(y))
+
+    def _rows(self, x: Any, y: Array, weights: Array | None) -> Rows:
+        return Rows(_dense(x), y, weights, self._task, bool(self.standardize))
+
+    def _begin(self) -> None:
+        """Nothing is counted yet."""
+        self.n_iter_ = self.t_ = 0
+        self.loss_curve_: list[float] = []
+
+    def _forget_origin(self, client: Client) -> None:
+        """Delete the job that was only there to go on from."""
+        if getattr(self, "_for_more", False) and self.job_id_ is not None:
+            forget(client, self.job_id_)
 
     @contextmanager
     def _connected(self) -> Iterator[Client]:
@@ -68,20 +108,29 @@ class ServiceEstimator(BaseEstimator):  # type: ignore[misc]
         with Client(self.url, self.api_key) as client:
             yield client
 
-    def _remember(self, fitted: Fitted) -> Self:
+    def _remember(self, fitted: Fitted, n_rows: int) -> Self:
         """Everything that is known after a fit."""
         net = dense_from(fitted.weights)
         self.coefs_, self.intercepts_ = net.coefs, net.intercepts
         self.activations_, self.out_activation_ = net.activations, net.link
         self.n_layers_, self.n_outputs_ = len(net.coefs) + 1, net.coefs[-1].shape[1]
-        self.loss_curve_ = fitted.curves["train_loss"].tolist()
+        self.loss_curve_ = self.loss_curve_ + fitted.curves["train_loss"].tolist()
         self.loss_, self.best_loss_ = self.loss_curve_[-1], min(self.loss_curve_)
         score = "val_accuracy" if self._task == "classification" else "val_r2"
-        self.validation_scores_ = fitted.curves[score].tolist() if self.early_stopping else None
+        scores = fitted.curves.get(score)
+        self.validation_scores_ = None if scores is None or np.isnan(scores).all() else scores.tolist()
         self.best_validation_score_ = max(self.validation_scores_) if self.validation_scores_ else None
-        self.n_iter_ = fitted.n_epochs
+        self.n_iter_ += fitted.n_epochs
+        self.t_ += fitted.n_epochs * n_rows
         self.job_id_ = fitted.job_id
         return self
+
+
+def can_go_on(estimator: Any) -> bool:
+    """Whether there is a job to go on from, or nothing to go on from yet. Raises AttributeError otherwise."""
+    if getattr(estimator, "job_id_", "") is None:
+        raise AttributeError("partial_fit goes on from a job on the service; fit deleted its own: fit with keep=True")
+    return True
 
 
 def _dense(x: Any) -> Array:
@@ -95,7 +144,7 @@ def _dense(x: Any) -> Array:
     return np.asarray(x.toarray())
 
 
-def _weights(sample_weight: Any, x: Any) -> Array | None:
+def weights_of(sample_weight: Any, x: Any) -> Array | None:
     """Weights (n,) with mean 1, so that a step is as long as without them; None where there are none."""
     if sample_weight is None:
         return None

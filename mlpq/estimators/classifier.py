@@ -7,11 +7,11 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 
 from mlpq.arrays import Array
 from mlpq.client import Client
-from mlpq.estimators.base import ServiceEstimator
+from mlpq.estimators.base import ServiceEstimator, can_go_on, weights_of
 from mlpq.estimators.dense import LINKS, probabilities
 
 
@@ -19,6 +19,17 @@ def _has_probabilities(estimator: Any) -> bool:
     loss = estimator.loss
     name = loss["name"] if isinstance(loss, dict) else loss
     return name is None or name in LINKS
+
+
+def _with_every_class(x: Any, codes: Array, weights: Array | None, n_classes: int) -> tuple[Any, Array, Array | None]:
+    """The rows, and one of weight 0 for each class that has none: a data set has all the classes of its net."""
+    absent = np.setdiff1d(np.arange(n_classes), codes)
+    if len(absent) == 0:
+        return x, codes, weights
+    chosen = np.append(np.arange(len(codes)), np.zeros(len(absent), int))
+    own = np.ones(len(codes)) if weights is None else weights
+    scale = len(chosen) / len(codes)
+    return x[chosen], np.append(codes, absent), np.append(own * scale, np.zeros(len(absent)))
 
 
 class MLPClassifier(ClassifierMixin, ServiceEstimator):  # type: ignore[misc]
@@ -132,7 +143,34 @@ class MLPClassifier(ClassifierMixin, ServiceEstimator):  # type: ignore[misc]
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"y has 1 class, {self.classes_[0]!r}; a classifier needs at least 2 classes")
-        return self._remember(self._train(X, codes, sample_weight, self._class_weights()))
+        return self._fit(X, codes, sample_weight, self._class_weights())
+
+    @available_if(can_go_on)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """One epoch over these rows from the weights so far, with a fresh optimizer and at a constant rate.
+
+        What standardises the inputs is fitted on the rows of the first call. The last call's job stays on the service,
+        where `job_id_` names it, for the next call to start from.
+
+        Args:
+            X: (n, features) numbers, dense or sparse.
+            y: (n,) classes, any of `classes`.
+            classes: all that there will be; needed in the first call.
+            sample_weight: (n,) not negative; scales each row's loss.
+
+        Raises:
+            NotFoundError: the job to start from was deleted.
+        """
+        first = not hasattr(self, "coefs_")
+        X, y = self._checked(X, y, reset=first)
+        check_classification_targets(y)
+        if not _check_partial_fit_first_call(self, classes) and first:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        codes, known = np.searchsorted(self.classes_, y), np.isin(y, self.classes_)
+        if not known.all():
+            raise ValueError(f"y has the class {y[~known][0]!r}; the classes are {self.classes_.tolist()}")
+        X, codes, weights = _with_every_class(X, codes, weights_of(sample_weight, X), len(self.classes_))
+        return self._fit_more(X, codes, weights, self._class_weights(), first=first)
 
     def predict(self, X: Any) -> Array:
         """The classes (n,) of rows (n, features)."""
@@ -160,7 +198,7 @@ class MLPClassifier(ClassifierMixin, ServiceEstimator):  # type: ignore[misc]
     def _class_weights(self) -> dict[str, Any]:
         """The setting `class_weight`, in which a class goes by its place in `classes_`."""
         if self.class_weight is None or isinstance(self.class_weight, str):
-            return {} if self.class_weight is None else {"class_weight": self.class_weight}
+            return {"class_weight": self.class_weight}
         places = {label: str(place) for place, label in enumerate(self.classes_.tolist())}
         unknown = [label for label in self.class_weight if label not in places]
         if unknown:

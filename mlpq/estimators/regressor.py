@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, Self
 
 from sklearn.base import RegressorMixin
+from sklearn.utils.metaestimators import available_if
 
 from mlpq.arrays import Array
 from mlpq.client import Client
-from mlpq.estimators.base import ServiceEstimator
+from mlpq.estimators.base import ServiceEstimator, can_go_on, weights_of
 
 
 class MLPRegressor(RegressorMixin, ServiceEstimator):  # type: ignore[misc]
@@ -72,7 +73,14 @@ class MLPRegressor(RegressorMixin, ServiceEstimator):  # type: ignore[misc]
             ServiceUnreachableError: no service answers; the message names its address.
         """
         X, y = self._checked(X, y)
-        return self._remember(self._train(X, y, sample_weight, {}))
+        return self._fit(X, y, sample_weight, {})
+
+    @available_if(can_go_on)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """One epoch over these rows from the weights so far. See `MLPClassifier.partial_fit`."""
+        first = not hasattr(self, "coefs_")
+        X, y = self._checked(X, y, reset=first)
+        return self._fit_more(X, y, weights_of(sample_weight, X), {}, first=first)
 
     def predict(self, X: Any) -> Array:
         """The numbers (n,) of rows (n, features)."""

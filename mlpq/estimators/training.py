@@ -18,6 +18,7 @@ from mlpq.errors import MlpqError
 from mlpq.events import MetricEvent
 from mlpq.job import Job
 from mlpq.records import DatasetRecord
+from mlpq.settings import job_changes, job_specification
 
 TAG = "scikit-learn"
 CANCEL_S = 10.0
@@ -57,7 +58,24 @@ class Fitted:
     job_id: str | None
 
 
-def train(client: Client, rows: Rows, settings: Mapping[str, Any], *, name: str, keep: bool, verbose: bool) -> Fitted:
+@dataclass(frozen=True)
+class Stay:
+    """What a fit leaves on the service."""
+
+    rows: bool
+    job: bool
+
+
+def train(
+    client: Client,
+    rows: Rows,
+    settings: Mapping[str, Any],
+    *,
+    name: str,
+    stay: Stay,
+    verbose: bool,
+    origin: str | None = None,
+) -> Fitted:
     """Train on the service.
 
     Args:
@@ -65,18 +83,23 @@ def train(client: Client, rows: Rows, settings: Mapping[str, Any], *, name: str,
         rows: the data.
         settings: keywords of `Client.train`.
         name: what job and data set are called.
-        keep: leave job and data set on the service.
+        stay: what is left on the service.
         verbose: print each epoch's losses.
+        origin: the job from whose weights this one starts.
 
     Raises:
         ServiceUnreachableError: nobody answers at the client's address.
         JobFailedError: the run diverged, or was cancelled by somebody.
         InvalidInputError: the service refuses a setting.
+        NotFoundError: the job to start from is gone.
     """
-    with _uploaded(client, rows, name, keep=keep) as dataset:
-        weighted: dict[str, Any] = {"sample_weight": rows.weight_column} if rows.weight_column else {}
-        job = client.train(dataset, name=name, tags=[TAG], **weighted, **settings)
-        return followed(job, keep=keep, verbose=verbose)
+    named = {"name": name, "tags": [TAG], "sample_weight": rows.weight_column, **settings}
+    with _uploaded(client, rows, name, keep=stay.rows) as dataset:
+        if origin is None:
+            job = client.submit(job_specification(dataset.id, named))
+        else:
+            job = client.fork(origin, {"dataset": dataset.id, **job_changes(named)})
+        return _followed(job, keep=stay.job, verbose=verbose)
 
 
 @contextmanager
@@ -95,14 +118,13 @@ def _uploaded(client: Client, rows: Rows, name: str, *, keep: bool) -> Iterator[
                 client.delete_dataset(record.id)
 
 
-def followed(job: Job, *, keep: bool, verbose: bool) -> Fitted:
+def _followed(job: Job, *, keep: bool, verbose: bool) -> Fitted:
     """Wait for a job, fetch what it learned, and forget it on the service unless it is to be kept."""
     try:
         if verbose:
             _tell(job)
         job.wait()
-        columns = job.metrics()
-        done = Fitted(job.weights(), columns, job.progress.epoch, job.id if keep else None)
+        done = Fitted(job.weights(), job.metrics(), job.progress.epoch, job.id if keep else None)
     except BaseException:
         _abandon(job)
         raise
@@ -110,6 +132,12 @@ def followed(job: Job, *, keep: bool, verbose: bool) -> Fitted:
         with suppress(MlpqError):
             job.delete()
     return done
+
+
+def forget(client: Client, job_id: str) -> None:
+    """Delete a job that has ended; one that is gone is no error."""
+    with suppress(MlpqError):
+        client.job(job_id).delete()
 
 
 def _tell(job: Job) -> None:

@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from kernels.operations import ACTIVATIONS
-from mlpq import Client, InvalidInputError, MLPClassifier, MLPRegressor, ServiceUnreachableError
+from mlpq import Client, InvalidInputError, MLPClassifier, MLPRegressor, NotFoundError, ServiceUnreachableError
 from mlpq.estimators.activations import activate
 from mlpq.estimators.training import TAG
 from tests.kernels.references import VALUES, parameter_sets
@@ -42,6 +42,13 @@ def everywhere(service_url: str) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def tidy(client: Client) -> None:
+    """No job that an earlier partial_fit left on the service."""
+    for job in list(client.jobs(tag=TAG, limit=None)):
+        job.delete()
+
+
 def excused(estimator: Any) -> dict[str, str]:
     """The two checks that no float32 net can pass: they compare results to seven digits."""
     why = "rows in another order are summed in another order, and training magnifies the last bit of float32"
@@ -54,7 +61,9 @@ def test_scikit_learn_finds_nothing_wrong(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
-def test_it_is_searched_and_validated_in_several_processes_and_leaves_nothing_on_the_service(client: Client) -> None:
+def test_it_is_searched_and_validated_in_several_processes_and_leaves_nothing_on_the_service(
+    client: Client, tidy: None
+) -> None:
     x, y = IRIS
     before = {dataset.id for dataset in client.datasets()}
     steps = make_pipeline(StandardScaler(), MLPClassifier(max_iter=40, learning_rate_init=0.02, random_state=0))
@@ -196,6 +205,68 @@ def test_early_stopping_holds_rows_out_and_keeps_the_best_weights() -> None:
     assert without_progress.fit(x, y).n_iter_ == 5
 
 
+def test_partial_fit_goes_on_and_keeps_one_job(client: Client, tidy: None) -> None:
+    x, y = load_digits(return_X_y=True)
+    net = MLPClassifier((32,), learning_rate_init=0.01, random_state=0)
+    scores = []
+    for start in range(0, 1500, 300):
+        net.partial_fit(x[start : start + 300], y[start : start + 300], classes=np.arange(10))
+        scores.append(net.score(x[1500:], y[1500:]))
+        assert [job.id for job in client.jobs(tag=TAG)] == [net.job_id_]
+    assert scores[-1] > 0.8 > scores[0]
+    assert (net.n_iter_, len(net.loss_curve_), net.t_) == (5, 5, 1500)
+    before = net.coefs_[0]
+    again = pickle.loads(pickle.dumps(net)).partial_fit(x[:20], y[:20])
+    assert 0 < np.abs(again.coefs_[0] - before).max() < 1
+    with pytest.raises(NotFoundError):
+        net.partial_fit(x[:20], y[:20])  # its job went with the call of its copy
+    again.fit(x[:300], y[:300])
+    assert (again.n_iter_ == len(again.loss_curve_), again.job_id_) == (True, None)
+    assert list(client.jobs(tag=TAG)) == []
+    with pytest.raises(AttributeError, match="partial_fit") as refused:
+        again.partial_fit(x, y)
+    assert "keep=True" in str(refused.value.__cause__)
+    kept = MLPClassifier((), max_iter=3, keep=True).fit(x, y)
+    assert kept.partial_fit(x, y).n_iter_ == 4
+    for job in list(client.jobs(tag=TAG)):
+        job.delete()
+        client.delete_dataset(job.record.dataset)
+
+
+def test_partial_fit_knows_classes_that_a_call_does_not_have(client: Client) -> None:
+    x = np.repeat(np.eye(3), 20, axis=0)
+    y = np.repeat(["a", "b", "c"], 20)
+    net = MLPClassifier((), learning_rate_init=0.05, random_state=0)
+    with pytest.raises(ValueError, match="classes must be passed"):
+        net.partial_fit(x, y)
+    net.partial_fit(x[:40], y[:40], classes=["c", "b", "a"])
+    assert net.classes_.tolist() == ["a", "b", "c"]
+    for place, name in enumerate("cba"):
+        one = y == name
+        before = net.predict_proba(x[one])[:, 2 - place]
+        net.partial_fit(x[one], y[one], sample_weight=np.full(20, 2.0) if place else None)
+        assert (net.predict_proba(x[one])[:, 2 - place] > before + 0.01).all()
+    with pytest.raises(ValueError, match="'d'"):
+        net.partial_fit(x[:1], ["d"])
+    client.job(net.job_id_).delete()
+
+
+def test_partial_fit_of_numbers_converges(client: Client, tidy: None) -> None:
+    x, y = DIABETES
+    net = MLPRegressor((), solver="sgd", learning_rate_init=0.02, random_state=0, keep=True)
+    first = net.partial_fit(x[:221], y[:221]).score(x, y)
+    kept = {net.job_id_}
+    for _ in range(5):
+        kept.add(net.partial_fit(x[221:], y[221:]).job_id_)
+        net.partial_fit(x[:221], y[:221])
+        kept.add(net.job_id_)
+    assert net.score(x, y) > max(0.3, first + 0.1)
+    assert {job.id for job in client.jobs(tag=TAG)} == kept
+    for job in list(client.jobs(tag=TAG)):
+        job.delete()
+        client.delete_dataset(job.record.dataset)
+
+
 def test_alpha_means_what_it_means_in_scikit_learn() -> None:
     x, y = IRIS
     x = (x - x.mean(axis=0)) / x.std(axis=0)
@@ -268,7 +339,7 @@ def test_what_the_service_refuses_is_told_and_leaves_nothing(client: Client) -> 
     assert {dataset.id for dataset in client.datasets()} == before
 
 
-def test_ctrl_c_stops_the_job_and_leaves_nothing(client: Client) -> None:
+def test_ctrl_c_stops_the_job_and_leaves_nothing(client: Client, tidy: None) -> None:
     before = {dataset.id for dataset in client.datasets()}
     code = (
         "import numpy as np; from mlpq import MLPRegressor\n"

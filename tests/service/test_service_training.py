@@ -13,6 +13,7 @@ import pytest
 
 from kernels.backend import select
 from nets.member import Member, State
+from nets.origin import Origin
 from nets.prepare import PreparedData
 from nets.preprocess import Preprocessing
 from nets.spec import ResolvedSpec
@@ -114,7 +115,7 @@ class TheLecturesNumbers(DataCache):
     All else of the run is a job's: claim, lease, training, events, result.
     """
 
-    def subject(self, job: Job, state: State | None) -> Subject:
+    def subject(self, job: Job, state: State | None, origin: Origin | None = None) -> Subject:
         x, y, start = lecture.first_numbers()
         spec, about = ResolvedSpec.parse(job.spec), classes_for(x)
         plain = Preprocessing.fit(Table(about, x, np.arange(len(x)) % lecture.C), np.arange(len(x)))
