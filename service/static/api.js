@@ -12,6 +12,7 @@ export class Problem extends Error {
 }
 
 export const keepKey = (key) => sessionStorage.setItem(KEY, key);
+export const hasKey = () => sessionStorage.getItem(KEY) !== null;
 
 function authorization() {
   const key = sessionStorage.getItem(KEY);

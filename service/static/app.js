@@ -1,5 +1,6 @@
 // Routes of the page and the connection line. Each view renders into <main> and returns what ends it.
 import { keepKey } from "./api.js";
+import { compareView } from "./compare.js";
 import { alert, h } from "./dom.js";
 import { jobsView } from "./jobs.js";
 import { jobView } from "./job.js";
@@ -18,8 +19,10 @@ export function connection(up) {
 
 const routes = [
   [/^#\/jobs\/(job_\w+)$/, "jobs", jobView],
-  [/^#\/new$/, "new", newView],
+  [/^#\/compare\/(job_\w+(?:,job_\w+)*)$/, "jobs", compareView],
+  [/^#\/new(?:\/(job_\w+))?$/, "new", newView],
   [/^#\/queue$/, "queue", queueView],
+  [/^#\/(?:\?(.*))?$/, "jobs", jobsView],
   [/^/, "jobs", jobsView],
 ];
 
