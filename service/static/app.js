@@ -5,6 +5,7 @@ import { alert, h } from "./dom.js";
 import { jobsView } from "./jobs.js";
 import { jobView } from "./job.js";
 import { newView } from "./new.js";
+import { playgroundView } from "./playground.js";
 import { queueView } from "./queue.js";
 
 const main = document.getElementById("view");
@@ -21,6 +22,7 @@ const routes = [
   [/^#\/jobs\/(job_\w+)$/, "jobs", jobView],
   [/^#\/compare\/(job_\w+(?:,job_\w+)*)$/, "jobs", compareView],
   [/^#\/new(?:\/(job_\w+))?$/, "new", newView],
+  [/^#\/playground(?:\?(.*))?$/, "playground", playgroundView],
   [/^#\/queue$/, "queue", queueView],
   [/^#\/(?:\?(.*))?$/, "jobs", jobsView],
   [/^/, "jobs", jobsView],
