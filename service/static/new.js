@@ -53,6 +53,7 @@ export async function newView(main, from) {
       location.hash = `#/jobs/${job.id}`;
     } catch (error) {
       trouble.replaceChildren(alert(error));
+      trouble.scrollIntoView({ block: "center" });
     } finally {
       button.disabled = false;
     }

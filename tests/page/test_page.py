@@ -199,13 +199,3 @@ def test_a_finished_job_shows_what_it_has_learned_in_pictures_that_load_when_the
     with page.expect_download() as started:
         page.get_by_role("button", name="Importance of columns: save the picture").click()
     assert started.value.path().read_bytes().startswith(b"\x89PNG")
-
-
-@pytest.mark.parametrize("width", [360, 1100])
-def test_no_view_scrolls_sideways(page: Page, running: Deployment, client: httpx2.Client, width: int) -> None:
-    job = client.get("/v1/jobs?limit=1").json()["data"][0]["id"]
-    page.set_viewport_size({"width": width, "height": 700})
-    for view in ("", "new", "queue", f"jobs/{job}"):
-        page.goto(f"{running.url}/#/{view}")
-        expect(page.locator("h1")).to_be_visible()
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{view} at {width}"
