@@ -9,20 +9,23 @@ const SMALLEST = 0.01; // share of the axis below which a drag is a click
 export function charts(xLabel = "step") {
   const view = { log: false, smoothing: 0, range: null };
   const shown = new Map();
-  let figures = [];
+  let figures = [], due = null;
   const whole = h("button", { class: "small", hidden: true, onclick: () => zoom(null) }, "whole curve");
   const bar = h("div", { class: "tools", role: "group", "aria-label": "Curves" },
-    h("label", { class: "inline" }, h("input", { type: "checkbox", onchange: (e) => { view.log = e.target.checked; redraw(); } }), "log loss"),
-    h("label", { class: "inline" }, "smoothing", h("input", { type: "range", min: "0", max: "0.98", step: "0.02", value: "0", oninput: (e) => { view.smoothing = Number(e.target.value); redraw(); } })),
+    h("label", { class: "inline" }, h("input", { type: "checkbox", onchange: (e) => { view.log = e.target.checked; soon(); } }), "log loss"),
+    h("label", { class: "inline" }, "smoothing", h("input", { type: "range", min: "0", max: "0.98", step: "0.02", value: "0", oninput: (e) => { view.smoothing = Number(e.target.value); soon(); } })),
     whole, h("span", { class: "soft hint" }, "drag over a curve to zoom in"));
   const grid = h("div", { class: "charts" });
 
   function zoom(range) {
     view.range = range;
     whole.hidden = !range;
-    redraw();
+    soon();
   }
+  function soon() { due ??= requestAnimationFrame(redraw); }
   function redraw() {
+    cancelAnimationFrame(due);
+    due = null;
     for (const figure of figures) {
       if (!shown.has(figure.title)) shown.set(figure.title, panel(figure.title, zoom));
       shown.get(figure.title).draw(figure, { ...view, log: view.log && figure.log }, xLabel);

@@ -4,6 +4,7 @@ import { extent, smooth, thin, within } from "./points.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 560, HEIGHT = 240, LEFT = 46, RIGHT = 10, TOP = 8, BOTTOM = 24;
+const MOST_FAINT = 12; // lines behind whose smoothed form the raw one is still of use
 
 export function node(name, attributes, text) {
   const element = document.createElementNS(SVG, name);
@@ -49,9 +50,9 @@ export function draw(svg, lines, view, xLabel) {
   }
   const plot = node("svg", { x: LEFT, y: 0, width: WIDTH - LEFT - RIGHT, height: HEIGHT, viewBox: `${LEFT} 0 ${WIDTH - LEFT - RIGHT} ${HEIGHT}` });
   for (const { look, points } of usable) {
-    const line = (shown, how) => node("path", { class: how, d: path(thin(within(shown, view.range)), x, y) });
-    if (view.smoothing) plot.append(line(points, `line ${look} faint`), line(smooth(points, view.smoothing), `line ${look}`));
-    else plot.append(line(points, `line ${look}`));
+    const line = (shown, how) => node("path", { class: how, d: path(thin(within(shown, view.range), usable.length), x, y) });
+    if (view.smoothing && usable.length <= MOST_FAINT) plot.append(line(points, `line ${look} faint`));
+    plot.append(line(view.smoothing ? smooth(points, view.smoothing) : points, `line ${look}`));
   }
   svg.replaceChildren(...parts, plot);
   return range;

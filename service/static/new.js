@@ -2,6 +2,7 @@
 import { call } from "./api.js";
 import { bodyOf } from "./calls.js";
 import { alert, h } from "./dom.js";
+import { dryRun } from "./dryrun.js";
 import { fill, specOf } from "./spec.js";
 import { uploadForm } from "./upload.js";
 
@@ -9,7 +10,7 @@ import { uploadForm } from "./upload.js";
 export async function newView(main, from) {
   const [abilities, datasets, old] = await Promise.all([call("/v1/capabilities"), call("/v1/datasets?limit=100"), from && call(`/v1/jobs/${from}`)]);
   const names = (table) => (Array.isArray(table) ? table.map((row) => row.name) : Object.keys(table));
-  const trouble = h("div", { class: "wide" });
+  const trouble = h("div", { class: "wide" }), would = h("div", { class: "wide", role: "status" });
   const select = (name, values, chosen) =>
     h("select", { name }, ...values.map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
   const field = (text, hint, control) => h("label", {}, text, hint ? h("small", {}, hint) : null, control);
@@ -39,24 +40,34 @@ export async function newView(main, from) {
     field("Seed", null, h("input", { name: "seed", inputmode: "numeric", placeholder: "0" })),
     field("Name", null, h("input", { name: "name", maxlength: "200" })),
     rest,
-    h("div", { class: "wide actions" }, h("button", { class: "primary", type: "submit" }, "Train")),
+    h("div", { class: "wide actions" }, h("button", { class: "primary", type: "submit" }, "Train"), h("button", { type: "button", onclick: (event) => attempt(event.target, check) }, "Check first")),
+    would,
   );
   if (old) start(form, dataset, old);
   // The settings of one optimizer mean nothing to another.
   form.elements.optimizer.addEventListener("change", () => forget(form.elements.rest, "optimizer"));
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const button = form.querySelector("button");
+  async function attempt(button, action) {
     button.disabled = true;
+    trouble.replaceChildren();
     try {
-      const job = await call("/v1/jobs", { method: "POST", body: specOf(form) });
-      location.hash = `#/jobs/${job.id}`;
+      await action();
     } catch (error) {
       trouble.replaceChildren(alert(error));
       trouble.scrollIntoView({ block: "center" });
     } finally {
       button.disabled = false;
     }
+  }
+  async function check() {
+    would.replaceChildren();
+    would.replaceChildren(dryRun(await call("/v1/jobs?dry_run=true", { method: "POST", body: specOf(form) })));
+  }
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    attempt(form.querySelector("button"), async () => {
+      const job = await call("/v1/jobs", { method: "POST", body: specOf(form) });
+      location.hash = `#/jobs/${job.id}`;
+    });
   });
   main.replaceChildren(h("div", { class: "head" }, h("h1", {}, old ? `Change and retry: ${old.name || old.id}` : "New job")), form,
     h("h2", {}, "Your own data"), uploadForm(uploaded));

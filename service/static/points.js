@@ -1,10 +1,14 @@
 // Points of curves: columns of the API as points, thinned and smoothed for drawing.
 
-const MOST_POINTS = 1000; // more than the pixels of the chart: thinned by keeping each bucket's extremes
+const MOST_POINTS = 1000; // of one line: more than the pixels of a chart
+const LEAST_POINTS = 200;
+const MOST_IN_ALL = 16_000; // of the lines of one chart, so that many stay smooth
 
-export function thin(points) {
-  if (points.length <= MOST_POINTS) return points;
-  const size = Math.ceil(points.length / (MOST_POINTS / 2));
+// Thinned by keeping each bucket's extremes; `lines` is how many share the chart.
+export function thin(points, lines = 1) {
+  const most = Math.min(MOST_POINTS, Math.max(LEAST_POINTS, MOST_IN_ALL / lines));
+  if (points.length <= most) return points;
+  const size = Math.ceil(points.length / (most / 2));
   const kept = [];
   for (let start = 0; start < points.length; start += size) {
     const bucket = points.slice(start, start + size);

@@ -107,6 +107,22 @@ def test_a_wrong_value_is_explained_beside_the_form(page: Page, running: Deploym
     expect(page.get_by_role("alert")).to_contain_text("/net/hidden/1")
 
 
+def test_a_job_is_checked_before_it_is_submitted(page: Page, running: Deployment, client: httpx2.Client) -> None:
+    before = client.get("/v1/jobs?limit=1").json()["first_id"]
+    page.goto(f"{running.url}/#/new")
+    page.locator("[name=hidden]").fill("32")
+    page.get_by_role("button", name="Check first").click()
+    would = page.get_by_role("region", name="What it would be")
+    expect(would).to_contain_text("2,410")  # 64 · 32 + 32 + 32 · 10 + 10
+    expect(would).to_contain_text("2.303")  # ln 10
+    expect(would).to_contain_text("right")
+    page.locator("[name=hidden]").fill("0")
+    page.get_by_role("button", name="Check first").click()
+    expect(page.get_by_role("alert")).to_contain_text("/net/hidden/0")
+    expect(would).to_be_hidden()
+    assert client.get("/v1/jobs?limit=1").json()["first_id"] == before
+
+
 def test_pause_and_resume_from_the_page(page: Page, running: Deployment, client: httpx2.Client) -> None:
     job = client.post("/v1/jobs", json=LONG).raise_for_status().json()
     page.goto(f"{running.url}/#/jobs/{job['id']}")
