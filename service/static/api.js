@@ -12,6 +12,7 @@ export class Problem extends Error {
 }
 
 export const keepKey = (key) => sessionStorage.setItem(KEY, key);
+export const hasKey = () => sessionStorage.getItem(KEY) !== null;
 
 function authorization() {
   const key = sessionStorage.getItem(KEY);
@@ -21,11 +22,20 @@ function authorization() {
 export async function call(path, { method = "GET", body, signal } = {}) {
   const headers = { Accept: "application/json", ...authorization() };
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  const answer = await fetch(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });
-  const text = await answer.text();
-  const data = text ? JSON.parse(text) : null;
-  if (!answer.ok) throw new Problem(data || {}, answer.status);
-  return data;
+  const answer = await reached(fetch(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) }), signal);
+  const text = await reached(answer.text(), signal);
+  if (!answer.ok) throw new Problem(problemOf(text), answer.status);
+  return text ? JSON.parse(text) : null;
+}
+
+// A lost connection as a problem of status 0.
+function reached(promise, signal) {
+  return promise.catch((error) => { throw signal?.aborted ? error : new Problem({ detail: "the service cannot be reached" }, 0); });
+}
+
+// What a refusal says of itself; a proxy before the service may answer with anything.
+function problemOf(text) {
+  try { return JSON.parse(text) || {}; } catch { return {}; }
 }
 
 // Post a form, telling the share of it that was sent: fetch cannot.
@@ -51,7 +61,7 @@ export async function answered(path, signal) {
       const answer = await call(path, { signal });
       if (!signal.aborted) return answer;
     } catch (error) {
-      if (error instanceof Problem && error.status < 500) throw error;
+      if (error instanceof Problem && error.status >= 400 && error.status < 500) throw error;
     }
     if (signal.aborted) return new Promise(() => {});
     await pause(RETRY_MS);

@@ -1,13 +1,16 @@
 // Routes of the page and the connection line. Each view renders into <main> and returns what ends it.
 import { keepKey } from "./api.js";
+import { compareView } from "./compare.js";
 import { alert, h } from "./dom.js";
 import { jobsView } from "./jobs.js";
 import { jobView } from "./job.js";
 import { newView } from "./new.js";
+import { playgroundView } from "./playground.js";
 import { queueView } from "./queue.js";
 
 const main = document.getElementById("view");
 const line = document.getElementById("connection");
+const RETRY_MS = 3000;
 let leave = () => {};
 let turn = 0;
 
@@ -18,8 +21,11 @@ export function connection(up) {
 
 const routes = [
   [/^#\/jobs\/(job_\w+)$/, "jobs", jobView],
-  [/^#\/new$/, "new", newView],
+  [/^#\/compare\/(job_\w+(?:,job_\w+)*)$/, "jobs", compareView],
+  [/^#\/new(?:\/(job_\w+))?$/, "new", newView],
+  [/^#\/playground(?:\?(.*))?$/, "playground", playgroundView],
   [/^#\/queue$/, "queue", queueView],
+  [/^#\/(?:\?(.*))?$/, "jobs", jobsView],
   [/^/, "jobs", jobsView],
 ];
 
@@ -30,17 +36,43 @@ async function show() {
   const hash = location.hash || "#/";
   const [pattern, name, view] = routes.find(([p]) => p.test(hash));
   for (const link of document.querySelectorAll("[data-view]")) {
-    link.toggleAttribute("aria-current", link.dataset.view === name);
+    if (link.dataset.view === name) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
   }
-  main.replaceChildren(h("p", { class: "soft" }, "Loading …"));
+  main.replaceChildren(h("p", { class: "soft", role: "status" }, "Loading …"));
   try {
     const end = await view(main, hash.match(pattern)[1]);
     if (mine === turn) leave = end || leave;
     else end?.();
     connection(true);
+    if (mine === turn) entitle();
   } catch (error) {
-    if (mine === turn) main.replaceChildren(...(error.status === 401 ? askForKey() : [alert(error), h("button", { onclick: show }, "Try again")]));
+    if (mine === turn) refused(error, mine);
   }
+}
+
+function entitle() {
+  const title = main.querySelector("h1")?.textContent;
+  document.title = title ? `${title} · mlpq` : "mlpq";
+}
+
+// A view that could not be shown: asks for a key, says what was refused, or waits until the service is there again.
+function refused(error, mine) {
+  if (error.status === 401) {
+    main.replaceChildren(...askForKey());
+  } else if (error.status !== 0) {
+    if (error.status === undefined) console.error(error); // a fault of the page itself
+    const lost = error.status === 404;
+    main.replaceChildren(h("h1", {}, lost ? "Not here" : "This did not work"), alert(error),
+      h("div", { class: "actions" }, h("button", { onclick: show }, "Try again"), lost ? h("a", { class: "button", href: "#/" }, "All jobs") : null));
+  } else {
+    connection(false);
+    const timer = setTimeout(() => { if (mine === turn) show(); }, RETRY_MS);
+    main.replaceChildren(h("h1", {}, "The service cannot be reached"), h("p", { class: "soft" }, "This page tries again by itself."),
+      h("button", { onclick: show }, "Try now"));
+    leave = () => clearTimeout(timer);
+  }
+  entitle();
 }
 
 function askForKey() {
@@ -50,5 +82,6 @@ function askForKey() {
     h("label", { class: "wide" }, "API key", h("small", {}, "kept in this tab only"), field), h("button", { class: "primary", type: "submit" }, "Go on"))];
 }
 
-addEventListener("hashchange", show);
+// Another view starts at its top, also for a keyboard or a screen reader.
+addEventListener("hashchange", () => { main.focus({ preventScroll: true }); scrollTo(0, 0); show(); });
 show();

@@ -1,90 +1,77 @@
-// Curves as SVG: a sparkline for lists, a chart with axes for one job.
+// One chart with axes as SVG, and a sparkline for lists.
+import { logTicks, number, ticks } from "./numbers.js";
+import { extent, smooth, thin, within } from "./points.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 560, HEIGHT = 240, LEFT = 46, RIGHT = 10, TOP = 8, BOTTOM = 24;
-const MOST_POINTS = 1000; // more than the pixels of the chart: thinned by keeping each bucket's extremes
+const MOST_FAINT = 12; // lines behind whose smoothed form the raw one is still of use
 
-function node(name, attributes, text) {
+export function node(name, attributes, text) {
   const element = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   if (text !== undefined) element.textContent = text;
   return element;
 }
 
-export function thin(points) {
-  if (points.length <= MOST_POINTS) return points;
-  const size = Math.ceil(points.length / (MOST_POINTS / 2));
-  const kept = [];
-  for (let start = 0; start < points.length; start += size) {
-    const bucket = points.slice(start, start + size);
-    const low = bucket.reduce((a, b) => (b[1] < a[1] ? b : a));
-    const high = bucket.reduce((a, b) => (b[1] > a[1] ? b : a));
-    kept.push(...(low[0] <= high[0] ? [low, high] : [high, low]));
-  }
-  return kept;
-}
-
-export function ticks(low, high, count) {
-  const span = high - low || Math.abs(high) || 1;
-  const rough = span / count;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
-  const marks = [];
-  for (let t = Math.ceil(low / step) * step; t <= high + step * 1e-9; t += step) marks.push(Number(t.toPrecision(12)));
-  return marks;
-}
-
-export function number(value, digits = 4) {
-  if (value === null || value === undefined) return "–";
-  if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6)) return value.toExponential(2);
-  return Number(value.toPrecision(digits)).toLocaleString("en");
-}
-
-function path(points, x, y) {
+export function path(points, x, y) {
   return points.map(([a, b], i) => `${i ? "L" : "M"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("");
 }
 
-// lines: [{name, points: [[x, y], …]}]; the first is drawn in the accent colour, the second in its companion.
-export function chart(title, lines, xLabel) {
-  const figure = document.createElement("figure");
-  const caption = document.createElement("figcaption");
-  caption.append(Object.assign(document.createElement("strong"), { textContent: title }));
-  lines.forEach((line, i) => {
-    const last = line.points.at(-1);
-    const key = Object.assign(document.createElement("span"), { className: i ? "key second" : "key" });
-    key.textContent = last ? `${line.name} ${number(last[1])}` : line.name;
-    caption.append(key);
-  });
-  const svg = node("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${title}: ${caption.textContent}` });
-  const all = lines.flatMap((line) => line.points);
-  if (all.length) draw(svg, lines, all, xLabel);
-  figure.append(caption, svg);
-  return figure;
+export const canvas = (label) => node("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label, tabindex: "0" });
+
+// Where on the x axis a pointer is, as a share of its length that may lie outside 0 … 1.
+export function shareOf(svg, clientX) {
+  const box = svg.getBoundingClientRect();
+  return (((clientX - box.left) / box.width) * WIDTH - LEFT) / (WIDTH - LEFT - RIGHT);
 }
 
-function draw(svg, lines, all, xLabel) {
-  const xs = all.map((p) => p[0]), ys = all.map((p) => p[1]);
-  const [x0, x1] = [Math.min(...xs), Math.max(...xs)];
-  let [y0, y1] = [Math.min(...ys), Math.max(...ys)];
-  if (y0 === y1) [y0, y1] = [y0 - 0.5, y1 + 0.5];
-  const x = (v) => LEFT + ((v - x0) / (x1 - x0 || 1)) * (WIDTH - LEFT - RIGHT);
-  const y = (v) => TOP + (1 - (v - y0) / (y1 - y0)) * (HEIGHT - TOP - BOTTOM);
-  for (const t of ticks(y0, y1, 4)) {
-    svg.append(node("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(t), y2: y(t) }));
-    svg.append(node("text", { class: "tick", x: LEFT - 6, y: y(t) + 4, "text-anchor": "end" }, number(t, 3)));
+export function band(from, to) {
+  const x = (share) => LEFT + Math.min(1, Math.max(0, share)) * (WIDTH - LEFT - RIGHT);
+  const [low, high] = [x(Math.min(from, to)), x(Math.max(from, to))];
+  return node("rect", { class: "band", x: low, y: TOP, width: high - low, height: HEIGHT - TOP - BOTTOM });
+}
+
+// lines: [{look, points: [[x, y], …]}], look being the class that colours it; view: {log, smoothing, range}.
+// Returns the range of x that is shown.
+export function draw(svg, lines, view, xLabel) {
+  const usable = lines.map((line) => ({ ...line, points: view.log ? line.points.filter((p) => p[1] > 0) : line.points }));
+  const all = usable.flatMap((line) => line.points);
+  if (!all.length) { svg.replaceChildren(); return null; }
+  const range = view.range || extent(all, 0);
+  const x = (v) => LEFT + ((v - range[0]) / (range[1] - range[0] || 1)) * (WIDTH - LEFT - RIGHT);
+  const [y, marks] = vertical(all, view);
+  const parts = [node("title", {}, `by ${xLabel}`)];
+  for (const t of marks) {
+    parts.push(node("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(t), y2: y(t) }));
+    parts.push(node("text", { class: "tick", x: LEFT - 6, y: y(t) + 4, "text-anchor": "end" }, number(t, 3)));
   }
-  for (const t of ticks(x0, x1, 5)) {
-    svg.append(node("text", { class: "tick", x: x(t), y: HEIGHT - 8, "text-anchor": "middle" }, number(t, 6)));
+  for (const t of ticks(range[0], range[1], 5)) {
+    parts.push(node("text", { class: "tick", x: x(t), y: HEIGHT - 8, "text-anchor": "middle" }, number(t, 6)));
   }
-  svg.append(node("title", {}, `by ${xLabel}`));
-  lines.forEach((line, i) => svg.append(node("path", { class: i ? "line second" : "line", d: path(thin(line.points), x, y) })));
+  const plot = node("svg", { x: LEFT, y: 0, width: WIDTH - LEFT - RIGHT, height: HEIGHT, viewBox: `${LEFT} 0 ${WIDTH - LEFT - RIGHT} ${HEIGHT}` });
+  for (const { look, points } of usable) {
+    const line = (shown, how) => node("path", { class: how, d: path(thin(within(shown, view.range), usable.length), x, y) });
+    if (view.smoothing && usable.length <= MOST_FAINT) plot.append(line(points, `line ${look} faint`));
+    plot.append(line(view.smoothing ? smooth(points, view.smoothing) : points, `line ${look}`));
+  }
+  svg.replaceChildren(...parts, plot);
+  return range;
+}
+
+function vertical(all, { log, range }) {
+  let [low, high] = extent(all, 1, range);
+  if (!Number.isFinite(low)) [low, high] = extent(all, 1);
+  if (low === high) [low, high] = log ? [low / 2, high * 2] : [low - 0.5, high + 0.5];
+  const scale = log ? Math.log : (v) => v;
+  const y = (v) => TOP + (1 - (scale(v) - scale(low)) / (scale(high) - scale(low))) * (HEIGHT - TOP - BOTTOM);
+  return [y, log ? logTicks(low, high) : ticks(low, high, 4)];
 }
 
 export function sparkline(values) {
   const svg = node("svg", { class: "spark", viewBox: "0 0 120 30", preserveAspectRatio: "none", "aria-hidden": "true" });
   if (values.length < 2) return svg;
-  const low = Math.min(...values), high = Math.max(...values);
   const points = thin(values.map((v, i) => [i, v]));
+  const [low, high] = extent(points, 1);
   const x = (v) => (v / (values.length - 1)) * 118 + 1;
   const y = (v) => 2 + (1 - (v - low) / (high - low || 1)) * 26;
   svg.append(node("path", { class: "line", d: path(points, x, y) }));

@@ -11,6 +11,8 @@ export function h(name, attributes = {}, ...children) {
   return element;
 }
 
+export const ENDED = new Set(["succeeded", "failed", "cancelled"]);
+
 export const status = (name) => h("span", { class: `status ${name}` }, name);
 
 export function alert(error) {

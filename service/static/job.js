@@ -1,20 +1,22 @@
 // One job: live curves, facts, downloads, and the moves that its state allows.
 import { answered, call, download, follow } from "./api.js";
 import { connection } from "./app.js";
-import { chart, number } from "./curve.js";
-import { alert, duration, h, status } from "./dom.js";
+import { calls } from "./calls.js";
+import { charts } from "./charts.js";
+import { alert, duration, ENDED, h, status } from "./dom.js";
 import { learned } from "./learned.js";
+import { number } from "./numbers.js";
+import { column } from "./points.js";
 
 const MOVES = {
   queued: ["pause", "cancel"], running: ["pause", "cancel"], pausing: ["resume", "cancel"], paused: ["resume", "cancel"],
 };
-const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 const FRAME_MS = 150;
 
 export async function jobView(main, id) {
   let job = await call(`/v1/jobs/${id}`);
-  const head = h("div"), facts = h("dl", { class: "facts" }), charts = h("div", { class: "charts" }), pictures = h("div"), after = h("div"), trouble = h("div");
-  main.replaceChildren(trouble, head, facts, charts, pictures, after);
+  const head = h("div"), facts = h("dl", { class: "facts" }), lines = charts(), pictures = h("div"), after = h("div"), again = h("div", {}, ...calls(job)), trouble = h("div");
+  main.replaceChildren(trouble, head, facts, lines.element, pictures, after, again);
   const points = [];
   const gone = new AbortController();
   let due = null, shown = false;
@@ -23,8 +25,8 @@ export async function jobView(main, id) {
     due = null;
     head.replaceChildren(...header(job, move));
     facts.replaceChildren(...factsOf(job, points.at(-1)));
-    charts.replaceChildren(...curves(points));
-    after.replaceChildren(...downloads(job), ...again(job));
+    lines.show(curves(points));
+    after.replaceChildren(...downloads(job));
     if (!shown && ENDED.has(job.status) && job.links.weights) {
       shown = true;
       learned(pictures, job, gone.signal);
@@ -70,7 +72,7 @@ function header(job, move) {
     h("div", { class: "head" },
       h("div", {}, h("h1", {}, job.name || job.id), h("span", { class: "soft" }, `${job.dataset} · `), status(job.status),
         job.status_reason ? h("span", { class: "soft" }, ` (${job.status_reason})`) : null),
-      h("div", { class: "actions" }, ...buttons)),
+      h("div", { class: "actions" }, ...buttons, h("a", { class: "button", href: `#/new/${job.id}` }, "Change and retry"))),
     error,
     ENDED.has(job.status) ? null : h("progress", { max: epochs || 1, value: epoch, "aria-label": `epoch ${epoch} of ${epochs}` }),
   ].filter(Boolean);
@@ -92,11 +94,12 @@ function factsOf(job, point) {
 }
 
 function curves(points) {
-  const line = (name, key) => ({ name, points: points.filter((p) => typeof p[key] === "number").map((p) => [p.step, p[key]]) });
-  const figures = [["Loss", [line("training", "train_loss"), line("validation", "val_loss")]]];
+  const line = (name, key, look = "") => ({ name, look, points: column(points, key) });
   const scored = points.some((p) => "val_accuracy" in p) ? ["Accuracy", "val_accuracy"] : ["R²", "val_r2"];
-  if (points.some((p) => typeof p[scored[1]] === "number")) figures.push([scored[0], [line("validation", scored[1])]]);
-  return figures.map(([title, lines]) => chart(title, lines.filter((l) => l.points.length), "step"));
+  return [
+    { title: "Loss", log: true, lines: [line("training", "train_loss"), line("validation", "val_loss", "second")] },
+    { title: scored[0], lines: [line("validation", scored[1])] },
+  ].map((figure) => ({ ...figure, lines: figure.lines.filter((l) => l.points.length) })).filter((figure) => figure.lines.length);
 }
 
 function downloads(job) {
@@ -105,11 +108,4 @@ function downloads(job) {
   return [h("h2", {}, "Weights"), h("div", { class: "actions" },
     save("npz", "weights?format=npz"), save("safetensors", "weights?format=safetensors"), save("ONNX", "weights?format=onnx"), save("PyTorch", "weights?format=torch"),
     save("predict.py", "weights?format=predict.py"), save("curve as CSV", "metrics?format=csv"), save("model card", "card?format=md"))];
-}
-
-function again(job) {
-  const { net, loss, optimizer, schedule, training } = job.spec || {};
-  const body = JSON.stringify({ dataset: job.dataset, net, loss, optimizer, schedule, training }, null, 1);
-  const text = `curl -X POST ${location.origin}/v1/jobs -H 'Content-Type: application/json' -d '${body}'`;
-  return [h("h2", {}, "The same job again"), h("pre", { tabindex: "0" }, text)];
 }

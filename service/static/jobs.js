@@ -1,72 +1,90 @@
-// All jobs: status, progress and a sparkline each, live for those that are not finished.
+// All jobs, newest first: filtered, live, and chosen to be compared or cancelled.
 import { answered, call, follow } from "./api.js";
 import { connection } from "./app.js";
-import { number, sparkline } from "./curve.js";
-import { ago, h, status } from "./dom.js";
+import { alert, ENDED, h } from "./dom.js";
+import { filters } from "./filters.js";
+import { row } from "./jobrow.js";
+import { selection } from "./selection.js";
 
 const PAGE = 50;
-const ENDED = new Set(["succeeded", "failed", "cancelled"]);
+const MOST_FOLLOWED = 100;
+const PERIOD_MS = 5000;
+const HEADINGS = [["Chosen", "tick-box"], ["Job", ""], ["Status", ""], ["Loss", "number hide-narrow"], ["Curve", ""], ["Validation", "number"], ["Started", "hide-narrow"]];
 
-export async function jobsView(main) {
-  const page = await call(`/v1/jobs?limit=${PAGE}`);
-  if (!page.data.length) {
-    main.replaceChildren(
-      h("div", { class: "empty" }, h("p", {}, "No job yet."), h("a", { class: "button", href: "#/new" }, "Train the first net")),
-    );
-    return () => {};
-  }
-  const rows = new Map(page.data.map((job) => [job.id, row(job)]));
-  const body = h("tbody", {}, ...[...rows.values()].map((r) => r.element));
-  const more = h("button", { hidden: !page.has_more }, "Older jobs");
+export async function jobsView(main, query) {
   const gone = new AbortController();
-  let last = page.last_id;
-  more.addEventListener("click", async () => {
-    const next = await answered(`/v1/jobs?limit=${PAGE}&after=${last}`, gone.signal);
-    body.append(...next.data.map((job) => row(job).element));
-    last = next.last_id;
-    more.hidden = !next.has_more;
-  });
-  main.replaceChildren(
-    h("div", { class: "head" }, h("h1", {}, "Jobs"), h("a", { class: "button", href: "#/new" }, "New job")),
-    h("table", {}, h("thead", {}, h("tr", {}, ...["Job", "Status", "Loss", "", "Validation", "Started"].map(
-      (t, i) => h("th", { scope: "col", class: i === 5 ? "hide-narrow" : i === 2 || i === 4 ? "number" : "" }, t)))), body),
-    h("p", {}, more),
-  );
-  const live = page.data.filter((job) => !ENDED.has(job.status)).map((job) => job.id);
-  for (const job of page.data) if (ENDED.has(job.status) && job.status !== "cancelled") rows.get(job.id).history(gone.signal);
-  const of = (id) => rows.get(id.split(":")[0]);
-  const stop = live.length ? follow(`/v1/events?jobs=${live.join(",")}`, {
-    metric: (data, id) => of(id)?.metric(data),
-    status: (data, id) => of(id)?.status(data),
-  }, connection) : () => {};
-  return () => { gone.abort(); stop(); };
-}
+  const rows = new Map(); // every row that was made, by the job's id
+  const trouble = h("div"), body = h("tbody"), empty = h("div");
+  const chosen = selection((failures) => trouble.replaceChildren(...failures.map(([job, error]) => alert({ message: `${job.name || job.id}: ${error.message}` }))));
+  const filter = filters(query, (server) => (server ? load().catch(tell) : narrow()));
+  const more = h("button", { hidden: true, onclick: () => older().catch(tell) }, "Older jobs");
+  const table = h("table", {}, h("thead", {}, h("tr", {}, ...HEADINGS.map(([text, look]) => h("th", { scope: "col", class: look }, look === "tick-box" ? h("span", { class: "unseen" }, text) : text)))), body);
+  let listed = [], last = null, first = "", stop = () => {}, timer = null;
+  const tell = (error) => trouble.replaceChildren(alert(error));
 
-function row(job) {
-  const loss = h("td", { class: "number" }, number(job.metrics?.train_loss));
-  const spark = h("td", {}, sparkline([]));
-  const validation = h("td", { class: "number" }, score(job.metrics));
-  const state = h("td", {}, status(job.status));
-  const values = [];
-  const element = h("tr", {},
-    h("td", {}, h("a", { href: `#/jobs/${job.id}` }, job.name || job.id), h("small", {}, job.dataset)),
-    state, loss, spark, validation, h("td", { class: "hide-narrow soft" }, ago(job.started_at || job.created_at)));
-  const draw = () => spark.replaceChildren(sparkline(values));
-  return {
-    element,
-    status: (data) => state.replaceChildren(status(data.status)),
-    metric(data) {
-      if (data.train_loss !== null) values.push(data.train_loss);
-      loss.textContent = number(data.train_loss);
-      validation.textContent = score(data);
-      draw();
-    },
-    async history(signal) {
-      const { columns } = await answered(`/v1/jobs/${job.id}/metrics?max_points=120`, signal).catch(() => ({ columns: {} })); // deleted meanwhile
-      values.push(...(columns.train_loss || []).filter((v) => v !== null));
-      draw();
-    },
+  const known = (job) => {
+    if (!rows.has(job.id)) {
+      const made = row(job, chosen.box(job));
+      rows.set(job.id, made);
+      if (ENDED.has(job.status) && job.status !== "cancelled") made.history(gone.signal);
+    }
+    return rows.get(job.id);
   };
+  function narrow() {
+    for (const one of listed) one.element.hidden = !filter.fits(one.job);
+    const some = listed.some((one) => !one.element.hidden);
+    table.hidden = !some;
+    empty.replaceChildren(...(some ? [] : nothing(filter)));
+  }
+  function place(page) {
+    body.replaceChildren(...listed.map((one) => one.element));
+    last = page.last_id;
+    more.hidden = !page.has_more;
+    narrow();
+    watch();
+  }
+  function watch() {
+    stop();
+    const live = listed.filter((one) => !ENDED.has(one.job.status)).slice(0, MOST_FOLLOWED);
+    const of = (id) => rows.get(id.split(":")[0]);
+    for (const one of live) one.restart();
+    stop = live.length ? follow(`/v1/events?jobs=${live.map((one) => one.job.id).join(",")}`, {
+      metric: (data, id) => of(id)?.metric(data),
+      status: (data, id) => { of(id)?.status(data); chosen.changed(); },
+      reset: (data, id) => of(id)?.restart(),
+    }, connection) : () => {};
+  }
+  const idsOf = (page) => page.data.map((job) => job.id).join(",");
+  async function load() {
+    const page = await call(`/v1/jobs?limit=${PAGE}${filter.server()}`);
+    if (gone.signal.aborted) return;
+    trouble.replaceChildren();
+    first = idsOf(page);
+    listed = page.data.map(known);
+    place(page);
+  }
+  async function older() {
+    const page = await answered(`/v1/jobs?limit=${PAGE}&after=${last}${filter.server()}`, gone.signal);
+    listed.push(...page.data.map(known));
+    place(page);
+  }
+  // New jobs come to the top by themselves, as long as no older ones were asked for.
+  async function renew() {
+    const asked = filter.server();
+    const page = await call(`/v1/jobs?limit=${PAGE}${asked}`).catch(() => null);
+    connection(page !== null);
+    if (page && asked === filter.server() && listed.length <= PAGE && idsOf(page) !== first) await load().catch(() => {});
+    if (!gone.signal.aborted) timer = setTimeout(renew, PERIOD_MS);
+  }
+
+  await load();
+  main.replaceChildren(h("div", { class: "head" }, h("h1", {}, "Jobs"), h("a", { class: "button", href: "#/new" }, "New job")),
+    filter.element, trouble, table, empty, h("p", {}, more), chosen.element);
+  timer = setTimeout(renew, PERIOD_MS);
+  return () => { gone.abort(); stop(); clearTimeout(timer); };
 }
 
-const score = (metrics) => number(metrics?.val_accuracy ?? metrics?.val_r2 ?? metrics?.val_loss);
+function nothing(filter) {
+  if (filter.any) return [h("div", { class: "empty" }, h("p", {}, "No job fits."), h("button", { onclick: () => filter.clear() }, "Show all"))];
+  return [h("div", { class: "empty" }, h("p", {}, "No job yet."), h("a", { class: "button", href: "#/new" }, "Train the first net"))];
+}

@@ -1,12 +1,16 @@
 // A new job: choices come from /v1/capabilities and /v1/datasets; the service's own checks explain what is wrong.
 import { call } from "./api.js";
+import { bodyOf } from "./calls.js";
 import { alert, h } from "./dom.js";
+import { dryRun } from "./dryrun.js";
+import { fill, specOf } from "./spec.js";
 import { uploadForm } from "./upload.js";
 
-export async function newView(main) {
-  const [abilities, datasets] = await Promise.all([call("/v1/capabilities"), call("/v1/datasets?limit=100")]);
+// `from`: the id of a job whose settings the form starts with.
+export async function newView(main, from) {
+  const [abilities, datasets, old] = await Promise.all([call("/v1/capabilities"), call("/v1/datasets?limit=100"), from && call(`/v1/jobs/${from}`)]);
   const names = (table) => (Array.isArray(table) ? table.map((row) => row.name) : Object.keys(table));
-  const trouble = h("div", { class: "wide" });
+  const trouble = h("div", { class: "wide" }), would = h("div", { class: "wide", role: "status" });
   const select = (name, values, chosen) =>
     h("select", { name }, ...values.map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
   const field = (text, hint, control) => h("label", {}, text, hint ? h("small", {}, hint) : null, control);
@@ -19,6 +23,9 @@ export async function newView(main) {
     if (![...dataset.options].some((o) => o.value === value)) dataset.prepend(h("option", { value }, text));
     dataset.value = value;
   };
+  const rest = h("details", { class: "wide" }, h("summary", {}, "Other settings, as JSON"),
+    h("label", {}, h("small", {}, "everything that a job may say, such as {\"training\": {\"batch_size\": 16}}; the fields above go first"),
+      h("textarea", { name: "rest", spellcheck: "false", "aria-label": "Other settings, as JSON" })));
   const form = h("form", { class: "grid-form" },
     trouble,
     field("Data set", "built in, or uploaded below", dataset),
@@ -32,41 +39,49 @@ export async function newView(main) {
     field("Epochs", null, h("input", { name: "epochs", inputmode: "numeric", placeholder: "automatic" })),
     field("Seed", null, h("input", { name: "seed", inputmode: "numeric", placeholder: "0" })),
     field("Name", null, h("input", { name: "name", maxlength: "200" })),
-    h("div", { class: "wide actions" }, h("button", { class: "primary", type: "submit" }, "Train")),
+    rest,
+    h("div", { class: "wide actions" }, h("button", { class: "primary", type: "submit" }, "Train"), h("button", { type: "button", onclick: (event) => attempt(event.target, check) }, "Check first")),
+    would,
   );
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const button = form.querySelector("button");
+  if (old) start(form, dataset, old);
+  // The settings of one optimizer mean nothing to another.
+  form.elements.optimizer.addEventListener("change", () => forget(form.elements.rest, "optimizer"));
+  async function attempt(button, action) {
     button.disabled = true;
+    trouble.replaceChildren();
     try {
-      const job = await call("/v1/jobs", { method: "POST", body: specOf(new FormData(form)) });
-      location.hash = `#/jobs/${job.id}`;
+      await action();
     } catch (error) {
       trouble.replaceChildren(alert(error));
+      trouble.scrollIntoView({ block: "center" });
     } finally {
       button.disabled = false;
     }
+  }
+  async function check() {
+    would.replaceChildren();
+    would.replaceChildren(dryRun(await call("/v1/jobs?dry_run=true", { method: "POST", body: specOf(form) })));
+  }
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    attempt(form.querySelector("button"), async () => {
+      const job = await call("/v1/jobs", { method: "POST", body: specOf(form) });
+      location.hash = `#/jobs/${job.id}`;
+    });
   });
-  main.replaceChildren(h("div", { class: "head" }, h("h1", {}, "New job")), form,
+  main.replaceChildren(h("div", { class: "head" }, h("h1", {}, old ? `Change and retry: ${old.name || old.id}` : "New job")), form,
     h("h2", {}, "Your own data"), uploadForm(uploaded));
 }
 
-// Text that is not a number is sent as it is: the service's message names the field and the allowed range.
-const numeric = (text) => (text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text));
+function start(form, dataset, old) {
+  if (![...dataset.options].some((option) => option.value === old.dataset)) dataset.prepend(h("option", { value: old.dataset }, old.dataset));
+  fill(form, bodyOf(old));
+  form.querySelector("details").open = Boolean(form.elements.rest.value);
+}
 
-function specOf(data) {
-  const spec = { dataset: data.get("dataset") };
-  const hidden = data.get("hidden").trim();
-  const features = data.getAll("features");
-  if (features.length) spec.features = features;
-  const set = (part, key, value) => { (spec[part] ??= {})[key] = value; };
-  if (hidden) set("net", "hidden", hidden === "none" ? [] : hidden.split(/[\s,–-]+/).map(numeric));
-  if (data.get("activation")) set("net", "activation", data.get("activation"));
-  if (data.get("optimizer")) set("optimizer", "name", data.get("optimizer"));
-  if (data.get("loss")) spec.loss = data.get("loss");
-  if (data.get("name")) spec.name = data.get("name");
-  for (const [part, key] of [["optimizer", "learning_rate"], ["optimizer", "l2"], ["training", "epochs"], ["training", "seed"]]) {
-    if (data.get(key).trim()) set(part, key, numeric(data.get(key)));
-  }
-  return spec;
+function forget(field, part) {
+  try {
+    const { [part]: _, ...kept } = JSON.parse(field.value);
+    field.value = Object.keys(kept).length ? JSON.stringify(kept, null, 2) : "";
+  } catch { /* empty, or not JSON yet: the person is writing it */ }
 }

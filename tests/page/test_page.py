@@ -8,69 +8,20 @@ from __future__ import annotations
 import io
 import os
 import re
-import shutil
 import signal
-from collections.abc import Iterator
 
 import httpx2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from bench.deployment import Deployment, command_line, deployment, descendants
+from bench.deployment import Deployment, command_line, descendants
+from tests.page.conftest import STARTS
 from tests.processes import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
-expect.set_options(timeout=20_000)
-
 LONG = {"dataset": "digits", "name": "long", "training": {"epochs": 5000}}
-STARTS = 20_000
-"""Milliseconds in which a job must have started and the page must show it, on a busy machine."""
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Deployment]:
-    with deployment() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert path, "chromium is not on PATH: apt-get install chromium"
-    with sync_playwright() as engine:
-        launched = engine.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def page(browser: Browser, running: Deployment) -> Iterator[Page]:
-    """A page that must not write an error to its console, nor fetch anything from elsewhere."""
-    opened = browser.new_page(viewport={"width": 1100, "height": 800})
-    errors: list[str] = []
-    opened.on("console", lambda message: _note(message, errors))
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.on(
-        "request",
-        lambda r: r.url.startswith((running.url, "blob:", "data:")) or errors.append(f"asked elsewhere: {r.url}"),
-    )
-    opened.set_default_timeout(STARTS)
-    yield opened
-    opened.close()
-    assert errors == []
-
-
-def _note(message: ConsoleMessage, errors: list[str]) -> None:
-    if message.type == "error" and "Failed to load resource" not in message.text:
-        errors.append(message.text)
-
-
-@pytest.fixture
-def client(running: Deployment) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=running.url, timeout=30) as opened:
-        yield opened
 
 
 def test_features_chosen_on_the_page_are_what_the_job_asks_for(page: Page, running: Deployment) -> None:
@@ -154,6 +105,22 @@ def test_a_wrong_value_is_explained_beside_the_form(page: Page, running: Deploym
     page.locator("[name=hidden]").fill("32 0")
     page.get_by_role("button", name="Train").click()
     expect(page.get_by_role("alert")).to_contain_text("/net/hidden/1")
+
+
+def test_a_job_is_checked_before_it_is_submitted(page: Page, running: Deployment, client: httpx2.Client) -> None:
+    before = client.get("/v1/jobs?limit=1").json()["first_id"]
+    page.goto(f"{running.url}/#/new")
+    page.locator("[name=hidden]").fill("32")
+    page.get_by_role("button", name="Check first").click()
+    would = page.get_by_role("region", name="What it would be")
+    expect(would).to_contain_text("2,410")  # 64 · 32 + 32 + 32 · 10 + 10
+    expect(would).to_contain_text("2.303")  # ln 10
+    expect(would).to_contain_text("right")
+    page.locator("[name=hidden]").fill("0")
+    page.get_by_role("button", name="Check first").click()
+    expect(page.get_by_role("alert")).to_contain_text("/net/hidden/0")
+    expect(would).to_be_hidden()
+    assert client.get("/v1/jobs?limit=1").json()["first_id"] == before
 
 
 def test_pause_and_resume_from_the_page(page: Page, running: Deployment, client: httpx2.Client) -> None:
@@ -248,13 +215,3 @@ def test_a_finished_job_shows_what_it_has_learned_in_pictures_that_load_when_the
     with page.expect_download() as started:
         page.get_by_role("button", name="Importance of columns: save the picture").click()
     assert started.value.path().read_bytes().startswith(b"\x89PNG")
-
-
-@pytest.mark.parametrize("width", [360, 1100])
-def test_no_view_scrolls_sideways(page: Page, running: Deployment, client: httpx2.Client, width: int) -> None:
-    job = client.get("/v1/jobs?limit=1").json()["data"][0]["id"]
-    page.set_viewport_size({"width": width, "height": 700})
-    for view in ("", "new", "queue", f"jobs/{job}"):
-        page.goto(f"{running.url}/#/{view}")
-        expect(page.locator("h1")).to_be_visible()
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{view} at {width}"

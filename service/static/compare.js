@@ -1,0 +1,108 @@
+// Some jobs beside each other: their curves in one chart, their figures, the settings in which they differ.
+import { answered, call, follow } from "./api.js";
+import { connection } from "./app.js";
+import { charts } from "./charts.js";
+import { alert, duration, ENDED, h, status } from "./dom.js";
+import { number } from "./numbers.js";
+import { column, pointsOf } from "./points.js";
+import { differing, shown } from "./settings.js";
+
+const MOST_POINTS = 1000; // of a curve that is fetched: no chart has more pixels
+const COLOURS = 8;
+const FRAME_MS = 200;
+const CURVES = [["Validation loss", "val_loss", true], ["Training loss", "train_loss", true], ["Accuracy", "val_accuracy", false], ["R²", "val_r2", false]];
+const FIGURES = [["train_loss", -1], ["val_loss", -1], ["test_loss", -1], ["val_accuracy", 1], ["test_accuracy", 1], ["val_r2", 1], ["test_r2", 1]];
+
+export const lookOf = (index) => `s${index % COLOURS}${index % (2 * COLOURS) >= COLOURS ? " dashed" : ""}`;
+
+export async function compareView(main, list) {
+  const ids = [...new Set(list.split(","))];
+  const gone = new AbortController();
+  const { runs, missing } = await found(ids);
+  const lines = charts(), keys = h("ul", { class: "keys" }), figures = h("div"), trouble = missing.map((id) => alert({ message: `There is no job ${id} any more.` }));
+  let due = null, stop = () => {};
+  main.replaceChildren(h("div", { class: "head" }, h("h1", {}, `${runs.length} ${runs.length === 1 ? "job" : "jobs"} compared`)), ...trouble, keys, lines.element, figures, ...differences(runs));
+
+  function draw() {
+    due = null;
+    keys.replaceChildren(...runs.map((run) => keyOf(run, ids, draw)));
+    lines.show(curvesOf(runs.filter((run) => !run.hidden)));
+    figures.replaceChildren(...final(runs));
+  }
+  const soon = () => { due ??= setTimeout(draw, FRAME_MS); };
+  async function refresh(run) {
+    run.job = await answered(`/v1/jobs/${run.job.id}`, gone.signal);
+    soon();
+  }
+  draw();
+  const live = runs.filter((run) => !ENDED.has(run.job.status));
+  const of = (id) => live.find((run) => id.startsWith(run.job.id));
+  for (const run of runs) if (!live.includes(run)) history(run, gone.signal).then(soon);
+  if (live.length) {
+    stop = follow(`/v1/events?jobs=${live.map((run) => run.job.id).join(",")}`, {
+      metric: (data, id) => { of(id).points.push(data); soon(); },
+      reset: (data, id) => { of(id).points.length = 0; },
+      status: (data, id) => refresh(of(id)),
+    }, connection);
+  }
+  return () => { gone.abort(); stop(); clearTimeout(due); };
+}
+
+async function history(run, signal) {
+  const { columns } = await answered(`/v1/jobs/${run.job.id}/metrics?max_points=${MOST_POINTS}`, signal);
+  run.points = pointsOf(columns);
+}
+
+async function found(ids) {
+  const answers = await Promise.allSettled(ids.map((id) => call(`/v1/jobs/${id}`)));
+  const refused = answers.find((answer) => answer.status === "rejected" && answer.reason.status !== 404);
+  if (refused) throw refused.reason;
+  if (answers.every((answer) => answer.status === "rejected")) throw answers[0].reason;
+  const jobs = answers.filter((answer) => answer.status === "fulfilled").map((answer) => answer.value);
+  const names = named(jobs);
+  const runs = jobs.map((job, i) => ({ job, name: names[i], look: lookOf(i), points: [], hidden: false }));
+  return { runs, missing: ids.filter((_, i) => answers[i].status === "rejected") };
+}
+
+// Names that tell jobs apart: with the end of the id where several are called the same.
+function named(jobs) {
+  const called = jobs.map((job) => job.name || job.id);
+  return called.map((name, i) => (called.indexOf(name) === called.lastIndexOf(name) ? name : `${name} · ${jobs[i].id.slice(-4)}`));
+}
+
+function keyOf(run, ids, draw) {
+  const rest = ids.filter((id) => id !== run.job.id);
+  return h("li", { class: run.hidden ? "off" : null },
+    h("button", { class: `key ${run.look}`, "aria-pressed": String(!run.hidden), title: "show or hide its curves", onclick: () => { run.hidden = !run.hidden; draw(); } }, run.name),
+    rest.length ? h("a", { href: `#/compare/${rest.join(",")}`, "aria-label": `leave out ${run.name}` }, "×") : null);
+}
+
+function curvesOf(runs) {
+  return CURVES.map(([title, key, log]) => ({
+    title, log, legend: false,
+    lines: runs.map((run) => ({ name: run.name, look: run.look, points: column(run.points, key) })).filter((line) => line.points.length),
+  })).filter((figure) => figure.lines.length);
+}
+
+// The figures of each job as they are now; the best of each column is set in bold.
+function final(runs) {
+  const latest = runs.map((run) => (ENDED.has(run.job.status) ? run.job.metrics : { ...run.job.metrics, ...run.points.at(-1) }) || {});
+  const having = FIGURES.filter(([key]) => latest.some((m) => typeof m[key] === "number"));
+  const best = new Map(having.map(([key, sign]) => [key, Math.max(...latest.filter((m) => typeof m[key] === "number").map((m) => sign * m[key])) * sign]));
+  const cell = (m, key) => h("td", { class: runs.length > 1 && m[key] === best.get(key) ? "number best" : "number" }, number(m[key]));
+  return [h("h2", {}, "Figures"), h("div", { class: "scroll" }, h("table", {},
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Job"), h("th", { scope: "col" }, "Status"),
+      ...[...having.map(([key]) => key.replaceAll("_", " ")), "epoch", "took"].map((text) => h("th", { scope: "col", class: "number" }, text)))),
+    h("tbody", {}, ...runs.map(({ job, name, look }, i) => h("tr", {}, h("td", {}, h("a", { class: `key ${look}`, href: `#/jobs/${job.id}` }, name)), h("td", {}, status(job.status)),
+      ...having.map(([key]) => cell(latest[i], key)),
+      h("td", { class: "number" }, String(latest[i].epoch ?? job.progress.epoch)), h("td", { class: "number" }, duration(job)))))))];
+}
+
+function differences(runs) {
+  const rows = differing(runs.map((run) => run.job));
+  const title = h("h2", {}, "Settings in which they differ");
+  if (!rows.length) return [title, h("p", { class: "empty" }, runs.length > 1 ? "None: they were asked for the same." : "One job differs from nothing. Choose more in the list.")];
+  return [title, h("div", { class: "scroll" }, h("table", { class: "settings" },
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Setting"), ...runs.map((run) => h("th", { scope: "col" }, h("span", { class: `key ${run.look}` }, run.name))))),
+    h("tbody", {}, ...rows.map(([name, values]) => h("tr", {}, h("th", { scope: "row" }, name), ...values.map((value) => h("td", {}, shown(value))))))))];
+}

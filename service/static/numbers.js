@@ -1,0 +1,29 @@
+// Numbers as people read them, and the marks of an axis.
+
+export function number(value, digits = 4) {
+  if (value === null || value === undefined) return "–";
+  if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6)) return value.toExponential(2);
+  return value.toLocaleString("en", { maximumSignificantDigits: digits });
+}
+
+export function ticks(low, high, count) {
+  const span = high - low || Math.abs(high) || 1;
+  const rough = span / count;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
+  const marks = [];
+  for (let t = Math.ceil(low / step) * step; t <= high + step * 1e-9; t += step) marks.push(Number(t.toPrecision(12)));
+  return marks;
+}
+
+// Marks of a logarithmic axis: powers of ten, with 2 and 5 between them where there is room.
+export function logTicks(low, high) {
+  const decades = Math.log10(high / low);
+  if (decades < 0.7) return ticks(low, high, 4);
+  const every = Math.max(1, Math.ceil(decades / 6));
+  const marks = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += every) {
+    for (const m of decades < 2.5 ? [1, 2, 5] : [1]) marks.push(Number(`${m}e${power}`));
+  }
+  return marks.filter((t) => t >= low && t <= high);
+}

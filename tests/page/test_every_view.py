@@ -1,0 +1,123 @@
+"""What holds of every view: it fits the window, its controls have names, it says what is wrong and comes back."""
+
+from __future__ import annotations
+
+import re
+
+import httpx2
+import pytest
+from playwright.sync_api import Page, expect
+
+from bench.deployment import Deployment
+from tests.page.conftest import STARTS
+from tests.processes import wait_until
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+NAMELESS = re.compile(
+    r"^ *- (button|link|checkbox|combobox|listbox|textbox|searchbox|slider|img|progressbar)(?! \")", re.M
+)
+CONTRAST = """() => {
+  const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = rgb(getComputedStyle(at).backgroundColor);
+      if (colour.length === 3) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+  while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement;
+    if (!texts.currentNode.data.trim() || !element.checkVisibility()) continue;
+    if (element.closest("svg, noscript, [disabled]")) continue;
+    const [a, b] = [light(rgb(getComputedStyle(element).color)), light(behind(element))].sort((p, q) => q - p);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) found.push(`${texts.currentNode.data.trim()}: ${ratio.toFixed(2)}`);
+  }
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def views(running: Deployment) -> list[str]:
+    """The address of every view, of two jobs where it shows some."""
+    with httpx2.Client(base_url=running.url, timeout=30) as client:
+        bodies = [
+            {"dataset": "moons", "name": f"a name of some length, number {n}", "tags": ["t"], "training": {"epochs": 3}}
+            for n in range(2)
+        ]
+        jobs = [client.post("/v1/jobs", json=body).raise_for_status().json()["id"] for body in bodies]
+        for job in jobs:
+            wait_until(
+                lambda job=job: client.get(f"/v1/jobs/{job}").json()["status"] == "succeeded",  # type: ignore[misc]
+                120,
+                "the end",
+            )
+    first = jobs[0]
+    return ["", "new", f"new/{first}", "queue", "playground", f"jobs/{first}", f"compare/{','.join(jobs)}"]
+
+
+@pytest.mark.parametrize("width", [360, 1100])
+def test_no_view_scrolls_sideways(page: Page, running: Deployment, views: list[str], width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 700})
+    for view in views:
+        page.goto(f"{running.url}/#/{view}")
+        expect(page.locator("h1")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{view} at {width}"
+
+
+def test_every_control_has_a_name_and_every_view_a_title(page: Page, running: Deployment, views: list[str]) -> None:
+    titles = set()
+    for view in views:
+        page.goto(f"{running.url}/#/{view}")
+        expect(page.locator("h1")).to_be_visible()
+        expect(page).to_have_title(f"{page.locator('h1').text_content()} · mlpq")
+        titles.add(page.title())
+        assert NAMELESS.findall(page.locator("body").aria_snapshot()) == [], view
+    assert len(titles) == len(views)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_what_is_behind_it(page: Page, running: Deployment, views: list[str], scheme: str) -> None:
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    for view in views:
+        page.goto(f"{running.url}/#/{view}")
+        expect(page.locator("h1")).to_be_visible()
+        assert page.evaluate(CONTRAST) == [], f"{view} in {scheme}"
+
+
+def test_a_view_that_was_opened_offline_appears_when_the_service_is_back(page: Page, running: Deployment) -> None:
+    page.goto(f"{running.url}/#/new")
+    expect(page.get_by_role("heading", name="New job")).to_be_visible()
+    page.context.set_offline(True)
+    page.get_by_role("link", name="Queue").click()
+    expect(page.get_by_role("heading", name="The service cannot be reached")).to_be_visible()
+    expect(page.locator("#connection")).to_contain_text("connection lost")
+    page.context.set_offline(False)
+    expect(page.get_by_role("heading", name="Queue")).to_be_visible(timeout=STARTS)
+    expect(page.locator("#connection")).to_be_empty()
+
+
+def test_a_job_that_does_not_exist_is_said_not_to(page: Page, running: Deployment) -> None:
+    page.goto(f"{running.url}/#/jobs/job_none")
+    expect(page.get_by_role("heading", name="Not here")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_text("There is no such resource")
+    page.get_by_role("link", name="All jobs", exact=True).click()
+    expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
+
+
+def test_a_job_is_submitted_with_the_keyboard_alone(page: Page, running: Deployment) -> None:
+    page.goto(f"{running.url}/#/new")
+    expect(page.locator("h1")).to_be_visible()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.name") == "epochs":
+            break
+    page.keyboard.type("1")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"#/jobs/job_"))
+    expect(page.locator(".status.succeeded")).to_be_visible(timeout=STARTS)
+    assert page.evaluate("document.activeElement.id") == "view"
