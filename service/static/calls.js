@@ -56,7 +56,13 @@ export function calls(job) {
     for (const tab of tabs) tab.setAttribute("aria-pressed", String(tab.textContent === name));
   }
   choose("curl");
-  return [h("h2", {}, "The same job again"), h("div", { class: "tools tight" }, ...tabs, copy, said), shown];
+  return [h("h2", {}, "The same job again"), ...started(job), h("div", { class: "tools tight" }, ...tabs, copy, said), shown];
+}
+
+// A fork is called again with its settings alone: the calls start from new weights, which it did not.
+function started({ origin }) {
+  if (!origin) return [];
+  return [h("p", { class: "soft" }, "It started from the weights of ", h("a", { href: `#/jobs/${origin.job}` }, origin.job), "; these calls start from new ones.")];
 }
 
 // The clipboard is for secure origins only; elsewhere the text is selected and copied the old way.

@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from bench.deployment import Deployment
+from tests.processes import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -85,6 +86,17 @@ def test_change_and_retry_opens_the_form_with_the_jobs_settings(
     assert changed["training"] == first["spec"]["training"] | {"epochs": 1}
     assert changed["optimizer"]["name"] == "sgd"
     assert changed["net"] == first["spec"]["net"]
+
+
+def test_a_fork_says_whose_weights_it_started_from(page: Page, running: Deployment, client: httpx2.Client) -> None:
+    first = client.post("/v1/jobs", json={"dataset": "iris", "training": {"epochs": 2}}).raise_for_status().json()["id"]
+    wait_until(lambda: client.get(f"/v1/jobs/{first}").json()["status"] == "succeeded", 120, "the end")
+    fork = client.post(f"/v1/jobs/{first}/fork", json={}).raise_for_status().json()["id"]
+    page.goto(f"{running.url}/#/jobs/{fork}")
+    page.get_by_role("link", name=first).click()
+    expect(page).to_have_url(re.compile(rf"#/jobs/{first}$"))
+    expect(page.get_by_role("heading", name="The same job again")).to_be_visible()
+    expect(page.get_by_text("It started from the weights of")).to_have_count(0)
 
 
 def test_other_settings_are_json_and_what_is_wrong_with_it_is_said(page: Page, running: Deployment) -> None:

@@ -27,7 +27,8 @@ def test_the_boundary_is_redrawn_while_the_net_trains(page: Page, running: Deplo
     page.get_by_role("button", name="Train").click()
     plane = page.locator("canvas")
     expect(plane).to_have_attribute("data-step", re.compile(r"\d"), timeout=STARTS)
-    first, drawn = plane.get_attribute("data-step") or "", plane.evaluate(PICTURE)
+    drawn = plane.evaluate(PICTURE)
+    first = plane.get_attribute("data-step") or ""
     expect(page.locator(".status.running")).to_be_visible()
     expect(plane).not_to_have_attribute("data-step", first, timeout=STARTS)
     assert plane.evaluate(PICTURE) != drawn
