@@ -34,6 +34,7 @@ class Mlpq:
         """Standard output; fails unless the exit status is `status`."""
         out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
         with self.patch.context() as patch:
+            patch.delenv("COLUMNS", raising=False)
             for name, stream in (("stdin", io.StringIO(stdin)), ("stdout", out), ("stderr", err)):
                 patch.setattr(sys, name, stream)
             with pytest.raises(SystemExit) as ended:

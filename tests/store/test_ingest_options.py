@@ -19,7 +19,7 @@ from tests.store.ingest_parts import npz
 @pytest.mark.parametrize(
     ("data", "pointer", "said"),
     [
-        ({"colour": 1}, "/options/colour", "is not an option; known are columns, delimiter, features"),
+        ({"colour": 1}, "/options/colour", "is not an option; known are columns, delimiter, encoding, features"),
         ({"name": 5}, "/options/name", 'is "5"; must be a string'),
         ({"name": "a\nb"}, "/options/name", "control characters, line breaks and bidirectional marks"),
         ({"name": "../x"}, "/options/name", "must not contain ../"),
@@ -69,7 +69,7 @@ def test_null_and_default_options_are_the_same() -> None:
         (b"\x93NUMPY\x01\x00", "no-ending", "npy"),
         (b"PAR1\x15\x04", "no-ending", "parquet"),
         (b"PAR1,b\n", "table.csv", "csv"),
-        (gzip.compress(bytes(257) + b"ustar"), "cifar-10-binary.tar.gz", "cifar10"),
+        (gzip.compress(bytes(257) + b"ustar", mtime=0), "cifar-10-binary.tar.gz", "cifar10"),
         (b"anything", "data_batch_1.bin", "cifar10"),
     ],
 )

@@ -99,7 +99,7 @@ def test_a_hash_without_data_is_no_job(redis: Redis) -> None:
         {"on_stopped": Callback("os.system")},
         {"webhooks": [Webhook("http://localhost/", "finished")]},
     ],
-    ids=str,
+    ids=lambda options: next(iter(options)),
 )
 def test_nothing_else_can_be_queued(redis: Redis, options: dict[str, object]) -> None:
     queue = WakeUpQueue(connection=redis)

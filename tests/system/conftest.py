@@ -10,9 +10,7 @@ from tests.site import builtin_sets, own_site, reference, site
 __all__ = ["builtin_sets", "layer_by_layer", "own_site", "reference", "site"]
 
 
-@pytest.fixture(autouse=True, scope="package")
-def layer_by_layer():
+@pytest.fixture(autouse=True)
+def layer_by_layer(monkeypatch):
     """Jobs are stopped and killed at chosen places of an epoch: chunks end with epochs only layer by layer."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(COMPILED_VARIABLE, "0")
-        yield
+    monkeypatch.setenv(COMPILED_VARIABLE, "0")
