@@ -6,14 +6,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from nets.export import Arrays, to_npz, to_safetensors, write_npz, write_safetensors
+from nets.onnx_check import check_onnx
 from nets.onnx_file import to_onnx, write_onnx
 from nets.script import to_script
 from nets.torch_file import to_torch, write_torch
 
+
+def _checked_onnx(arrays: Arrays) -> bytes:
+    content = to_onnx(arrays)
+    check_onnx(content, arrays)
+    return content
+
+
 EXPORTERS: Mapping[str, Callable[[Arrays], bytes]] = {
     "npz": to_npz,
     "safetensors": to_safetensors,
-    "onnx": to_onnx,
+    "onnx": _checked_onnx,
     "torch": to_torch,
     "predict.py": to_script,
 }

@@ -17,6 +17,7 @@ import onnx
 import onnxruntime
 import pytest
 
+from kernels.errors import Corrupted
 from kernels.operations import ACTIVATIONS
 from nets.losses import LOSSES
 from nets.member import Member
@@ -227,6 +228,13 @@ def assert_onnx_says_the_same(arrays: dict[str, np.ndarray], cells: np.ndarray) 
     told = session.get_modelmeta().custom_metadata_map
     assert json.loads(told["classes"]) == list(predictor.info.classes)
     assert [column["name"] for column in json.loads(told["columns"])] == [c.name for c in predictor.info.columns]
+
+
+def test_an_onnx_file_that_says_something_else_does_not_go_out() -> None:
+    arrays = packed(blobs())
+    assert EXPORTERS["onnx"](arrays) == to_onnx(arrays)
+    with pytest.raises(Corrupted, match=r"golden rows differ by 0\.01"):
+        EXPORTERS["onnx"](arrays | {"golden_outputs": arrays["golden_outputs"] + 0.01})
 
 
 @pytest.mark.parametrize("name", builtin.BUILTINS)
