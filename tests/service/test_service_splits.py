@@ -17,19 +17,32 @@ from tests.service.test_service_training import run_next, trained, uploaded
 NET = {"hidden": [8]}
 
 
-def table(api: httpx2.Client, rows: int = 150, seed: int = 0, classes: str = "abc", **more: str) -> str:
-    """A CSV with the columns size, colour, fold, label; `more` are columns of one value."""
+def cells(rows: int = 150, seed: int = 0, classes: str = "abc") -> list[dict[str, str]]:
+    """Rows with size, colour, fold and label."""
     rng = np.random.default_rng(seed)
     label = np.arange(rows) % len(classes)
     size = label + 0.3 * rng.normal(size=rows)
     colour = np.where(rng.random(rows) < 0.8, label, 0)
-    fold = np.where(np.arange(rows) % 5 == 3, "val", np.where(np.arange(rows) % 5 == 4, "test", "train"))
-    lines = [",".join(("size", "colour", "fold", *more, "label"))]
-    lines += [
-        ",".join((f"{s:.5f}", ["red", "green", "blue"][c], f, *more.values(), classes[y]))
-        for s, c, f, y in zip(size, colour, fold, label, strict=True)
+    folds = ("train", "train", "train", "val", "test")
+    return [
+        {"size": f"{s:.5f}", "colour": ("red", "green", "blue")[c], "fold": folds[n % 5], "label": classes[y]}
+        for n, (s, c, y) in enumerate(zip(size, colour, label, strict=True))
     ]
-    return uploaded(api, "\n".join(lines).encode(), f"table{seed}.csv")
+
+
+def sent(api: httpx2.Client, columns: list[str], rows: list[dict[str, str]], filename: str) -> str:
+    """These columns of the rows as a data set that asks for the label."""
+    lines = [",".join(columns), *(",".join(row[column] for column in columns) for row in rows)]
+    file = (filename, "\n".join(lines).encode())
+    answer = api.post("/v1/datasets", files={"file": file}, data={"options": '{"target": "label"}'})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+def table(api: httpx2.Client, rows: int = 150, seed: int = 0, classes: str = "abc", **more: str) -> str:
+    """A CSV with the columns size, colour, fold, label; `more` are columns of one value."""
+    found = [row | more for row in cells(rows, seed, classes)]
+    return sent(api, ["size", "colour", "fold", *more, "label"], found, f"table{seed}.csv")
 
 
 SPLIT = {"column": "fold", "validation": ["val"], "test": ["test"]}
@@ -65,21 +78,13 @@ def test_a_column_splits_and_the_job_tells_figures_of_the_rows_that_test(
 
 
 def _rows_of(api: httpx2.Client, fold: str) -> str:
-    """The rows of `table` with this fold, as a data set of their own without the column."""
-    rng = np.random.default_rng(0)
-    label = np.arange(150) % 3
-    size = label + 0.3 * rng.normal(size=150)
-    colour = np.where(rng.random(150) < 0.8, label, 0)
-    lines = ["colour,label,size"] + [
-        f"{['red', 'green', 'blue'][c]},{'abc'[y]},{s:.5f}"
-        for n, (s, c, y) in enumerate(zip(size, colour, label, strict=True))
-        if n % 5 == {"val": 3, "test": 4}[fold]
-    ]
-    answer = api.post(
-        "/v1/datasets", files={"file": ("rows.csv", "\n".join(lines).encode())}, data={"options": '{"target": "label"}'}
-    )
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
+    """The rows of `table` with this fold, as a data set without that column, the others in another order."""
+    return sent(api, ["colour", "label", "size"], [row for row in cells() if row["fold"] == fold], "rows.csv")
+
+
+def _rows_only(api: httpx2.Client) -> str:
+    """The rows of `table` that train, without that column."""
+    return sent(api, ["size", "colour", "label"], [row for row in cells() if row["fold"] == "train"], "apart.csv")
 
 
 def test_other_data_sets_validate_and_test_by_the_names_of_their_columns(
@@ -97,20 +102,6 @@ def test_other_data_sets_validate_and_test_by_the_names_of_their_columns(
     assert one["spec"]["training"]["validation_fraction"] == 0.0
     assert one["metrics"] == other["metrics"]
     assert _arrays(api, one)["W1"].tobytes() == _arrays(api, other)["W1"].tobytes()
-
-
-def _rows_only(api: httpx2.Client) -> str:
-    """The rows of `table` that train, with its columns."""
-    rng = np.random.default_rng(0)
-    label = np.arange(150) % 3
-    size = label + 0.3 * rng.normal(size=150)
-    colour = np.where(rng.random(150) < 0.8, label, 0)
-    lines = ["size,colour,label"] + [
-        f"{s:.5f},{['red', 'green', 'blue'][c]},{'abc'[y]}"
-        for n, (s, c, y) in enumerate(zip(size, colour, label, strict=True))
-        if n % 5 < 3
-    ]
-    return uploaded(api, "\n".join(lines).encode(), "apart.csv")
 
 
 def _arrays(api: httpx2.Client, job: dict[str, Any], **query: str) -> dict[str, np.ndarray]:
