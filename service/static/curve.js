@@ -48,7 +48,7 @@ export function draw(svg, lines, view, xLabel) {
   for (const t of ticks(range[0], range[1], 5)) {
     parts.push(node("text", { class: "tick", x: x(t), y: HEIGHT - 8, "text-anchor": "middle" }, number(t, 6)));
   }
-  const plot = node("svg", { x: LEFT, y: 0, width: WIDTH - LEFT - RIGHT, height: HEIGHT, viewBox: `${LEFT} 0 ${WIDTH - LEFT - RIGHT} ${HEIGHT}` });
+  const plot = node("svg", { "aria-hidden": "true", x: LEFT, y: 0, width: WIDTH - LEFT - RIGHT, height: HEIGHT, viewBox: `${LEFT} 0 ${WIDTH - LEFT - RIGHT} ${HEIGHT}` });
   for (const { look, points } of usable) {
     const line = (shown, how) => node("path", { class: how, d: path(thin(within(shown, view.range), usable.length), x, y) });
     if (view.smoothing && usable.length <= MOST_FAINT) plot.append(line(points, `line ${look} faint`));
