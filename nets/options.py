@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from kernels import custom
@@ -34,7 +35,7 @@ class Option:
     later: bool = False
     """Came after its row: a resolved spec leaves it out at its default, so that older specs keep their bytes."""
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """ "boolean", "choice", "text", "integer" or "number"."""
         if isinstance(self.default, bool):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ class Layout:
         """Start of every layer's block, and the end of the last one: P."""
         extra = [4 * int(self.batch_norm)] * (self.n_layers - 1) + [0]
         sizes = [(rows + more) * out for rows, more, out in zip(self.rows, extra, self.widths[1:], strict=True)]
-        return tuple(int(x) for x in np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]))
+        return tuple(accumulate(sizes, initial=0))
 
     @property
     def count(self) -> int:

@@ -103,8 +103,10 @@ class Choice(BaseModel):
     def resolved(self) -> Self:
         """The same choice with every default written out."""
         later = {option.name for option in (*self.row.options, *self.common) if option.later}
-        written = {name: value for name, value in self.options.items() if name not in later or name in self.given}
-        return self.model_validate({"name": self.name, **written})
+        written: dict[str, Any] = {
+            name: value for name, value in self.options.items() if name not in later or name in self.given
+        }
+        return self.model_construct(name=self.name, **written)  # what was given is checked, defaults are as they are
 
     @model_serializer
     def _serialize(self) -> str | dict[str, Any]:

@@ -63,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = build(settings, metrics)
-    for module in (results, gradients, explanations, jobs, events, datasets, system, page):
+    for module in (jobs, events, results, explanations, gradients, datasets, system, page):  # the busiest first
         app.include_router(module.router)
     for error in (MlpqError, HTTPException, RequestValidationError, ClientDisconnect):
         app.add_exception_handler(error, refuse)

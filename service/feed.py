@@ -158,6 +158,7 @@ class Feed:
         self._channels: dict[str, Channel] = {}
         self._dirty: set[str] = set()
         self._work = asyncio.Event()
+        self._followed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.listeners: set[Listener] = set()
         self.closing = False
@@ -194,6 +195,7 @@ class Feed:
         channel = self._channels.get(job_id)
         if channel is None:
             channel = self._channels[job_id] = Channel(job_id)
+            self._followed.set()
         channel.idle_since = time.monotonic()
         if not channel.loaded.is_set():
             self._mark(job_id)
@@ -210,6 +212,7 @@ class Feed:
         self._metrics.streams.set(len(self.listeners))
         for channel in channels:
             self._channels.setdefault(channel.job_id, channel)
+            self._followed.set()
             channel.listeners.add(listener)
             self._mark(channel.job_id)
 
@@ -235,21 +238,26 @@ class Feed:
         self._work.set()
 
     async def _listen(self) -> None:
-        """Notifications: each names a job that has new events."""
+        """Notifications: each names a job that has new events. Nobody asks for them while no job is followed."""
         while True:
+            await self._followed.wait()
             with contextlib.suppress(RedisError, OSError):
                 await self._follow_notifications()
             await asyncio.sleep(POLL_S / 4)
 
     async def _follow_notifications(self) -> None:
-        async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
+        async with self._redis.pubsub() as subscription:
             await subscription.subscribe(keys.NOTIFY)
-            while True:
+            while self._channels:
                 message = await subscription.get_message(timeout=POLL_S)
-                if message is not None:
-                    job_id = message["data"].decode()
-                    if job_id in self._channels:
+                if message is None:
+                    continue
+                if message["type"] == "subscribe":  # what came before was told to nobody
+                    for job_id in self._channels:
                         self._mark(job_id)
+                elif (job_id := message["data"].decode()) in self._channels:
+                    self._mark(job_id)
+            self._followed.clear()
 
     async def _read(self) -> None:
         looked = 0.0

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import Depends, Header, Path, Query, Request
+from pydantic import AfterValidator
 from starlette.responses import Response
 
-from kernels.errors import InvalidInput, MalformedInput, NotFound
+from kernels.errors import MalformedInput, NotFound
 from service.context import Services
 from service.models import ProblemOut
 from service.text import echo
@@ -37,20 +38,6 @@ async def services_with_store(request: Request) -> Services:
     return found
 
 
-async def job_id_of(job_id: Annotated[str, Path(description="`job_…`, as the service made it")]) -> str:
-    """An id that could be one; anything else is answered like a job that is not there."""
-    return checked_job_id(job_id)
-
-
-async def dataset_id_of(
-    dataset_id: Annotated[str, Path(description="`ds_…`, or the name of a built-in set")],
-) -> str:
-    """An id that could be one; anything else is answered like a data set that is not there."""
-    if not _DATASET_ID.fullmatch(dataset_id):
-        raise NotFound(NO_DATASET)
-    return dataset_id
-
-
 def checked_job_id(text: str) -> str:
     """`text` if it could be a job's id. Raises NotFound."""
     if not _JOB_ID.fullmatch(text):
@@ -58,19 +45,18 @@ def checked_job_id(text: str) -> str:
     return text
 
 
-async def idempotency_key_of(
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            description="The same key with the same body gives the same resource, for 24 h",
-            json_schema_extra={"pattern": f"^{_HEADER_KEY.pattern}$", "maxLength": 255},
-        ),
-    ] = None,
-) -> str | None:
-    """The client's key for this POST. Raises InvalidInput for what cannot be one."""
-    if idempotency_key is not None and not _HEADER_KEY.fullmatch(idempotency_key):
-        raise InvalidInput.at("/headers/Idempotency-Key", "must be 1..255 printable ASCII characters without spaces")
-    return idempotency_key
+def checked_dataset_id(text: str) -> str:
+    """`text` if it could be a data set's id. Raises NotFound."""
+    if not _DATASET_ID.fullmatch(text):
+        raise NotFound(NO_DATASET)
+    return text
+
+
+def checked_header_key(text: str) -> str:
+    """`text` if it can be an idempotency key. Raises ValueError."""
+    if not _HEADER_KEY.fullmatch(text):
+        raise ValueError("must be 1..255 printable ASCII characters without spaces")
+    return text
 
 
 def event_number(text: str, where: str) -> int:
@@ -82,9 +68,19 @@ def event_number(text: str, where: str) -> int:
 
 AnyServices = Annotated[Services, Depends(services_of)]
 ServicesDep = Annotated[Services, Depends(services_with_store)]
-JobId = Annotated[str, Depends(job_id_of)]
-DatasetId = Annotated[str, Depends(dataset_id_of)]
-IdempotencyKey = Annotated[str | None, Depends(idempotency_key_of)]
+JobId = Annotated[str, Path(description="`job_…`, as the service made it"), AfterValidator(checked_job_id)]
+"""What could be no id is answered like a job that is not there."""
+DatasetId = Annotated[
+    str, Path(description="`ds_…`, or the name of a built-in set"), AfterValidator(checked_dataset_id)
+]
+IdempotencyKey = Annotated[
+    Annotated[str, AfterValidator(checked_header_key)] | None,
+    Header(
+        alias="Idempotency-Key",
+        description="The same key with the same body gives the same resource, for 24 h",
+        json_schema_extra={"pattern": f"^{_HEADER_KEY.pattern}$", "maxLength": 255},
+    ),
+]
 Limit = Annotated[int, Query(ge=1, le=100, description="Items per page")]
 After = Annotated[str | None, Query(max_length=100, description="The last id of the page before")]
 Checkpoint = Annotated[

@@ -179,9 +179,11 @@ def _pointer(location: Sequence[int | str], body: object, *, missing: bool) -> s
 
 
 def _parameter_errors(error: RequestValidationError) -> list[FieldError]:
-    """Of query, path and header parameters, which FastAPI checks: `/query/limit`."""
+    """Of query, path and header parameters, which FastAPI checks: `/query/limit`, `/headers/Idempotency-Key`."""
     found = []
     for item in error.errors():
-        pointer = "".join(f"/{escape_pointer(str(step))}" for step in item["loc"])
+        where, *rest = item["loc"]
+        steps = ("headers" if where == "header" else where, *rest)
+        pointer = "".join(f"/{escape_pointer(str(step))}" for step in steps)
         found.append(FieldError(pointer, _sentence(item)))
     return found

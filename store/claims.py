@@ -7,6 +7,7 @@ the answer to the first was lost, counts once: it carries a token.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -31,6 +32,9 @@ REAP_PAUSE_S = 5.0
 WAKEUPS_PER_REAP = 1000
 """Most wake-ups that one reap pushes: it holds the server for a few milliseconds only."""
 
+WAKE_FIELDS_S = 1.0
+"""How long the fields of a wake-up are used again: two of them differ in their times alone, which nobody reads."""
+
 NewEvent = tuple[str, Mapping[str, Any]]
 """What a worker appends: (type, data)."""
 
@@ -42,6 +46,7 @@ class Claims:
         self.redis = redis
         self.events = EventLog(redis)
         self._scripts = scripts.load(redis)
+        self._wake_fields: tuple[float, list[bytes | str | int | float]] = (float("-inf"), [])
 
     def claim(self, worker_id: str, lease_s: float = LEASE_S, device: str = "cpu") -> Claim | None:
         """Take the best queued job by priority, then age, or None when there is none for a worker on `device`.
@@ -208,7 +213,10 @@ class Claims:
             return self._scripts[script](args=arguments)
 
     def _wake_parts(self) -> list[bytes | str | int | float]:
-        return wakeups.entry_fields(self.redis)
+        made, fields = self._wake_fields
+        if time.monotonic() - made > WAKE_FIELDS_S:
+            made, fields = self._wake_fields = time.monotonic(), wakeups.entry_fields(self.redis)
+        return fields
 
 
 def _event_parts(events: Sequence[NewEvent]) -> list[str | bytes]:

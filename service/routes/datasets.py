@@ -74,7 +74,7 @@ _BODY = {
 async def create_dataset(
     request: Request,
     services: ServicesDep,
-    key: IdempotencyKey,
+    key: IdempotencyKey = None,
     filename: Annotated[str, Query(max_length=400, description="Name of the file, if the body is the file")] = "upload",
     options: Annotated[str | None, Query(description="JSON object of options, if the body is the file")] = None,
 ) -> Response:

@@ -39,7 +39,7 @@ def create_job(
     request: Request,
     services: ServicesDep,
     body: Annotated[JobRequest, Depends(json_body(JobRequest))],
-    key: IdempotencyKey,
+    key: IdempotencyKey = None,
     dry_run: Annotated[bool, Query(description="Only say what the job would be")] = False,
 ) -> Response:
     """Queue a job; with `dry_run=true` answer what it would be: spec, size, memory, gradient check, initial loss."""
@@ -94,19 +94,19 @@ def delete_job(services: ServicesDep, job_id: JobId) -> Response:
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409, 422))
-def cancel_job(services: ServicesDep, job_id: JobId, key: IdempotencyKey) -> Response:
+def cancel_job(services: ServicesDep, job_id: JobId, key: IdempotencyKey = None) -> Response:
     """Stop for good: at once while it waits, within two seconds while it trains."""
     return answer(_shown(services, ask(services, job_id, Action.CANCEL, key)), 202)
 
 
 @router.post("/{job_id}/pause", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409, 422))
-def pause_job(services: ServicesDep, job_id: JobId, key: IdempotencyKey) -> Response:
+def pause_job(services: ServicesDep, job_id: JobId, key: IdempotencyKey = None) -> Response:
     """Write a checkpoint, release the device and wait for `resume`."""
     return answer(_shown(services, ask(services, job_id, Action.PAUSE, key)), 202)
 
 
 @router.post("/{job_id}/resume", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409, 422))
-def resume_job(services: ServicesDep, job_id: JobId, key: IdempotencyKey) -> Response:
+def resume_job(services: ServicesDep, job_id: JobId, key: IdempotencyKey = None) -> Response:
     """Go on from where the job was paused."""
     return answer(_shown(services, ask(services, job_id, Action.RESUME, key)), 202)
 
@@ -124,7 +124,7 @@ def fork_job(
     services: ServicesDep,
     job_id: JobId,
     body: Annotated[ForkRequest, Depends(json_body(ForkRequest))],
-    key: IdempotencyKey,
+    key: IdempotencyKey = None,
     checkpoint: Checkpoint = None,
 ) -> Response:
     """Queue a job that starts from this one's weights, or a checkpoint's, with changes to its spec.

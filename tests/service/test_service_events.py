@@ -296,6 +296,33 @@ def test_silence_is_broken_by_a_ping_and_a_stalled_client_is_let_go(valkey: Embe
     asyncio.run(scenario())
 
 
+def test_notifications_are_asked_for_while_a_job_is_followed_and_come_again_after_a_rest(
+    valkey: EmbeddedServer, redis: Redis, queued_job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def subscribed() -> bool:
+        return any(one["name"] == "feed-at-rest" and one["sub"] == "1" for one in redis.client_list())
+
+    async def scenario() -> None:
+        feed = Feed(connect_async(valkey.url, client_name="feed-at-rest"), Metrics())
+        feed.start()
+        await asyncio.sleep(0.1)
+        assert not subscribed()
+        monkeypatch.setattr("service.feed.IDLE_S", 0.0)
+        await feed.open(queued_job)
+        await until(subscribed)
+        await until(lambda: not subscribed())
+        monkeypatch.setattr("service.feed.IDLE_S", 60.0)
+        channel = await feed.open(queued_job)
+        await until(subscribed)
+        monkeypatch.setattr("service.feed.POLL_S", 60.0)  # from here on only a notification can tell
+        await asyncio.sleep(1.1)
+        JobStore(redis).request(queued_job, "pause")
+        await until(lambda: channel.last == 2)
+        await feed.stop()
+
+    asyncio.run(scenario())
+
+
 def test_who_was_told_more_by_a_quicker_process_is_not_sent_back(
     valkey: EmbeddedServer, redis: Redis, queued_job: str
 ) -> None:
