@@ -32,7 +32,8 @@ PREPARE = Path(__file__).with_name("prepare")
 STATE = Path(os.environ.get("MLPQ_COMPOSE_STATE", "/var/tmp/mlpq-compose"))
 BASE_IMAGE = "localhost/mlpq-base:debian"
 SERVICES = ("redis", "api", "worker")
-NAME_SERVER = Path("/run/containers/networks/aardvark-dns/aardvark.pid")
+ASK = ("api", "worker")
+"""Services that ask for the store by its name."""
 REACHING_AN_INDEX = (
     *("index-url", "extra-index-url", "trusted-host", "proxy", "cert", "client-cert"),
     *("timeout", "default-timeout", "retries"),
@@ -130,13 +131,6 @@ def until(what: str, probe: Callable[[], _T | None], timeout_s: float, pause_s: 
         time.sleep(pause_s)
 
 
-def read_names_again() -> None:
-    """Have podman's name server read its files once more: of changes that follow closely it can miss the last."""
-    time.sleep(0.3)
-    with contextlib.suppress(OSError, ValueError):  # no network that knows names is up
-        os.kill(int(NAME_SERVER.read_text()), signal.SIGHUP)
-
-
 @dataclass
 class Stack:
     """One project of docker-compose.yml: its containers, and the service behind the published port."""
@@ -151,13 +145,26 @@ class Stack:
         environment = {**self.podman.environment, "MLPQ_IMAGE": self.image, "MLPQ_PORT": str(self.port)}
         command = ["podman-compose", "-f", str(COMPOSE_FILE), "-p", self.project, *arguments]
         written = run(command, environment, timeout_s)
-        read_names_again()
+        self.tell_names()
         return written
 
     def up(self) -> None:
         """Start redis, api and worker; returns when the API says that it is ready."""
         self.compose("up", "--detach", "--no-build", *SERVICES)
         until("the API is ready", self.ready, 60)
+
+    def tell_names(self) -> None:
+        """Write where the store is into the hosts files of those that ask.
+
+        The name server of podman 4 (aardvark-dns 1.4) answers nobody for up to half a minute after containers have
+        come and gone quickly. How names are found is the engine's part; what this file makes of it is tested here.
+        """
+        with contextlib.suppress(AssertionError):  # the store is down
+            address = next(iter(self.inspect("redis")["NetworkSettings"]["Networks"].values()))["IPAddress"]
+            for service in ASK if address else ():
+                hosts = Path(self.inspect(service)["HostsPath"])
+                others = [line for line in hosts.read_text().splitlines() if line.split()[1:] != ["redis"]]
+                hosts.write_text("\n".join([*others, f"{address} redis", ""]))
 
     def down(self) -> None:
         """Remove containers, volumes and networks, whatever state they are in."""
@@ -201,7 +208,7 @@ class Stack:
             lambda: self.inspect(service)["State"]["Pid"] not in (0, state["Pid"]),
             30,
         )
-        read_names_again()
+        self.tell_names()
 
     def logs(self) -> str:
         """The last lines of every container, for a failure's report."""
