@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kernels.errors import InvalidInput
 from kernels.random import Stream, permutation
+from nets.selection import Selection
 from nets.spec import TrainingOptions
 from nets.spec_errors import shown
 from nets.split_spec import ColumnSplit
@@ -70,15 +71,19 @@ def inputs_of(info: TableInfo, training: TrainingOptions) -> TableInfo:
 
 
 def input_table(table: Table, training: TrainingOptions) -> Table:
-    """The table without those columns; one of them becomes the weights of its rows. Raises InvalidInput."""
-    about = inputs_of(table.info, training)
-    place = None if training.split is None else _place_of(table.info, training.split)
-    if place is not None:
-        columns = table.info.columns[:place] + table.info.columns[place + 1 :]
-        left = replace(table.info, columns=columns, image=None)
-        table = Table(left, np.delete(table.x, place, axis=1), table.y, table.weight)
-    table = table.weighted_by(training.sample_weight)
-    return table if table.info == about else replace(table, info=about)
+    """The table without those columns, one of which becomes the weights of its rows; nothing else is copied.
+
+    Raises InvalidInput as `inputs_of` does.
+    """
+    about, weight, without = inputs_of(table.info, training), table.weight, []
+    if training.split is not None and (place := _place_of(table.info, training.split)) is not None:
+        without.append(place)
+    if training.sample_weight is not None:
+        without.append(table.info.column_of_weights(training.sample_weight))
+        weight = table.weights_in(without[-1])
+    if about == table.info:
+        return table
+    return Table(about, Selection(table.x, without) if without else table.x, table.y, weight)
 
 
 def _place_of(info: TableInfo, split: ColumnSplit) -> int | None:

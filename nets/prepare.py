@@ -20,6 +20,8 @@ from nets.table import Table, TableInfo
 
 _BLOCK_ROWS = 4096
 """Rows of another table that are aligned at once."""
+_BLOCK_CELLS = 1 << 20
+"""Inputs that are looked through at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,12 @@ class PreparedData:
     task: str
     preprocessing: Preprocessing | None = None
     row_weight: NDArray[np.float64] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        arrays = (self.x_train, self.y_train, self.x_val, self.y_val, self.row_weight)
+        return sum(array.nbytes for array in arrays if array is not None)
 
 
 def prepare(
@@ -148,6 +156,10 @@ def _class_weight(
 
 def _check_finite(name: str, *parts: NDArray[Any]) -> None:
     for part in parts:
-        if not np.isfinite(part).all():
-            row, column = np.argwhere(~np.isfinite(part))[0]
-            raise InvalidInput.at("/dataset", f"{name} is not finite in this precision (row {row}, column {column})")
+        step = max(1, _BLOCK_CELLS // part.shape[1])
+        for start in range(0, len(part), step):
+            finite = np.isfinite(part[start : start + step])
+            if not finite.all():
+                row, column = np.argwhere(~finite)[0] + (start, 0)
+                said = f"{name} is not finite in this precision (row {row}, column {column})"
+                raise InvalidInput.at("/dataset", said)

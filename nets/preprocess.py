@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kernels.dates import DAY_S
 from nets.features.fitted import FittedFeatures
+from nets.selection import Cells
 from nets.spec import FeatureSpec
 from nets.table import DATE_INPUTS, MAX_ONE_HOT, Table
 
@@ -22,8 +23,8 @@ Floats = NDArray[np.float64]
 CYCLES_S = np.array([1.0, 7.0, 365.2425]) * DAY_S
 """Seconds of a day, a week and a mean year."""
 
-_BLOCK = 1 << 22
-"""Cells that one block of a transformation holds in float64 (32 MiB)."""
+_BLOCK = 1 << 18
+"""Cells that one block of a transformation holds in float64: 2 MiB, which a cache of the second level takes."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Preprocessing:
         )
 
     def transform(
-        self, x: NDArray[Any], dtype: np.dtype[Any] | type = np.float32, rows: NDArray[np.int64] | None = None
+        self, x: Cells, dtype: np.dtype[Any] | type = np.float32, rows: NDArray[np.int64] | None = None
     ) -> NDArray[Any]:
         """Cells (·, F) of these rows (R,), else of all -> inputs (R, I), computed in float64 and rounded once."""
         width, count = self.n_inputs, len(x if rows is None else rows)

@@ -263,9 +263,15 @@ def memory_estimate_bytes(resolved: ResolvedSpec, about: TableInfo, rows: int | 
     copies = 5 + 2 * len(OPTIMIZERS[resolved.optimizer.name].slots)
     activations = batch * 4 * sum(layout.widths)
     resident = about.n_rows if rows is None else rows
-    data = 2 * resident * (n_inputs + 2)  # prepared, and pooled with the column of ones
+    data = _data_copies(resolved) * resident * (n_inputs + 2)
     models = 1 + (resolved.training.folds or 0)
     return models * (copies * layout.count + activations + data) * np.dtype(resolved.training.precision).itemsize
+
+
+def _data_copies(resolved: ResolvedSpec) -> int:
+    """How often a device holds the prepared rows: once more where several models' or a column of ones join them."""
+    layered = resolved.net.batch_norm or OPTIMIZERS[resolved.optimizer.name].searches
+    return 2 if layered or resolved.training.folds else 1
 
 
 def evaluation_block(resolved: ResolvedSpec) -> int:

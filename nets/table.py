@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.errors import InvalidInput
+from nets.selection import Cells
 from nets.spec_errors import shown
 
 Kind = Literal["numeric", "categorical", "boolean", "datetime"]
@@ -196,7 +197,7 @@ class Table:
     """
 
     info: TableInfo
-    x: NDArray[Any]
+    x: Cells
     y: NDArray[Any]
     weight: NDArray[np.float64] | None = None
 
@@ -210,18 +211,11 @@ class Table:
         if self.weight is not None:
             _check_weight(self.weight, self.info.n_rows)
 
-    def weighted_by(self, name: str | None) -> Table:
-        """The table whose rows also weigh what this column says, without the column; None: the table itself.
-
-        Raises InvalidInput at /training/sample_weight.
-        """
-        if name is None:
-            return self
-        place = self.info.column_of_weights(name)
+    def weights_in(self, place: int) -> NDArray[np.float64]:
+        """The weights (R,) that a column holds, times those the rows have. Raises at /training/sample_weight."""
         weight = np.asarray(self.x[:, place], np.float64)
         _check_weight(weight, self.info.n_rows, "/training/sample_weight")
-        weight = weight if self.weight is None else weight * self.weight
-        return Table(self.info.weighted_by(name), np.delete(self.x, place, axis=1), self.y, weight)
+        return weight if self.weight is None else weight * self.weight
 
     @classmethod
     def from_arrays(

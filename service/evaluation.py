@@ -29,8 +29,9 @@ def evaluation_of(services: Services, job: Job, dataset: str, checkpoint: str | 
         table = services.tables.table(dataset)
     except NotFound:
         raise InvalidInput.at("/dataset", f"is {echo(dataset)}; there is no such data set") from None
-    if table.x.size > MAX_CELLS:
-        raise InvalidInput.at("/dataset", f"has {table.x.size} cells; must be 1..{MAX_CELLS}")
+    cells = table.info.n_rows * len(table.info.columns)
+    if cells > MAX_CELLS:
+        raise InvalidInput.at("/dataset", f"has {cells} cells; must be 1..{MAX_CELLS}")
     if not _turns.acquire(blocking=False):
         raise Refused(429, "busy", "Too many evaluations at once", "two run already", {"Retry-After": "2"})
     try:

@@ -17,9 +17,9 @@ from nets.member import Member, State
 from nets.origin import Origin
 from nets.parts import Rows, Sizes, inputs_of, parts_of
 from nets.prepare import PreparedData, prepare, prepare_folds
-from nets.resolve import resolve
+from nets.resolve import input_count, resolve
 from nets.scoring import Holdout
-from nets.spec import TrainingOptions, TrainingSpec
+from nets.spec import ResolvedSpec, TrainingOptions, TrainingSpec
 from nets.table import Table, TableInfo
 from store.datasets import DatasetStore
 from store.records import Job
@@ -94,7 +94,6 @@ class DataCache:
             self._kept[key] = self._load(job.dataset, asked, origin)
         self._kept.move_to_end(key)
         kept = self._kept[key]
-        self._shrink()
         spec, about = resolve(asked, kept.table.info, kept.sizes), inputs_of(kept.table.info, asked.training)
         start = None
         if origin is not None:
@@ -106,7 +105,7 @@ class DataCache:
     @property
     def kept_bytes(self) -> int:
         """Bytes of the prepared arrays that are kept."""
-        return sum(map(_size, chain.from_iterable(kept.data for kept in self._kept.values())))
+        return sum(data.nbytes for data in chain.from_iterable(kept.data for kept in self._kept.values()))
 
     def _load(self, dataset: str, asked: TrainingSpec, origin: Origin | None) -> _Kept:
         """The table, and prepared from it the job's own data and those of its folds."""
@@ -117,6 +116,7 @@ class DataCache:
         sizes = parts.sizes(None if validation is None else validation.info.n_rows)
         spec = resolve(asked, table.info, sizes)
         fitted = None if origin is None else origin.preprocessing
+        self._make_room(_expected_bytes(spec, table.info, sizes))
         data = prepare(table, spec, parts=parts, validation=validation, fitted=fitted)
         return _Kept(table, (data, *prepare_folds(table, spec, parts=parts)), sizes, parts.test)
 
@@ -133,12 +133,13 @@ class DataCache:
         info, x, y = self._datasets.load(dataset)
         return Table(TableInfo.from_json(info), x, y)
 
-    def _shrink(self) -> None:
-        """Forget until the bound holds; what was asked for last stays, whatever its size."""
-        while len(self._kept) > 1 and self.kept_bytes > self._limit_bytes:
+    def _make_room(self, needed: int) -> None:
+        """Forget until what is to be prepared fits within the bound as well, or nothing is kept."""
+        while self._kept and self.kept_bytes + needed > self._limit_bytes:
             self._kept.popitem(last=False)
 
 
-def _size(data: PreparedData) -> int:
-    arrays = (data.x_train, data.y_train, data.x_val, data.y_val, data.row_weight)
-    return sum(array.nbytes for array in arrays if array is not None)
+def _expected_bytes(spec: ResolvedSpec, info: TableInfo, sizes: Sizes) -> int:
+    """Bytes of the inputs that will be prepared for the job and its folds."""
+    width = input_count(spec.features, inputs_of(info, spec.training)) * np.dtype(spec.training.precision).itemsize
+    return (1 + (spec.training.folds or 0)) * (sizes.train + sizes.val) * width

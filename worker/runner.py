@@ -116,9 +116,11 @@ class Runner:
 
 
 def _check_memory(run: Run) -> None:
-    """Refuse what cannot fit before anything is allocated. Raises: OutOfMemory."""
+    """Refuse what cannot fit before more than the data is allocated. Raises: OutOfMemory."""
     data, free = run.member.data, run.backend.free_bytes()
     needed = memory_estimate_bytes(run.member.spec, run.subject.about, len(data.x_train) + len(data.x_val))
+    if run.backend.device == "cpu":
+        needed -= sum(one.nbytes for one in (data, *run.member.folds))  # no longer free
     if needed > MEMORY_SHARE * free:
         raise OutOfMemory(
             f"the run needs about {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are free,"

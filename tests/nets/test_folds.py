@@ -66,7 +66,7 @@ def test_no_folds_are_no_folds():
     assert "folds" not in spec_for(table).to_json()["training"]
     assert spec_for(table, training={"folds": 4}).to_json()["training"]["folds"] == 4
     small, large = (memory_estimate_bytes(spec_for(table, training={"folds": k}), table.info) for k in (None, 4))
-    assert large == 5 * small
+    assert 5 * small < large < 10 * small
 
 
 # ---- what they tell

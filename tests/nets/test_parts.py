@@ -145,7 +145,8 @@ def test_the_column_is_no_input_and_cannot_be_learnt_from():
     assert data.x_val.shape[0] == (codes == 1).sum()
     assert [c.name for c in inputs_of(table.info, spec.training).columns] == ["x0", "x1", "x2", "x3"]
     alone = input_table(table, spec.training)
-    np.testing.assert_array_equal(alone.x, plain.x)
+    np.testing.assert_array_equal(alone.x[:], plain.x)
+    np.testing.assert_array_equal(alone.x[np.array([5, 2]), 3], plain.x[[5, 2], 3])
 
 
 def test_no_bit_of_a_run_depends_on_the_rows_that_test():

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from kernels.backend import select
+from nets.prepare import prepare
 from store.checkpoints import Checkpoints
 from store.datasets import DatasetStore
 from store.files import LocalArtifacts
@@ -294,6 +295,24 @@ def test_the_same_data_is_prepared_once_and_forgotten_when_there_is_too_much(sit
     back = cache.subject(job(1), None).member
     assert back.data is not first.data
     assert (back.data.x_train == first.data.x_train).all()
+
+
+def test_what_was_prepared_before_is_forgotten_before_more_is_prepared(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = DataCache(DatasetStore(site.store.redis, site.data_dir), limit_bytes=1)
+    kept: list[int] = []
+
+    def watched(*arguments: Any, **named: Any) -> Any:
+        kept.append(cache.kept_bytes)
+        return prepare(*arguments, **named)
+
+    monkeypatch.setattr("worker.data.prepare", watched)
+    for seed in (1, 2):
+        created, _ = site.store.create(NewJob(spec=_with(SMALL, seed=seed), dataset="iris"))
+        cache.subject(created, None)
+    assert kept == [0, 0]
+    assert cache.kept_bytes > 0
 
 
 def test_a_cancel_is_carried_out_within_a_second(bench: Bench) -> None:
