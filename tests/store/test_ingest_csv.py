@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from kernels.errors import InvalidInput, TooLarge
 from store.ingest.csv_table import MISSING_TEXTS, is_number, looks_like_header
+from store.ingest.csv_text import TextFile, sniff_delimiter
 from store.ingest.limits import MAX_CATEGORIES, MAX_FIELD_CHARACTERS
-from tests.store.ingest_parts import read, refused
+from tests.store.ingest_parts import LIMITS, read, refused
 
 GOOD = "a,b,kind\n1,2.5,x\n-3,4e2,y\n+.5,6.,x\n"
 
@@ -47,6 +48,43 @@ def test_numbers_and_labels_are_read_as_written(tmp_path: Path) -> None:
 def test_delimiters_and_line_endings_are_found(tmp_path: Path, delimiter: str, ending: str) -> None:
     text = GOOD.replace(",", delimiter).replace("\n", ending)
     np.testing.assert_array_equal(read(tmp_path, text).x, [[1, 2.5], [-3, 400], [0.5, 6]])
+
+
+TEXTS = st.text(alphabet='ab ;,|\t"\n\r', max_size=8)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(",;\t|"),
+    st.integers(2, 4).flatmap(lambda width: st.lists(st.lists(TEXTS, min_size=width, max_size=width), min_size=1)),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+)
+def test_what_stands_in_quotes_divides_no_row(
+    delimiter: str, rows: list[list[str]], ending: str, numbered: bool
+) -> None:
+    """Any quoted texts that hold the other delimiters, quotes and line breaks, beside numbers without quotes."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter, quoting=csv.QUOTE_NONNUMERIC, lineterminator=ending)
+    writer.writerows([index, *row] if numbered else row for index, row in enumerate(rows))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.csv"
+        path.write_bytes(text.getvalue().encode())
+        assert sniff_delimiter(TextFile.of(path, LIMITS, None)) == delimiter
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"size; cm","colour; shade",y\n1,"a; b",p\n2,"c; d",q\n',
+        '1,"a;b"\n2,"c;d"\n',
+        'note,y\n5" pipe,1\n7" pipe,2\n',
+        'a , "b;c;d" ,y\n1, "e;f;g" ,p\n',
+    ],
+)
+def test_a_comma_divides_beside_quoted_semicolons(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    assert sniff_delimiter(TextFile.of(tmp_path / "a.csv", LIMITS, None)) == ","
 
 
 def test_semicolons_win_over_decimal_commas(tmp_path: Path) -> None:
