@@ -17,7 +17,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from kernels.errors import Corrupted
+from kernels.errors import Corrupted, InvalidInput
 from kernels.operations import ACTIVATIONS
 from nets.losses import LOSSES
 from nets.member import Member
@@ -28,7 +28,7 @@ from nets.script import to_script
 from nets.spec import TrainingSpec
 from nets.table import Column, Table, TableInfo
 from nets.torch_file import state_dict, to_torch
-from nets.weight_formats import EXPORTERS
+from nets.weight_formats import EXPORTERS, write
 from nets.weights import Predictor, pack
 from store import builtin
 from tests.nets.support import blobs, line
@@ -235,6 +235,17 @@ def test_an_onnx_file_that_says_something_else_does_not_go_out() -> None:
     assert EXPORTERS["onnx"](arrays) == to_onnx(arrays)
     with pytest.raises(Corrupted, match=r"golden rows differ by 0\.01"):
         EXPORTERS["onnx"](arrays | {"golden_outputs": arrays["golden_outputs"] + 0.01})
+
+
+def test_a_large_onnx_file_is_checked_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = packed(blobs())
+    write("onnx", arrays, tmp_path / "good.onnx")
+    assert (tmp_path / "good.onnx").read_bytes() == to_onnx(arrays)
+    with pytest.raises(Corrupted, match=r"^the ONNX file's scores of the golden rows differ by 0\.01"):
+        write("onnx", arrays | {"golden_outputs": arrays["golden_outputs"] + 0.01}, tmp_path / "wrong.onnx")
+    monkeypatch.setattr("nets.onnx_check.MEMORY_RATIO", 1e12)
+    with pytest.raises(InvalidInput, match="memory"):
+        write("onnx", arrays, tmp_path / "large.onnx")
 
 
 @pytest.mark.parametrize("name", builtin.BUILTINS)
