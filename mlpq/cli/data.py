@@ -59,7 +59,7 @@ def upload(
         list[str] | None,
         typer.Option("--kind", help="COLUMN=numeric, categorical, boolean or datetime; repeatable."),
     ] = None,
-    part: Annotated[str | None, typer.Option(help="Of CIFAR-10: train or test; default both.")] = None,
+    part: Annotated[str | None, typer.Option(help="Of CIFAR-10 or an NPZ: train or test; default both.")] = None,
     delimiter: Annotated[str | None, typer.Option(help="Of CSV; default found.")] = None,
     header: Annotated[bool | None, typer.Option("--header/--no-header", help="Of CSV; default found.")] = None,
     encoding: Annotated[

@@ -23,6 +23,7 @@ from store.ingest.images import row_layout, write_images
 from store.ingest.inflate import check_inflates, most_inflated_bytes, open_bytes
 from store.ingest.limits import MAX_CLASSES
 from store.ingest.options import Request, name_problem
+from store.ingest.parts import with_parts
 from store.ingest.problems import of_file, of_option, shown
 from store.ingest.targets import Target, target_of_codes, target_of_numbers
 
@@ -53,20 +54,8 @@ def read(request: Request) -> dict[str, Any]:
     layout = row_layout("images", np.dtype(np.uint8), (len(labels), HEIGHT, WIDTH, CHANNELS))
     pixels = (_pixels(block) for batch in batches for block in _records(batch))
     info = write_images(pixels, layout, _target(labels, names, options.task), TARGET_NAME, request)
-    return info | _parts(info, batches)
-
-
-def _parts(info: dict[str, Any], batches: list[Path]) -> dict[str, Any]:
-    """Where test rows came with others: their number, so that a job can keep them apart, and a word about it."""
     n_test = sum(path.stat().st_size for path in batches if path.name == _TEST_FILE) // RECORD_BYTES
-    n_train = info["n_rows"] - n_test
-    if not (n_test and n_train):
-        return {}
-    apart = '{"column": "part", "test": ["test"]}'
-    warning = (
-        f"the last {n_test} of {info['n_rows']} rows are CIFAR-10's test rows: training.split {apart} tests on them"
-    )
-    return {"parts": [["train", n_train], ["test", n_test]], "warnings": [*info["warnings"], warning]}
+    return with_parts(info, n_test)
 
 
 def _target(labels: Bytes, names: list[str], task: str) -> Target:

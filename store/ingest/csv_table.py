@@ -3,7 +3,7 @@
 The file is read once into a spool. A column starts as numbers; the first cell that is text makes it a text column
 (or one of dates), and if it had other values before, the file is read a second time with that known.
 
-Numbers are ASCII: sign, digits, point, exponent. What only looks like a number (`1_000`, `1,5`, `1 000`, digits of
+Numbers are ASCII: sign, digits, point, exponent. What only looks like a number (`1_000`, `1,5`, `$5`, `5%`, digits of
 other scripts) in a column of numbers is an error with its row and column, as are NaN and infinities unless
 `missing` says what to do with them. Missing are empty cells and `MISSING_TEXTS`.
 """
@@ -46,10 +46,16 @@ _HEADER_SAMPLE = 200
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
+_MONEY = "([$€£¥₹]|EUR|USD|GBP|CHF)"
+_AMOUNT = r"[0-9][0-9.,' \u00a0\u202f]*"
+_MEANT = '; {"kind": "categorical"} in columns makes categories of it'
 _LOOKALIKES = (
     (re.compile(r"[+-]?[0-9]+(_[0-9]+)+(\.[0-9]*)?"), "digits may not be grouped by underscores"),
     (re.compile(r"[+-]?[0-9]{1,3}([,' \u00a0\u202f][0-9]{3})+(\.[0-9]*)?"), "digits may not be grouped"),
-    (re.compile(r"[+-]?[0-9]+,[0-9]+"), "the decimal sign is a point"),
+    (re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{3}){2,}(,[0-9]*)?"), "digits may not be grouped"),
+    (re.compile(r"[+-]?([0-9]+|[0-9]{1,3}(\.[0-9]{3})+),[0-9]+"), "the decimal sign is a point"),
+    (re.compile(rf"[+-]?({_MONEY} ?[+-]?{_AMOUNT}|{_AMOUNT} ?{_MONEY})"), f"it goes without the currency{_MEANT}"),
+    (re.compile(rf"[+-]?{_AMOUNT} ?%"), f"it goes without the percent sign{_MEANT}"),
     (re.compile(r"(?=.*[^\x00-\x7f])[+-]?[\d.]+([eE][+-]?\d+)?"), "digits must be 0-9"),
 )
 

@@ -10,19 +10,20 @@ import errno
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
-from kernels.errors import TooLarge
+from kernels.errors import InvalidInput, TooLarge
 from store.ingest.inflate import most_inflated_bytes
 from store.ingest.limits import Limits
 from store.ingest.options import Request
 from store.ingest.pairs import read_pair
+from store.ingest.parts import with_parts
 from store.ingest.problems import of_file, of_option, shown
-from store.ingest.source_arrays import SourceArray, read_npy_header
+from store.ingest.source_arrays import SourceArray, continues, joined, read_npy_header
 
-DOC = "NumPy archive with X (rows, features) or images (rows, height, width[, channels]), and y (rows,)"
+DOC = "NumPy archive with X (rows, features) or images (rows, height, width[, channels]), and y (rows,), also x_train …"
 
 FEATURE_NAMES = ("X", "x", "data", "images", "features", "x_train")
 """Names under which the features are looked for, in this order."""
@@ -30,7 +31,11 @@ FEATURE_NAMES = ("X", "x", "data", "images", "features", "x_train")
 TARGET_NAMES = ("y", "Y", "target", "labels", "label", "y_train")
 """Names under which the target is looked for, unless `target` says."""
 
+TEST_NAMES = ("x_test", "y_test")
+"""Names of features and target of rows that test, where the archive holds both."""
+
 _MAX_MEMBERS = 1_000
+_SHOWN = 10
 _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -50,15 +55,52 @@ def read(request: Request) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             arrays = _arrays(archive, path.stat().st_size, request.limits)
-            features = _find(arrays, FEATURE_NAMES, None)
-            target = _find(arrays, TARGET_NAMES, request.options.target)
-            return read_pair(features, target, request)
+            if not arrays:
+                raise _no_arrays(archive.namelist())
+            return _read(arrays, request)
     except _DAMAGED as error:
         raise of_file(f"is a damaged or unsupported archive: {error}") from error
     except OSError as error:
         if error.errno != errno.EINVAL:  # a damaged directory makes zipfile seek to before the start
             raise
         raise of_file("is a damaged archive: its directory points outside of it") from error
+
+
+def _read(arrays: Mapping[str, SourceArray], request: Request) -> dict[str, Any]:
+    """Features and target, with the test rows after the others where the archive has both."""
+    options, part = request.options, request.options.part
+    joins = part is None and options.missing != "drop" and options.target in {None, "y_train"}
+    tests = [arrays[name] for name in TEST_NAMES if name in arrays]
+    if part is not None and len(tests) < len(TEST_NAMES):
+        raise of_option("part", f"is {part}; the archive has no {' and '.join(TEST_NAMES)}")
+    if part == "test":
+        used = tests
+    else:
+        used = [_find(arrays, FEATURE_NAMES, None), _find(arrays, TARGET_NAMES, options.target)]
+    pairs = list(zip(used, tests, strict=True)) if joins and len(tests) == len(used) else []
+    if not all(continues(*pair) for pair in pairs):
+        pairs = []
+    features, target = [joined(*pair) for pair in pairs] or used
+    info = read_pair(features, target, request)
+    left_out = arrays.keys() - {array.name for array in used} - {test.name for _, test in pairs}
+    return with_parts(info, pairs[0][1].shape[0] if pairs else 0, _warnings(sorted(left_out)))
+
+
+def _warnings(left_out: Sequence[str]) -> list[str]:
+    more = ", …" if len(left_out) > _SHOWN else ""
+    return [f"left out: {', '.join(map(shown, left_out[:_SHOWN]))}{more}"] if left_out else []
+
+
+def _no_arrays(names: Sequence[str]) -> InvalidInput:
+    """What a zip archive that is not NumPy's may be, and what to do with it."""
+    if "[Content_Types].xml" in names:
+        return of_file("is an office document; save its sheet as CSV")
+    if not names:
+        return of_file("is an empty archive; an NPZ holds arrays X and y")
+    return of_file(
+        f"is a zip archive of files such as {shown(names[-1])}; send one of them by itself, or images as "
+        f"one NPZ with X (rows, height, width[, channels]) and y (rows,)"
+    )
 
 
 def _arrays(archive: zipfile.ZipFile, file_bytes: int, limits: Limits) -> dict[str, SourceArray]:
@@ -97,7 +139,7 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[SourceArra
     return SourceArray(name, header.dtype, header.shape, header.fortran_order, opened), header.size
 
 
-def _find(arrays: dict[str, SourceArray], names: Sequence[str], asked: str | None) -> SourceArray:
+def _find(arrays: Mapping[str, SourceArray], names: Sequence[str], asked: str | None) -> SourceArray:
     wanted = [asked] if asked is not None else names
     for name in wanted:
         if name in arrays:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from tokenize import TokenError
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +76,42 @@ class SourceArray:
         for start in range(0, len(turned), step):
             block = np.ascontiguousarray(turned[start : start + step])
             yield block.reshape(len(block), width)
+
+
+def continues(first: SourceArray, second: SourceArray) -> bool:
+    """Whether the rows of one may follow those of the other, byte by byte."""
+    alike = first.dtype == second.dtype and first.shape[1:] == second.shape[1:] and len(first.shape) > 0
+    in_order = not any(array.fortran_order and len(array.shape) > 1 for array in (first, second))
+    return alike and in_order and len(second.shape) > 0
+
+
+def joined(first: SourceArray, second: SourceArray) -> SourceArray:
+    """The rows of both, the first one's first."""
+
+    @contextmanager
+    def opened() -> Iterator[IO[bytes]]:
+        with first.open() as start, second.open() as rest:
+            yield cast(IO[bytes], _Chained([start, rest]))
+
+    shape = (first.shape[0] + second.shape[0], *first.shape[1:])
+    return SourceArray(first.name, first.dtype, shape, False, opened)
+
+
+class _Chained:
+    """Streams read one after the other."""
+
+    def __init__(self, streams: list[IO[bytes]]) -> None:
+        self._streams = streams
+
+    def read(self, size: int) -> bytes:
+        """As many bytes as asked for, less at the end alone."""
+        found = b""
+        while len(found) < size and self._streams:
+            piece = self._streams[0].read(size - len(found))
+            found += piece
+            if not piece:
+                self._streams.pop(0)
+        return found
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def test_test_rows_among_others_are_marked_and_told(tmp_path: Path) -> None:
     both = read(tmp_path / "both", archive(), "c.tar.gz")
     assert both.info["parts"] == [["train", 5], ["test", 2]]
     (said,) = [warning for warning in both.info["warnings"] if "test rows" in warning]
-    assert said.startswith("the last 2 of 7 rows are CIFAR-10's test rows: training.split {")
+    assert said.startswith("the last 2 of 7 rows are test rows: training.split {")
     parts = TableInfo.from_json(both.info).parts
     assert parts == (("train", 5), ("test", 2))
     for part in ("train", "test"):
@@ -168,9 +168,12 @@ def test_test_rows_among_others_are_marked_and_told(tmp_path: Path) -> None:
         assert not any("test rows" in warning for warning in alone.info["warnings"])
 
 
-def test_a_part_is_of_cifar_alone(tmp_path: Path) -> None:
+def test_a_part_is_of_archives_alone(tmp_path: Path) -> None:
     error = refused_files(tmp_path, [(b"a,b\n1,0\n2,1\n", "t.csv")], part="train")
-    assert (error.pointer, error.detail) == ("/options/part", "selects batches of format cifar10; this is csv")
+    assert (error.pointer, error.detail) == (
+        "/options/part",
+        "selects rows of the formats cifar10 and npz; this is csv",
+    )
 
 
 @pytest.mark.parametrize(

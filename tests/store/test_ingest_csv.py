@@ -400,3 +400,40 @@ def test_any_table_written_as_csv_is_read_back_equal(table: list[list[float | st
             assert value == row[index]
             if isinstance(value, float):
                 assert math.copysign(1, value) == math.copysign(1, float(row[index]))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("1,234", "digits may not be grouped"),
+        ("1.234.567", "digits may not be grouped"),
+        ("1.234.567,50", "digits may not be grouped"),
+        ("1234,5", "the decimal sign is a point"),
+        ("1.234,50", "the decimal sign is a point"),
+        ("$350,000", "it goes without the currency"),
+        ("-$3.50", "it goes without the currency"),
+        ("350.000 €", "it goes without the currency"),
+        ("€ 12", "it goes without the currency"),
+        ("99 EUR", "it goes without the currency"),
+        ("12.5%", "it goes without the percent sign"),
+        ("3 %", "it goes without the percent sign"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1], ids=["feature", "target"])
+def test_numbers_as_people_write_them_are_no_categories_by_accident(
+    tmp_path: Path, value: str, said: str, place: int
+) -> None:
+    rows = [["1", "2"], ["3", "4"], ["5", "6"]]
+    for row in rows:
+        row[place] = value
+    error = refused(tmp_path / "all", "a;y\n" + "".join(";".join(row) + "\n" for row in rows))
+    assert (error.row, error.column) == (2, "ay"[place])
+    assert f'"{value}" is not a number: {said}' in error.detail
+
+
+def test_amounts_and_shares_are_categories_where_they_are_meant_so(tmp_path: Path) -> None:
+    text = "off,y\n10%,1.5\n20%,2.5\n10%,3.5\n"
+    found = read(tmp_path / "said", text, columns={"off": {"kind": "categorical"}})
+    assert found.column("off")["categories"] == ["10%", "20%"]
+    found = read(tmp_path / "mixed", text.replace("20%", "none"))
+    assert found.column("off")["categories"] == ["10%", "none"]

@@ -216,3 +216,59 @@ def test_declared_sizes_are_refused_before_anything_is_inflated(tmp_path: Path) 
     bomb = npy_header(np.dtype(np.uint8), (1 << 27, 1)) + bytes(1 << 27)
     with pytest.raises(TooLarge, match=r"declares arrays of 13421\d+ bytes"):
         read(tmp_path, zipped(X=bomb, y=GOOD_Y), "a.npz")
+
+
+def test_test_rows_come_after_the_others_and_are_on_record(tmp_path: Path) -> None:
+    """The arrays of Keras' mnist.npz."""
+    images = np.arange(6 * 4, dtype=np.uint8).reshape(6, 2, 2)
+    labels = np.array([0, 1, 0, 1, 1, 0], np.uint8)
+    data = npz(x_train=images[:4], y_train=labels[:4], x_test=images[4:], y_test=labels[4:], note=np.zeros(3))
+    whole = read(tmp_path / "all", data, "mnist.npz")
+    np.testing.assert_allclose(whole.x, images.reshape(6, 4) / 255, rtol=1e-6)
+    np.testing.assert_array_equal(whole.y, labels)
+    assert whole.info["parts"] == [["train", 4], ["test", 2]]
+    assert any(said.startswith("the last 2 of 6 rows are test rows") for said in whole.info["warnings"])
+    assert 'left out: "note"' in whole.info["warnings"]
+    for part, rows in (("train", slice(4)), ("test", slice(4, 6))):
+        found = read(tmp_path / part, data, "mnist.npz", part=part)
+        np.testing.assert_array_equal(found.y, labels[rows])
+        assert "parts" not in found.info
+
+
+@pytest.mark.parametrize(
+    ("tests", "options"),
+    [
+        ({"x_test": X[:1, :1], "y_test": Y[:1]}, {}),
+        ({"x_test": X[:1].astype(np.float32), "y_test": Y[:1]}, {}),
+        ({"x_test": X[:1], "y_test": Y[:1]}, {"missing": "drop"}),
+        ({"x_test": X[:1]}, {}),
+    ],
+    ids=["other width", "other type", "rows are dropped", "no labels"],
+)
+def test_test_rows_that_cannot_be_kept_apart_are_left_out_with_a_word(
+    tmp_path: Path, tests: dict[str, np.ndarray], options: dict[str, str]
+) -> None:
+    found = read(tmp_path, npz(x_train=X, y_train=Y, **tests), "a.npz", **options)
+    assert found.info["n_rows"] == 4
+    assert "left out: " + ", ".join(f'"{name}"' for name in tests) in found.info["warnings"]
+
+
+def test_a_part_that_an_archive_does_not_have_is_refused(tmp_path: Path) -> None:
+    error = refused(tmp_path, npz(X=X, y=Y), "a.npz", part="test")
+    assert (error.pointer, error.detail) == ("/options/part", "is test; the archive has no x_test and y_test")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["cat/0.png", "dog/1.png"], 'is a zip archive of files such as "dog/1.png"; send one of them by itself'),
+        (["[Content_Types].xml", "xl/workbook.xml"], "is an office document; save its sheet as CSV"),
+    ],
+)
+def test_other_archives_are_refused_with_a_word_on_what_to_send(tmp_path: Path, names: list[str], said: str) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x")
+    error = refused(tmp_path, buffer.getvalue(), "a.zip")
+    assert (error.pointer, error.detail.startswith(said)) == ("/file", True)
