@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,16 @@ from numpy.typing import NDArray
 
 from nets.features.fitted import FittedFeatures
 from nets.onnx_graph import DOUBLE, FLOAT, INTEGER, Graph
+
+
+def _of(operator: str) -> Callable[..., OnnxTensor]:
+    """The operator of a tensor and what stands beside it."""
+    return lambda first, *others: first.node(operator, first, *others)
+
+
+def _of_both(operator: str) -> tuple[Callable[..., OnnxTensor], Callable[..., OnnxTensor]]:
+    """The operator of two, with the tensor on the left and on the right."""
+    return _of(operator), lambda right, left: right.node(operator, left, right)
 
 
 class OnnxTensor:
@@ -29,38 +40,14 @@ class OnnxTensor:
         """The name of a tensor, or of the constant that a value becomes."""
         return value.name if isinstance(value, OnnxTensor) else self.graph.constant(value, dtype)
 
-    def __add__(self, other: Any) -> OnnxTensor:
-        return self.node("Add", self, other)
-
-    def __radd__(self, other: Any) -> OnnxTensor:
-        return self.node("Add", other, self)
-
-    def __sub__(self, other: Any) -> OnnxTensor:
-        return self.node("Sub", self, other)
-
-    def __rsub__(self, other: Any) -> OnnxTensor:
-        return self.node("Sub", other, self)
-
-    def __mul__(self, other: Any) -> OnnxTensor:
-        return self.node("Mul", self, other)
-
-    def __rmul__(self, other: Any) -> OnnxTensor:
-        return self.node("Mul", other, self)
-
-    def __truediv__(self, other: Any) -> OnnxTensor:
-        return self.node("Div", self, other)
-
-    def __matmul__(self, other: Any) -> OnnxTensor:
-        return self.node("MatMul", self, other)
-
-    def __gt__(self, other: Any) -> OnnxTensor:
-        return self.node("Greater", self, other)
-
-    def __ge__(self, other: Any) -> OnnxTensor:
-        return self.node("GreaterOrEqual", self, other)
-
-    def __abs__(self) -> OnnxTensor:
-        return self.node("Abs", self)
+    __add__, __radd__ = _of_both("Add")
+    __sub__, __rsub__ = _of_both("Sub")
+    __mul__, __rmul__ = _of_both("Mul")
+    __truediv__ = _of("Div")
+    __matmul__ = _of("MatMul")
+    __gt__ = _of("Greater")
+    __ge__ = _of("GreaterOrEqual")
+    __abs__ = _of("Abs")
 
 
 class OnnxOperations:
@@ -76,25 +63,10 @@ class OnnxOperations:
         """Numbers of the left where the condition holds, else of the right."""
         return condition.node("Where", condition, left, right)
 
-    @staticmethod
-    def maximum(left: OnnxTensor, right: Any) -> OnnxTensor:
-        """The larger of two."""
-        return left.node("Max", left, right)
-
-    @staticmethod
-    def minimum(left: OnnxTensor, right: Any) -> OnnxTensor:
-        """The smaller of two."""
-        return left.node("Min", left, right)
-
-    @staticmethod
-    def floor(x: OnnxTensor) -> OnnxTensor:
-        """The largest whole number that is not larger."""
-        return x.node("Floor", x)
-
-    @staticmethod
-    def sqrt(x: OnnxTensor) -> OnnxTensor:
-        """The square root."""
-        return x.node("Sqrt", x)
+    maximum = staticmethod(_of("Max"))
+    minimum = staticmethod(_of("Min"))
+    floor = staticmethod(_of("Floor"))
+    sqrt = staticmethod(_of("Sqrt"))
 
     @staticmethod
     def reshape(x: OnnxTensor, width: int) -> OnnxTensor:
