@@ -7,7 +7,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from itertools import pairwise
 from threading import Lock
@@ -133,4 +133,12 @@ class OneThread:
 
 
 ALONE = OneThread()
-"""For whatever this process does in many small products."""
+"""For whatever this process does in many small products; one object, since each restores what it found."""
+
+LARGE_PARAMETERS = 1_000_000
+"""From this size on a net's products are worth a team of threads outside of training, too."""
+
+
+def beside_others(parameters: int) -> AbstractContextManager[None]:
+    """What a net of this size is run in where a trainer may be at work on the same machine."""
+    return ALONE if parameters < LARGE_PARAMETERS else nullcontext()

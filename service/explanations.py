@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import BoundedSemaphore
 from typing import Any
@@ -18,7 +18,7 @@ from nets.options import Value
 from nets.parts import inputs_of
 from nets.spec import ResolvedSpec
 from nets.table import TableInfo
-from nets.threads import OneThread
+from nets.threads import beside_others
 from service.predictors import ByteCache, Predictors
 from service.problems import Refused
 from service.tables import Tables
@@ -30,9 +30,6 @@ CACHED_BYTES = 64 * 1024 * 1024
 
 GRADIENT_CHECK = "gradient_check"
 """The explanation that needs no weights; `service.gradients` makes it."""
-
-LARGE_PARAMETERS = 1_000_000
-"""From this size on a net's products are worth a team of threads."""
 
 AT_ONCE, WAIT_S = 2, 10.0
 """Explanations that are made at the same time by one process, and how long another one waits for its turn."""
@@ -59,7 +56,6 @@ class Explanations:
         self._documents: ByteCache[Made] = ByteCache(CACHED_BYTES)
         self._pictures: ByteCache[Made] = ByteCache(CACHED_BYTES)
         self._turns = BoundedSemaphore(AT_ONCE)
-        self._alone = OneThread()
 
     def document(
         self, job: Job, row: Explanation, options: Mapping[str, Value], dataset: str | None, checkpoint: str | None
@@ -83,7 +79,7 @@ class Explanations:
         def make() -> tuple[Made, int]:
             with self.turn():
                 subject = self._subject(job, about, dataset, checkpoint)
-                with self._alone if subject.predictor.layout.count < LARGE_PARAMETERS else nullcontext():
+                with beside_others(subject.predictor.layout.count):
                     found = _computed(row, subject, options)
             head = {
                 "object": row.name,

@@ -24,6 +24,7 @@ from nets.resolve import layout_of
 from nets.scoring import Evaluation, evaluate
 from nets.spec import ResolvedSpec
 from nets.table import Table, TableInfo
+from nets.threads import beside_others
 from nets.weight_formats import EXPORTERS, SUFFIXES, write
 from nets.weights import Predictor, pack
 from service.problems import Refused
@@ -96,7 +97,7 @@ class Ready:
 
     def scores(self, cells: NDArray[np.float64]) -> NDArray[Any]:
         """Cells (R, F) -> raw scores (R, O)."""
-        with self._lock:
+        with self._lock, beside_others(self._predictor.layout.count):
             return self._predictor.scores(cells)
 
     @property
@@ -112,7 +113,7 @@ class Ready:
     def predict(self, rows: list[Any]) -> Json:
         """Predictions for JSON rows, as the API shows them. Raises InvalidInput naming row and column."""
         cells = self._predictor.cells(rows)
-        with self._lock:
+        with self._lock, beside_others(self._predictor.layout.count):
             found = self._predictor.predict(cells)
         classes = list(self._predictor.info.classes) or None
         return {

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from kernels.backend import Backend
 from nets.scoring import evaluate
+from nets.threads import beside_others
 from nets.weights import Predictor
 from worker.data import Subject
 
@@ -35,7 +36,8 @@ def held_out_figures(
 
     def scores(cells: NDArray[np.float64]) -> NDArray[Any]:
         goes_on()
-        return predictor.scores(cells)
+        with beside_others(predictor.layout.count):
+            return predictor.scores(cells)
 
     found = evaluate(predictor, holdout.table, scores, holdout.rows).metrics
     return {f"test_{name}": value for name, value in found.items()}
