@@ -22,7 +22,7 @@ from mlpq.cli.arguments import (
     widths,
 )
 from mlpq.cli.exits import FAILED
-from mlpq.cli.output import console, duration, facts, number, print_json, printable, say, table
+from mlpq.cli.output import console, duration, facts, number, print_json, print_predictions, printable, say, table
 from mlpq.errors import InvalidArgumentError, NotFoundError
 
 if TYPE_CHECKING:
@@ -167,6 +167,9 @@ def weights(
 def predict(
     job_id: JobId,
     rows: Annotated[str, typer.Argument(help="A CSV file with a header, a JSON list of rows, or `-`.")] = "-",
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", "-p", help="CSV: the prediction, and the probability of every class.")
+    ] = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -181,6 +184,8 @@ def predict(
     if as_json:
         chances = None if prediction.probabilities is None else prediction.probabilities.tolist()
         print_json({"predictions": listed, "probabilities": chances, "classes": list(prediction.classes)})
+    elif probabilities:
+        print_predictions(prediction)
     else:
         for value in listed:
             typer.echo(printable(value))

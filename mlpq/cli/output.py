@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from mlpq.job import Prediction
     from mlpq.plot import Line
 
 COLOURS = {"train loss": "cyan", "validation loss": "magenta"}
@@ -24,6 +26,16 @@ def print_json(document: Any) -> None:
     """One JSON document on one line."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
     sys.stdout.flush()
+
+
+def print_predictions(found: Prediction) -> None:
+    """CSV with a header: the prediction of every row, and the probability of every class where there are any."""
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    classes: Sequence[str] = () if found.probabilities is None else found.classes
+    chances = [[]] * len(found.predictions) if found.probabilities is None else found.probabilities.tolist()
+    out.writerow(["prediction", *map(printable, classes)])
+    rows = zip(found.predictions.tolist(), chances, strict=True)
+    out.writerows((printable(said), *row) for said, row in rows)
 
 
 def say(line: str) -> None:

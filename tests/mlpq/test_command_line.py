@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -126,6 +127,10 @@ def test_kinds_of_columns_are_chosen_and_shown(mlpq: Mlpq, tmp_path: Path) -> No
     mlpq("train", record["id"], "--epochs", "1", "--watch")
     mlpq("train", "days.csv", "--epochs", "1", "--watch")
     assert len(mlpq("predict", "last", "days.csv").split()) == 60
+    table = list(csv.reader(mlpq("predict", "last", "days.csv", "--probabilities").splitlines()))
+    assert table[0] == ["prediction", "a", "b"]
+    assert [row[0] for row in table[1:]] == mlpq("predict", "last", "days.csv").split()
+    assert all(abs(sum(map(float, row[1:])) - 1) < 1e-5 for row in table[1:])
     assert mlpq.json("evaluate", "last", "days.csv")["n_rows"] == 60
 
 
