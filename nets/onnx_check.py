@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 
+import nets
 from kernels.errors import Corrupted, InvalidInput
 from kernels.numpy_backend import NumpyBackend
 from nets.export import Arrays, load_npz, to_npz
@@ -53,7 +55,8 @@ def check_onnx_apart(path: Path, arrays: Arrays) -> None:
         raise _too_large(f"{free >> 20} are free", needed)
     golden = to_npz({name: arrays[name] for name in ("golden_inputs", "golden_outputs")})
     command = [sys.executable, "-m", "nets.onnx_check", str(path)]
-    ended = subprocess.run(command, input=golden, capture_output=True, check=False)
+    environment = os.environ | {"PYTHONPATH": str(Path(nets.__file__).parent.parent)}
+    ended = subprocess.run(command, input=golden, env=environment, capture_output=True, check=False)
     if ended.returncode < 0:
         raise _too_large(f"its process was ended by signal {-ended.returncode}", needed)
     if ended.returncode:
