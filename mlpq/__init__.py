@@ -33,8 +33,9 @@ _ERRORS = (
 )
 _EVENTS = ["CheckpointEvent", "EndEvent", "Event", "LogEvent", "MetricEvent", "ResetEvent", "StatusEvent"]
 _WHERE = {
-    "Client": "mlpq.client",
-    **dict.fromkeys(("Job", "Prediction"), "mlpq.job"),
+    **dict.fromkeys(("AsyncClient", "Client"), "mlpq.client"),
+    **dict.fromkeys(("AsyncJob", "Job"), "mlpq.job"),
+    **dict.fromkeys(("Evaluation", "Prediction"), "mlpq.results"),
     **dict.fromkeys(_ERRORS, "mlpq.errors"),
     **dict.fromkeys(_EVENTS, "mlpq.events"),
     **dict.fromkeys(("DatasetRecord", "JobRecord", "Progress"), "mlpq.records"),
@@ -43,6 +44,7 @@ _ESTIMATORS = dict.fromkeys(("MLPClassifier", "MLPRegressor"), "mlpq.estimators"
 """Not in `__all__`: they need scikit-learn, and `from mlpq import *` must not."""
 
 if TYPE_CHECKING:
+    from mlpq.client import AsyncClient as AsyncClient
     from mlpq.client import Client as Client
     from mlpq.errors import ApiError as ApiError
     from mlpq.errors import ConflictError as ConflictError
@@ -67,11 +69,13 @@ if TYPE_CHECKING:
     from mlpq.events import MetricEvent as MetricEvent
     from mlpq.events import ResetEvent as ResetEvent
     from mlpq.events import StatusEvent as StatusEvent
+    from mlpq.job import AsyncJob as AsyncJob
     from mlpq.job import Job as Job
-    from mlpq.job import Prediction as Prediction
     from mlpq.records import DatasetRecord as DatasetRecord
     from mlpq.records import JobRecord as JobRecord
     from mlpq.records import Progress as Progress
+    from mlpq.results import Evaluation as Evaluation
+    from mlpq.results import Prediction as Prediction
 
 __all__ = ["__version__", *sorted(_WHERE)]
 

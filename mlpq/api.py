@@ -1,6 +1,6 @@
 """Every call of the HTTP contract, once: coroutines over a transport, with retries, checks and reconnection.
 
-`Client` drives them to the end on the caller's thread; a client for asyncio awaits the same ones.
+`Client` drives them to the end on the caller's thread; `AsyncClient` awaits the same ones.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import math
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,7 +29,7 @@ from mlpq.errors import (
     error_from,
 )
 from mlpq.records import DatasetRecord, JobRecord, Json, dataset_from, job_from, parse_json
-from mlpq.sending import Form, ProgressCallback, chunks, counted
+from mlpq.sending import Form, ProgressCallback, chunks
 from mlpq.transport import ConnectionLostError, Reply, Request, Transport
 
 RETRY_STATUS = frozenset({429, 502, 503, 504})
@@ -149,22 +151,16 @@ class Api:
         """Stream a file to the service as a new data set; memory stays small whatever its size."""
         size = path.stat().st_size
 
-        def body() -> Iterator[bytes]:
-            yield from counted(chunks(path), size, progress)
-
-        return await self._upload(_upload_request(path.name, options, body, size))
+        request = _upload_request(path.name, options, partial(chunks, path), size)
+        return await self._upload(replace(request, progress=progress))
 
     async def upload_files(
         self, paths: Sequence[Path], options: Mapping[str, Any], progress: ProgressCallback | None
     ) -> DatasetRecord:
         """Stream several files, such as an IDX pair, as one data set."""
         form = Form(paths, _json(options))
-
-        def body() -> Iterator[bytes]:
-            yield from counted(form.body(), form.size, progress)
-
         headers = {"Content-Type": form.content_type}
-        return await self._upload(Request("POST", "/v1/datasets", {}, headers, body, form.size))
+        return await self._upload(Request("POST", "/v1/datasets", {}, headers, form.body, form.size, progress))
 
     async def upload_bytes(self, filename: str, content: bytes, options: Mapping[str, Any]) -> DatasetRecord:
         """Send bytes as a new data set."""

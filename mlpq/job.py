@@ -1,25 +1,30 @@
-"""A handle on one job."""
+"""A handle on one job, blocking or for asyncio: every call is written once."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Generic, TypeVar, Unpack, cast
 
 import numpy as np
 
 from mlpq.api import Api, job_path
 from mlpq.arrays import Array, arrays_from_npz, columns_to_arrays, json_rows
+from mlpq.both import Asyncio, Blocking, iteration, operation
 from mlpq.errors import JobFailedError, WaitTimeoutError
 from mlpq.events import Event, StatusEvent
 from mlpq.files import write_whole
 from mlpq.records import DatasetRecord, JobProblem, JobRecord, Json, Progress
+from mlpq.results import Evaluation, Prediction
 from mlpq.settings import TrainSettings, job_changes
-from mlpq.transport import iterate, run
 from mlpq.watching import Watch
+
+J = TypeVar("J")
+"""The handle itself: `Job` or `AsyncJob`."""
 
 WATCH_PATIENCE_S = 300.0
 FIRST_POLL_S, POLL_S, POLL_SHARE = 0.02, 0.5, 0.1
@@ -31,44 +36,8 @@ PREDICT_ROWS = 2000
 """Rows sent at once; more go in several requests."""
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What a net says about rows.
-
-    Attributes:
-        predictions: (n,) class names, or numbers for a regression.
-        probabilities: (n, classes) float64, or None where the loss gives none.
-        classes: the names of the columns of `probabilities`.
-    """
-
-    predictions: Array
-    probabilities: Array | None
-    classes: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.predictions)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How well a net does on a data set.
-
-    Attributes:
-        n_rows: rows that were measured.
-        metrics: `loss`, `accuracy`, `balanced_accuracy`, `macro_f1` and for two classes `auc`; or `loss`, `rmse`,
-            `mae`, `r2` in the target's own unit. None where one is not defined.
-        classes: the names of rows and columns of `confusion`.
-        confusion: (classes, classes) counts, true class by predicted class; None for a regression.
-    """
-
-    n_rows: int
-    metrics: Mapping[str, float | None]
-    classes: tuple[str, ...]
-    confusion: Array | None
-
-
-class Job:
-    """One job on the service. Its attributes are those of the last answer; `refresh` asks again."""
+class JobCalls(Generic[J]):
+    """What `Job` and `AsyncJob` have in common: all but how a call is made."""
 
     def __init__(self, api: Api, record: JobRecord) -> None:
         self._api = api
@@ -111,14 +80,15 @@ class Job:
 
     def __repr__(self) -> str:
         done = f"{self.progress.epoch}/{self.progress.epochs}"
-        return f"<Job {self.id} {self.status} on {self.record.dataset}, epoch {done}>"
+        return f"<{type(self).__name__} {self.id} {self.status} on {self.record.dataset}, epoch {done}>"
 
-    def refresh(self) -> Job:
+    @operation
+    async def refresh(self) -> J:
         """Ask the service how the job is now."""
-        self.record = run(self._api.job(self.id))
-        return self
+        return await self._refreshed()
 
-    def watch(self, after: int = 0, patience_s: float = WATCH_PATIENCE_S) -> Iterator[Event]:
+    @iteration
+    async def events(self, after: int = 0, patience_s: float = WATCH_PATIENCE_S) -> AsyncIterator[Event]:
         """The job's events from its beginning (or behind event `after`) to its end, each exactly once.
 
         Lost connections are taken up again behind the last event, also across a restart of the service. If the service
@@ -127,13 +97,19 @@ class Job:
         Raises:
             ServiceUnreachableError: nothing was heard for `patience_s` seconds.
         """
-        for event in iterate(Watch(self._api, self.id, after, patience_s).events()):
-            if isinstance(event, StatusEvent):
-                self.record = replace(self.record, status=event.status, status_reason=event.reason)
-            yield event
-        self.record = run(Api(self._api.transport, patience_s).job(self.id))
+        async with aclosing(self._events(after, patience_s)) as events:
+            async for event in events:
+                yield event
 
-    def wait(self, timeout_s: float | None = None, *, check: bool = True) -> Job:
+    @iteration
+    async def watch(self, after: int = 0, patience_s: float = WATCH_PATIENCE_S) -> AsyncIterator[Event]:
+        """The same as `events`."""
+        async with aclosing(self._events(after, patience_s)) as events:
+            async for event in events:
+                yield event
+
+    @operation
+    async def wait(self, timeout_s: float | None = None, *, check: bool = True) -> J:
         """Return when the job has ended.
 
         Raises:
@@ -141,17 +117,20 @@ class Job:
             WaitTimeoutError: it had not ended after `timeout_s` seconds.
         """
         start = time.monotonic()
-        while not self.refresh().ended:
+        await self._refreshed()
+        while not self.ended:
             waited = time.monotonic() - start
             left = math.inf if timeout_s is None else timeout_s - waited
             if left <= 0:
                 raise WaitTimeoutError(f"{self.id} is still {self.status} after {timeout_s} s")
-            time.sleep(min(max(waited * POLL_SHARE, FIRST_POLL_S), POLL_S, left))
+            await self._api.transport.sleep(min(max(waited * POLL_SHARE, FIRST_POLL_S), POLL_S, left))
+            await self._refreshed()
         if check and self.status != "succeeded":
             raise JobFailedError(self.id, self.status, self.error)
-        return self
+        return self._this
 
-    def metrics(self, after_step: int | None = None, max_points: int | None = None) -> dict[str, Array]:
+    @operation
+    async def metrics(self, after_step: int | None = None, max_points: int | None = None) -> dict[str, Array]:
         """The curves so far, as equally long arrays: `step`, `epoch`, `train_loss`, `val_loss`, ….
 
         Args:
@@ -160,10 +139,11 @@ class Job:
         """
         asked = {"after_step": after_step, "max_points": max_points}
         query = {name: str(value) for name, value in asked.items() if value is not None}
-        document = run(self._api.get_json(f"{job_path(self.id)}/metrics", query))
+        document = await self._api.get_json(f"{job_path(self.id)}/metrics", query)
         return columns_to_arrays(document["columns"])
 
-    def weights(self, checkpoint: int | str | None = None) -> dict[str, Array]:
+    @operation
+    async def weights(self, checkpoint: int | str | None = None) -> dict[str, Array]:
         """The trained arrays by name: `W1` (in, out), `b1` (out,), …, the preprocessing, and `meta` (JSON text).
 
         Args:
@@ -173,9 +153,11 @@ class Job:
             CorruptDownloadError: the bytes are not those that the service stored.
             NotFoundError: the job has no weights (yet).
         """
-        return arrays_from_npz(run(self._api.weights(self.id, "npz", checkpoint)))
+        content = await self._api.weights(self.id, "npz", checkpoint)
+        return await self._api.transport.work(arrays_from_npz, content)
 
-    def save_weights(
+    @operation
+    async def save_weights(
         self, path: str | Path, file_format: str | None = None, checkpoint: int | str | None = None
     ) -> Path:
         """Write the weights file, whole or not at all.
@@ -185,10 +167,12 @@ class Job:
         target = Path(path)
         ending = target.suffix.removeprefix(".") or "npz"
         chosen = file_format or FORMATS_BY_ENDING.get(ending, ending)
-        write_whole(target, run(self._api.weights(self.id, chosen, checkpoint)))
+        content = await self._api.weights(self.id, chosen, checkpoint)
+        await self._api.transport.work(write_whole, target, content)
         return target
 
-    def predict(self, rows: Array | Sequence[Any]) -> Prediction:
+    @operation
+    async def predict(self, rows: Array | Sequence[Any]) -> Prediction:
         """What the trained net says about raw rows; the service applies the job's own preprocessing.
 
         Args:
@@ -196,13 +180,14 @@ class Job:
         """
         listed = json_rows(rows)
         starts = range(0, max(len(listed), 1), PREDICT_ROWS)
-        parts = [run(self._api.predict(self.id, listed[at : at + PREDICT_ROWS])) for at in starts]
+        parts = [await self._api.predict(self.id, listed[at : at + PREDICT_ROWS]) for at in starts]
         predictions = [value for part in parts for value in part["predictions"]]
         probabilities = [row for part in parts for row in part.get("probabilities") or ()]
         classes = tuple(str(name) for name in parts[0].get("classes") or ())
         return Prediction(np.asarray(predictions), np.asarray(probabilities) if probabilities else None, classes)
 
-    def evaluate(self, dataset: str | DatasetRecord, checkpoint: int | str | None = None) -> Evaluation:
+    @operation
+    async def evaluate(self, dataset: str | DatasetRecord, checkpoint: int | str | None = None) -> Evaluation:
         """How well the trained net does on every row of a data set that has the same columns.
 
         Args:
@@ -210,26 +195,31 @@ class Job:
             checkpoint: the weights of a checkpoint instead of the result: its step, or `latest`.
         """
         name = dataset.id if isinstance(dataset, DatasetRecord) else dataset
-        found = run(self._api.evaluate(self.id, name, checkpoint))
+        found = await self._api.evaluate(self.id, name, checkpoint)
         matrix = found.get("confusion_matrix")
         confusion = None if matrix is None else np.asarray(matrix, np.int64)
         return Evaluation(int(found["n_rows"]), found["metrics"], tuple(found.get("classes") or ()), confusion)
 
-    def card(self) -> Json:
+    @operation
+    async def card(self) -> Json:
         """The model card: data, spec, figures, environment, files with their hashes."""
-        return run(self._api.card(self.id))
+        return await self._api.card(self.id)
 
-    def card_text(self) -> str:
+    @operation
+    async def card_text(self) -> str:
         """The model card as Markdown."""
-        return run(self._api.card_text(self.id))
+        return await self._api.card_text(self.id)
 
-    def explanations(self) -> dict[str, str | None]:
+    @operation
+    async def explanations(self) -> dict[str, str | None]:
         """By name why this job has no such explanation; None for those that it has once it has weights."""
-        listed = run(self._api.get_json(f"{job_path(self.id)}/explanations"))["data"]
+        listed = (await self._api.get_json(f"{job_path(self.id)}/explanations"))["data"]
         return {one["id"]: one["reason"] for one in listed}
 
-    def explanation(
+    @operation
+    async def explanation(
         self,
+        /,
         name: str,
         *,
         dataset: str | DatasetRecord | None = None,
@@ -248,10 +238,12 @@ class Job:
             InvalidInputError: an unknown option's value, or a job that has no such explanation: `detail` says why.
             NotFoundError: the job has no weights (yet).
         """
-        return run(self._api.explanation(self.id, name, _asked(dataset, checkpoint, options)))
+        return await self._api.explanation(self.id, name, _asked(dataset, checkpoint, options))
 
-    def picture(
+    @operation
+    async def picture(
         self,
+        /,
         name: str,
         path: str | Path | None = None,
         *,
@@ -271,30 +263,34 @@ class Job:
             options: see `explanation`.
         """
         asked = options if width is None else options | {"width": width}
-        content = run(self._api.picture(self.id, name, _asked(dataset, checkpoint, asked)))
+        content = await self._api.picture(self.id, name, _asked(dataset, checkpoint, asked))
         if path is not None:
-            write_whole(Path(path), content)
+            await self._api.transport.work(write_whole, Path(path), content)
         return content
 
-    def cancel(self) -> Job:
+    @operation
+    async def cancel(self) -> J:
         """Stop the job for good; a running one stops within two seconds."""
-        return self._act("cancel")
+        return await self._act("cancel")
 
-    def pause(self) -> Job:
+    @operation
+    async def pause(self) -> J:
         """Checkpoint the job and release its worker until `resume`."""
-        return self._act("pause")
+        return await self._act("pause")
 
-    def resume(self) -> Job:
+    @operation
+    async def resume(self) -> J:
         """Queue a paused job again; it goes on where it stopped."""
-        return self._act("resume")
+        return await self._act("resume")
 
-    def fork(
+    @operation
+    async def fork(
         self,
         *,
         dataset: str | DatasetRecord | None = None,
         checkpoint: int | str | None = None,
         **settings: Unpack[TrainSettings],
-    ) -> Job:
+    ) -> J:
         """Queue a job that starts from this one's weights; its handle.
 
         Args:
@@ -309,24 +305,55 @@ class Job:
         changes = job_changes(settings)
         if dataset is not None:
             changes["dataset"] = dataset.id if isinstance(dataset, DatasetRecord) else dataset
-        return Job(self._api, run(self._api.fork(self.id, changes, checkpoint)))
+        return self._like(await self._api.fork(self.id, changes, checkpoint))
 
-    def update(self, **changes: Any) -> Job:
+    @operation
+    async def update(self, /, **changes: Any) -> J:
         """Change `name`, `tags` or `priority`."""
-        self.record = run(self._api.patch(self.id, changes))
-        return self
+        self.record = await self._api.patch(self.id, changes)
+        return self._this
 
-    def delete(self) -> None:
+    @operation
+    async def delete(self) -> None:
         """Forget an ended job and its files."""
-        run(self._api.delete(job_path(self.id)))
+        await self._api.delete(job_path(self.id))
 
-    def _act(self, verb: str) -> Job:
-        self.record = run(self._api.act(self.id, verb))
-        return self
+    async def _act(self, verb: str) -> J:
+        self.record = await self._api.act(self.id, verb)
+        return self._this
+
+    @property
+    def _this(self) -> J:
+        return cast("J", self)
+
+    def _like(self, record: JobRecord) -> J:
+        """A handle of the same kind on another job."""
+        return cast("J", type(self)(self._api, record))
+
+    async def _refreshed(self) -> J:
+        self.record = await self._api.job(self.id)
+        return self._this
+
+    async def _events(self, after: int, patience_s: float) -> AsyncGenerator[Event]:
+        """The stream; what it tells about the job is kept, and the job is as it is in the end."""
+        async with aclosing(Watch(self._api, self.id, after, patience_s).events()) as events:
+            async for event in events:
+                if isinstance(event, StatusEvent):
+                    self.record = replace(self.record, status=event.status, status_reason=event.reason)
+                yield event
+        self.record = await Api(self._api.transport, patience_s).job(self.id)
 
     def to_json(self) -> Json:
         """The job exactly as the service described it last."""
         return dict(self.record.raw)
+
+
+class Job(JobCalls["Job"], Blocking):
+    """One job on the service. Its attributes are those of the last answer; `refresh` asks again."""
+
+
+class AsyncJob(JobCalls["AsyncJob"], Asyncio):
+    """One job on the service, for asyncio: every call of `Job` is awaited, streams are read with `async for`."""
 
 
 def _asked(

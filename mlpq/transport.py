@@ -1,21 +1,23 @@
 """How requests travel. Everything above this file is written once, as coroutines, for blocking and asyncio use alike.
 
 `BlockingTransport` does its I/O inside coroutines that never suspend, so `run` drives any of them to its end with a
-single `send(None)`: no event loop, no thread. A transport whose coroutines do suspend serves asyncio unchanged.
+single `send(None)`: no event loop, no thread. `mlpq.asyncio_transport`, whose coroutines do suspend, serves asyncio.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import httpx2
 
 from mlpq.addresses import is_loopback
+from mlpq.sending import ProgressCallback, counted
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 Body = bytes | Callable[[], Iterator[bytes]]
@@ -27,7 +29,10 @@ STREAM_SILENCE_S = 45.0
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request, in plain values. `length` is the number of bytes of a streamed body."""
+    """One HTTP request, in plain values.
+
+    `length` is the number of bytes of a streamed body; `progress` hears how many of them are sent.
+    """
 
     method: str
     path: str
@@ -35,6 +40,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body | None = None
     length: int | None = None
+    progress: ProgressCallback | None = None
 
     def with_headers(self, **headers: str) -> Request:
         """The same request with more headers; underscores in the names stand for hyphens."""
@@ -78,6 +84,9 @@ class Transport(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Let time pass."""
 
+    async def work(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do what reads or writes files, or computes for long."""
+
     async def close(self) -> None:
         """Give the connections back."""
 
@@ -95,20 +104,16 @@ class BlockingTransport:
 
     def __init__(self, url: str, headers: Mapping[str, str], timeout_s: float) -> None:
         self.url = url
-        self._silence = httpx2.Timeout(timeout_s, read=STREAM_SILENCE_S)
-        local = is_loopback(httpx2.URL(url).host)
-        verified = not (local and url.startswith("http:"))  # reading certificates takes longer than many a call
-        self._http = httpx2.Client(
-            base_url=url, headers=dict(headers), timeout=timeout_s, trust_env=not local, verify=verified
-        )
+        self._silence = silence(timeout_s)
+        self._http = httpx2.Client(**connection(url, headers, timeout_s))
 
     async def send(self, request: Request) -> Reply:
         """Send, and return the whole answer."""
         try:
             answer = self._http.send(self._build(request))
         except httpx2.TransportError as error:
-            raise ConnectionLostError(_reason(error)) from error
-        return Reply(answer.status_code, _lowered(answer.headers), answer.content)
+            raise ConnectionLostError(reason(error)) from error
+        return Reply(answer.status_code, lowered(answer.headers), answer.content)
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[Stream]:
@@ -116,9 +121,9 @@ class BlockingTransport:
         try:
             answer = self._http.send(self._build(request, self._silence), stream=True)
         except httpx2.TransportError as error:
-            raise ConnectionLostError(_reason(error)) from error
+            raise ConnectionLostError(reason(error)) from error
         try:
-            yield Stream(answer.status_code, _lowered(answer.headers), self._chunks(answer))
+            yield Stream(answer.status_code, lowered(answer.headers), self._chunks(answer))
         finally:
             answer.close()
 
@@ -126,27 +131,56 @@ class BlockingTransport:
         """Let time pass."""
         time.sleep(seconds)
 
+    async def work(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do it here and now."""
+        return call(*args, **kwargs)
+
     async def close(self) -> None:
         """Give the connections back."""
         self._http.close()
 
     def _build(self, request: Request, timeout: httpx2.Timeout | None = None) -> httpx2.Request:
-        headers = dict(request.headers)
-        if request.length is not None:
-            headers["Content-Length"] = str(request.length)
-        body = request.body() if callable(request.body) else request.body
-        extra: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
-        query = dict(request.query) or None
-        return self._http.build_request(
-            request.method, request.path, params=query, headers=headers, content=body, **extra
-        )
+        body: Any = request.body
+        if callable(body):
+            body = counted(body(), request.length or 0, request.progress)
+        return build(self._http, request, body, timeout)
 
     async def _chunks(self, answer: httpx2.Response) -> AsyncIterator[bytes]:
         try:
             for chunk in answer.iter_bytes():
                 yield chunk
         except httpx2.TransportError as error:
-            raise ConnectionLostError(_reason(error)) from error
+            raise ConnectionLostError(reason(error)) from error
+
+
+def connection(url: str, headers: Mapping[str, str], timeout_s: float) -> dict[str, Any]:
+    """How an HTTP client of either kind is made. Reading certificates takes longer than many a call on loopback."""
+    local = is_loopback(httpx2.URL(url).host)
+    verified = not (local and url.startswith("http:"))
+    return {
+        "base_url": url,
+        "headers": dict(headers),
+        "timeout": timeout_s,
+        "trust_env": not local,
+        "verify": verified,
+    }
+
+
+def silence(timeout_s: float) -> httpx2.Timeout:
+    """The limits of a stream of events."""
+    return httpx2.Timeout(timeout_s, read=STREAM_SILENCE_S)
+
+
+def build(
+    http: httpx2.Client | httpx2.AsyncClient, request: Request, body: Any, timeout: httpx2.Timeout | None
+) -> httpx2.Request:
+    """A request of the HTTP library; the body is bytes, or an iterator of its client's kind."""
+    headers = dict(request.headers)
+    if request.length is not None:
+        headers["Content-Length"] = str(request.length)
+    extra: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+    query = dict(request.query) or None
+    return http.build_request(request.method, request.path, params=query, headers=headers, content=body, **extra)
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -160,7 +194,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("a coroutine over a blocking transport must not suspend")
 
 
-def iterate(items: AsyncIterator[T]) -> Iterator[T]:
+def iterate(items: AsyncIterator[T]) -> Generator[T]:
     """The same items, for an ordinary `for`; closing this iterator closes the other."""
     try:
         while True:
@@ -178,9 +212,11 @@ async def _next(items: AsyncIterator[T]) -> T:
     return await anext(items)
 
 
-def _lowered(headers: httpx2.Headers) -> dict[str, str]:
+def lowered(headers: httpx2.Headers) -> dict[str, str]:
+    """Headers by name in lower case."""
     return {name.lower(): value for name, value in headers.items()}
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """What a lost connection is told with."""
     return str(error) or type(error).__name__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from mlpq.api import RETRY_STATUS, Api, job_path, pause_s
 from mlpq.errors import ServiceUnreachableError, error_from
@@ -37,7 +37,7 @@ class Watch:
         self._attempt = 0
         self._heard_at = time.monotonic()
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event]:
         """Events in order, each once, until the job has ended.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The client against a service that loses connections: a real HTTP server that answers by a script."""
+"""Both clients against a service that loses connections: a real HTTP server that answers by a script."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from mlpq import (
     UnavailableError,
 )
 from mlpq.arrays import table_to_npz
+from tests.mlpq.on_a_loop import KINDS, connect
 
 JOB = {"id": "job_1", "object": "job", "status": "running", "dataset": "digits", "attempt": 1}
 
@@ -124,9 +125,14 @@ def script() -> Iterator[Script]:
         thread.join()
 
 
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def client(script: Script) -> Iterator[Client]:
-    with Client(script.url, api_key="the-key", patience_s=30.0) as connected:
+def client(script: Script, kind: str) -> Iterator[Client]:
+    with connect(kind, script.url, api_key="the-key", patience_s=30.0) as connected:
         yield connected
 
 
@@ -152,12 +158,12 @@ def test_a_busy_service_is_asked_again_when_it_says(script: Script, client: Clie
     assert script.seen[1].at - script.seen[0].at >= 0.7
 
 
-def test_patience_ends(script: Script) -> None:
+def test_patience_ends(script: Script, kind: str) -> None:
     script.answers = [say(503, {"code": "store_unavailable", "detail": "Redis is away"}, Retry_After="1")]
-    with Client(script.url, patience_s=0.5) as client, pytest.raises(UnavailableError, match="Redis is away"):
+    with connect(kind, script.url, patience_s=0.5) as client, pytest.raises(UnavailableError, match="Redis is away"):
         client.job("job_1")
     started = time.monotonic()
-    with Client("http://127.0.0.1:9", patience_s=0.5) as client, pytest.raises(ServiceUnreachableError):
+    with connect(kind, "http://127.0.0.1:9", patience_s=0.5) as client, pytest.raises(ServiceUnreachableError):
         client.job("job_1")
     assert 0.4 < time.monotonic() - started < 15
 

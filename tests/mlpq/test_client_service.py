@@ -1,4 +1,4 @@
-"""The client against the real service: a job's whole life."""
+"""Both clients against the real service: a job's whole life."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import gzip
 import json
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,17 @@ import pytest
 from mlpq import Client, ConflictError, EndEvent, InvalidInputError, MetricEvent, NotFoundError, StatusEvent
 from mlpq.demo import forward
 from mlpq.job import PREDICT_ROWS
+from tests.mlpq.on_a_loop import KINDS, connect
 from tests.store.file_writers import idx
 
 PENGUINS = Path(__file__).resolve().parent.parent / "data" / "penguins.csv"
 """Horst, Hill and Gorman 2020, palmerpenguins; CC0."""
+
+
+@pytest.fixture(params=KINDS)
+def client(service_url: str, request: pytest.FixtureRequest) -> Iterator[Client]:
+    with connect(request.param, service_url) as connected:
+        yield connected
 
 
 def test_a_job_is_trained_watched_and_its_weights_predict_the_same_in_numpy(client: Client) -> None:
@@ -204,6 +212,7 @@ def test_a_watch_closed_early_gives_its_connection_back(client: Client) -> None:
     assert job.wait(timeout_s=60).status == "succeeded"
 
 
+@pytest.mark.parametrize("client", ["blocking"], indirect=True)
 def test_one_client_serves_many_threads(client: Client) -> None:
     job = client.train("iris", epochs=20)
     found: list[list[int]] = []

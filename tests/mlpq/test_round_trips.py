@@ -16,8 +16,7 @@ import onnxruntime
 import pytest
 from safetensors.numpy import load_file
 
-from mlpq import Client
-from mlpq.job import Job, Prediction
+from mlpq import Client, Job, Prediction
 from nets.weights import Predictor
 from tests.store.file_writers import batch, idx, npy, parquet, tar
 
