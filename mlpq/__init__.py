@@ -1,11 +1,16 @@
 """How a person uses mlpq: Python client, command line, and the supervisor of a local deployment.
 
 >>> from mlpq import Client
->>> with Client() as client:                                   # doctest: +SKIP
-...     job = client.train("digits", hidden=[64], epochs=5)
-...     for event in job.watch():
-...         print(event)
+>>> with Client() as client:
+...     job = client.train("digits", hidden=[64], epochs=2)
+...     for event in job.events():
+...         print(event.type)
 ...     weights = job.weights()
+status
+...
+end
+>>> weights["W1"].shape
+(64, 64)
 """
 
 from __future__ import annotations

@@ -41,6 +41,14 @@ class Items(Generic[T]):
         """Stop here."""
         self._items.close()
 
+    def _ipython_display_(self) -> None:
+        """At the end of a notebook's cell it runs to its end and shows the items that have a card."""
+        from IPython.display import display
+
+        for item in self:
+            if hasattr(item, "_repr_html_"):
+                display(item)
+
 
 class AsyncItems(Generic[T]):
     """An asynchronous iterator; `await` it for a list of everything that it still has."""

@@ -68,12 +68,22 @@ class ClientCalls(ABC, Generic[J]):
 
     @operation
     async def close(self) -> None:
-        """Give the connections back."""
+        """Give the connections back.
+
+        >>> client = Client()
+        >>> client.close()
+        """
         await self._api.transport.close()
 
     @operation
     async def train(self, dataset: Dataset, **settings: Unpack[TrainSettings]) -> J:
         """Queue a training job and return its handle at once.
+
+        >>> job = client.train("iris", hidden=[8], epochs=5)
+        >>> job.wait().status
+        'succeeded'
+        >>> client.train(([[1.0, 2.0], [2.0, 1.0]] * 20, ["up", "down"] * 20), epochs=2).wait().progress.epoch
+        2
 
         Args:
             dataset: an id, a path of a data file, or `(X, y)`; files and arrays are uploaded first.
@@ -87,32 +97,56 @@ class ClientCalls(ABC, Generic[J]):
 
     @operation
     async def submit(self, specification: Mapping[str, Any]) -> J:
-        """Queue a job from a whole specification, as in the HTTP contract."""
+        """Queue a job from a whole specification, as in the HTTP contract.
+
+        >>> client.submit({"dataset": "iris", "training": {"epochs": 2}}).record.dataset
+        'iris'
+        """
         return self._handle(await self._api.submit(specification))
 
     @operation
     async def fork(self, job_id: str, changes: Mapping[str, Any], checkpoint: int | str | None = None) -> J:
-        """Queue a job from another one's weights with changes as in the HTTP contract; see also `Job.fork`."""
+        """Queue a job from another one's weights with changes as in the HTTP contract; see also `Job.fork`.
+
+        >>> client.fork(job.id, {"training": {"epochs": 3}}).record.raw["origin"]["job"] == job.id
+        True
+        """
         return self._handle(await self._api.fork(job_id, changes, checkpoint))
 
     @operation
     async def dry_run(self, dataset: Dataset, **settings: Unpack[TrainSettings]) -> Json:
-        """What `train` would do: the resolved spec, parameter count, memory, initial loss, gradient check."""
+        """What `train` would do: the resolved spec, parameter count, memory, initial loss, gradient check.
+
+        >>> client.dry_run("iris", hidden=[8])["parameters"]  # 4 * 8 + 8 + 8 * 3 + 3
+        67
+        """
         return await self._api.dry_run(job_specification(await self._dataset_id(dataset), settings))
 
     @operation
     async def dry_run_of(self, specification: Mapping[str, Any]) -> Json:
-        """What `submit` would do."""
+        """What `submit` would do.
+
+        >>> client.dry_run_of({"dataset": "iris", "net": {"hidden": []}})["parameters"]
+        15
+        """
         return await self._api.dry_run(specification)
 
     @operation
     async def job(self, job_id: str) -> J:
-        """A handle on an existing job."""
+        """A handle on an existing job.
+
+        >>> client.job(job.id)
+        <Job job_... succeeded on iris, epoch 5/5>
+        """
         return self._handle(await self._api.job(job_id))
 
     @iteration
     async def jobs(self, status: str | None = None, tag: str | None = None, limit: int | None = 20) -> AsyncIterator[J]:
-        """Jobs, newest first; `limit=None` goes on to the oldest."""
+        """Jobs, newest first; `limit=None` goes on to the oldest.
+
+        >>> [found.status for found in client.jobs(status="succeeded", limit=1)]
+        ['succeeded']
+        """
         asked = {"status": status, "tag": tag}
         query = {name: value for name, value in asked.items() if value is not None}
         async for document in self._api.listed("/v1/jobs", query, limit):
@@ -120,18 +154,29 @@ class ClientCalls(ABC, Generic[J]):
 
     @iteration
     async def datasets(self, limit: int | None = None) -> AsyncIterator[DatasetRecord]:
-        """Data sets, built-in ones among them."""
+        """Data sets, built-in ones among them.
+
+        >>> "digits" in [record.id for record in client.datasets()]
+        True
+        """
         async for document in self._api.listed("/v1/datasets", {}, limit):
             yield dataset_from(document)
 
     @operation
     async def dataset(self, dataset_id: str) -> DatasetRecord:
-        """One data set."""
+        """One data set.
+
+        >>> client.dataset("iris").classes
+        ('setosa', 'versicolor', 'virginica')
+        """
         return await self._api.dataset(dataset_id)
 
     @operation
     async def delete_dataset(self, dataset_id: str) -> None:
-        """Forget a data set. Raises ConflictError while an unfinished job needs it."""
+        """Forget a data set. Raises ConflictError while an unfinished job needs it.
+
+        >>> client.delete_dataset(client.upload_bytes(b"x,y\\n1,a\\n2,b\\n", "small.csv").id)
+        """
         await self._api.delete(dataset_path(dataset_id))
 
     @operation
@@ -146,6 +191,11 @@ class ClientCalls(ABC, Generic[J]):
         **options: Any,
     ) -> DatasetRecord:
         """Stream a file (CSV, NPZ, NPY, Parquet, CIFAR-10) or a pair of files (IDX, NPY) to the service.
+
+        >>> from pathlib import Path
+        >>> _ = Path("prices.csv").write_text("size,price\\n" + "".join(f"{n},{3 * n + 0.5}\\n" for n in range(30)))
+        >>> client.upload("prices.csv", target="price").task
+        'regression'
 
         Args:
             path: the file, or a list of those that make one data set; gzipped where customary.
@@ -164,27 +214,47 @@ class ClientCalls(ABC, Generic[J]):
     async def upload_arrays(
         self, /, x: ArrayLike, y: ArrayLike, *, name: str = "arrays", **options: Any
     ) -> DatasetRecord:
-        """Send `X` (n, features) and `y` (n,) as a data set; equal content gives the same data set again."""
+        """Send `X` (n, features) and `y` (n,) as a data set; equal content gives the same data set again.
+
+        >>> client.upload_arrays([[0.0, 1.0], [1.0, 0.0]], ["left", "right"], name="two").n_features
+        2
+        """
         return await self._upload_arrays(x, y, {"name": name, **options})
 
     @operation
     async def upload_bytes(self, /, content: bytes, filename: str, **options: Any) -> DatasetRecord:
-        """Send the content of a file as a data set; `filename` tells its format, `options` are those of `upload`."""
+        """Send the content of a file as a data set; `filename` tells its format, `options` are those of `upload`.
+
+        >>> client.upload_bytes(b"x,y\\n1,a\\n2,b\\n", "small.csv").n_rows
+        2
+        """
         return await self._api.upload_bytes(filename, content, options)
 
     @operation
     async def capabilities(self) -> Json:
-        """Every activation, loss, optimizer, schedule and initializer, with parameters, ranges, defaults and docs."""
+        """Every activation, loss, optimizer, schedule and initializer, with parameters, ranges, defaults and docs.
+
+        >>> [row["name"] for row in client.capabilities()["losses"]][:2]
+        ['softmax', 'svm']
+        """
         return await self._api.get_json("/v1/capabilities")
 
     @operation
     async def queue(self) -> Json:
-        """How many jobs wait and run."""
+        """How many jobs wait and run.
+
+        >>> client.queue()["object"]
+        'queue'
+        """
         return await self._api.get_json("/v1/queue")
 
     @operation
     async def workers(self) -> Json:
-        """The workers that are alive, with host, device and present jobs."""
+        """The workers that are alive, with host, device and present jobs.
+
+        >>> [worker["device"] for worker in client.workers()["data"]]
+        ['cpu']
+        """
         return await self._api.get_json("/v1/workers")
 
     def _handle(self, record: JobRecord) -> J:
@@ -243,6 +313,15 @@ class Client(ClientCalls[Job], Blocking):
 class AsyncClient(ClientCalls[AsyncJob], Asyncio):
     """A connection to one service, for asyncio: every call of `Client` is awaited, lists and streams are read with
     `async for`. It takes the same arguments, and belongs to the event loop that first uses it.
+
+    >>> import asyncio
+    >>> from mlpq import AsyncClient
+    >>> async def train(*widths: int) -> list[str]:
+    ...     async with AsyncClient() as client:
+    ...         jobs = [await client.train("iris", hidden=[width], epochs=3) for width in widths]
+    ...         return [job.status for job in await asyncio.gather(*(job.wait() for job in jobs))]
+    >>> asyncio.run(train(4, 8))
+    ['succeeded', 'succeeded']
     """
 
     _handles = AsyncJob

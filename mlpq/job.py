@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import replace
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar, Unpack, cast
 
@@ -14,13 +13,17 @@ import numpy as np
 
 from mlpq.api import Api, job_path
 from mlpq.arrays import Array, arrays_from_npz, columns_to_arrays, json_rows
+from mlpq.bars import job_bar, nothing
 from mlpq.both import Asyncio, Blocking, iteration, operation
-from mlpq.errors import JobFailedError, WaitTimeoutError
-from mlpq.events import Event, StatusEvent
+from mlpq.errors import JobFailedError, MlpqError, WaitTimeoutError
+from mlpq.events import Event, MetricEvent
+from mlpq.explained import Explained
 from mlpq.files import write_whole
-from mlpq.records import DatasetRecord, JobProblem, JobRecord, Json, Progress
+from mlpq.notebook.live import live_card
+from mlpq.records import DatasetRecord, JobRecord
 from mlpq.results import Evaluation, Prediction
 from mlpq.settings import TrainSettings, job_changes
+from mlpq.transport import run
 from mlpq.watching import Watch
 
 J = TypeVar("J")
@@ -32,59 +35,23 @@ FIRST_POLL_S, POLL_S, POLL_SHARE = 0.02, 0.5, 0.1
 FORMATS_BY_ENDING = {"pt": "torch", "pth": "torch", "py": "predict.py"}
 """Formats of weights whose files end otherwise."""
 
+CARD_POINTS = 300
+"""Points of the curve on a job's card."""
+
 PREDICT_ROWS = 2000
 """Rows sent at once; more go in several requests."""
 
 
-class JobCalls(Generic[J]):
+class JobCalls(Explained, Generic[J]):
     """What `Job` and `AsyncJob` have in common: all but how a call is made."""
-
-    def __init__(self, api: Api, record: JobRecord) -> None:
-        self._api = api
-        self.record = record
-
-    @property
-    def id(self) -> str:
-        """The job's id, `job_…`."""
-        return self.record.id
-
-    @property
-    def status(self) -> str:
-        """`queued running pausing paused cancelling succeeded failed cancelled`, as of the last answer."""
-        return self.record.status
-
-    @property
-    def progress(self) -> Progress:
-        """Epochs and steps done, as of the last answer."""
-        return self.record.progress
-
-    @property
-    def error(self) -> JobProblem | None:
-        """Why the job failed, or None."""
-        return self.record.error
-
-    @property
-    def spec(self) -> Mapping[str, Any]:
-        """The resolved specification: every default filled in."""
-        return self.record.spec
-
-    @property
-    def final_metrics(self) -> Mapping[str, float | None]:
-        """Losses and scores of the finished net, by name; empty before."""
-        return self.record.metrics
-
-    @property
-    def ended(self) -> bool:
-        """Whether the status is final, as of the last answer."""
-        return self.record.ended
-
-    def __repr__(self) -> str:
-        done = f"{self.progress.epoch}/{self.progress.epochs}"
-        return f"<{type(self).__name__} {self.id} {self.status} on {self.record.dataset}, epoch {done}>"
 
     @operation
     async def refresh(self) -> J:
-        """Ask the service how the job is now."""
+        """Ask the service how the job is now.
+
+        >>> job.refresh().status
+        'succeeded'
+        """
         return await self._refreshed()
 
     @iteration
@@ -93,6 +60,9 @@ class JobCalls(Generic[J]):
 
         Lost connections are taken up again behind the last event, also across a restart of the service. If the service
         has trimmed older history it says so with a `ResetEvent`, and the next event's id jumps.
+
+        >>> [event.epoch for event in job.events() if event.type == "metric"]
+        [1, 2, 3, 4, 5]
 
         Raises:
             ServiceUnreachableError: nothing was heard for `patience_s` seconds.
@@ -103,28 +73,38 @@ class JobCalls(Generic[J]):
 
     @iteration
     async def watch(self, after: int = 0, patience_s: float = WATCH_PATIENCE_S) -> AsyncIterator[Event]:
-        """The same as `events`."""
-        async with aclosing(self._events(after, patience_s)) as events:
-            async for event in events:
-                yield event
+        """The same as `events`; in a notebook a card with the curve is drawn meanwhile.
+
+        A cell that ends with `job.watch()`, or with `await job.watch();` for asyncio, follows the job to its end.
+
+        >>> *_, end = job.watch()
+        >>> end.status
+        'succeeded'
+        """
+        with live_card(self) as redraw:
+            async with aclosing(self._events(after, patience_s)) as events:
+                async for event in events:
+                    redraw(isinstance(event, MetricEvent))
+                    yield event
 
     @operation
-    async def wait(self, timeout_s: float | None = None, *, check: bool = True) -> J:
+    async def wait(self, timeout_s: float | None = None, *, check: bool = True, progress: bool = False) -> J:
         """Return when the job has ended.
+
+        >>> job.wait(timeout_s=60).ended
+        True
+
+        Args:
+            timeout_s: seconds after which waiting ends; the job goes on.
+            check: whether an end without a result is an error.
+            progress: a bar on standard error if that is a terminal, or a card in a notebook.
 
         Raises:
             JobFailedError: it ended as failed or cancelled (not with `check=False`).
             WaitTimeoutError: it had not ended after `timeout_s` seconds.
         """
-        start = time.monotonic()
-        await self._refreshed()
-        while not self.ended:
-            waited = time.monotonic() - start
-            left = math.inf if timeout_s is None else timeout_s - waited
-            if left <= 0:
-                raise WaitTimeoutError(f"{self.id} is still {self.status} after {timeout_s} s")
-            await self._api.transport.sleep(min(max(waited * POLL_SHARE, FIRST_POLL_S), POLL_S, left))
-            await self._refreshed()
+        with job_bar(self) if progress else nullcontext(nothing) as redraw:
+            await self._until_ended(timeout_s, redraw)
         if check and self.status != "succeeded":
             raise JobFailedError(self.id, self.status, self.error)
         return self._this
@@ -132,6 +112,12 @@ class JobCalls(Generic[J]):
     @operation
     async def metrics(self, after_step: int | None = None, max_points: int | None = None) -> dict[str, Array]:
         """The curves so far, as equally long arrays: `step`, `epoch`, `train_loss`, `val_loss`, ….
+
+        >>> curves = job.metrics()
+        >>> curves["epoch"].tolist()
+        [1, 2, 3, 4, 5]
+        >>> bool(curves["train_loss"][-1] < curves["train_loss"][0])
+        True
 
         Args:
             after_step: only points behind this step.
@@ -145,6 +131,9 @@ class JobCalls(Generic[J]):
     @operation
     async def weights(self, checkpoint: int | str | None = None) -> dict[str, Array]:
         """The trained arrays by name: `W1` (in, out), `b1` (out,), …, the preprocessing, and `meta` (JSON text).
+
+        >>> {name: array.shape for name, array in job.weights().items() if name[0] in "Wb"}
+        {'W1': (4, 8), 'b1': (8,), 'W2': (8, 3), 'b2': (3,)}
 
         Args:
             checkpoint: the weights of a checkpoint instead of the result: its step, or `latest`.
@@ -163,6 +152,9 @@ class JobCalls(Generic[J]):
         """Write the weights file, whole or not at all.
 
         The format follows the ending: `.npz`, `.safetensors`, `.pt` for `torch`, `.py` for `predict.py`.
+
+        >>> job.save_weights("net.npz").stat().st_size > 1000
+        True
         """
         target = Path(path)
         ending = target.suffix.removeprefix(".") or "npz"
@@ -174,6 +166,10 @@ class JobCalls(Generic[J]):
     @operation
     async def predict(self, rows: Array | Sequence[Any]) -> Prediction:
         """What the trained net says about raw rows; the service applies the job's own preprocessing.
+
+        >>> said = job.predict([[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]])
+        >>> said.predictions.shape, said.probabilities.shape, said.classes
+        ((2,), (2, 3), ('setosa', 'versicolor', 'virginica'))
 
         Args:
             rows: (n, features) numbers, or dictionaries `{column: value}`.
@@ -190,6 +186,10 @@ class JobCalls(Generic[J]):
     async def evaluate(self, dataset: str | DatasetRecord, checkpoint: int | str | None = None) -> Evaluation:
         """How well the trained net does on every row of a data set that has the same columns.
 
+        >>> found = job.evaluate("iris")
+        >>> found.n_rows, found.confusion.shape
+        (150, (3, 3))
+
         Args:
             dataset: a record, or an id of the service.
             checkpoint: the weights of a checkpoint instead of the result: its step, or `latest`.
@@ -201,86 +201,37 @@ class JobCalls(Generic[J]):
         return Evaluation(int(found["n_rows"]), found["metrics"], tuple(found.get("classes") or ()), confusion)
 
     @operation
-    async def card(self) -> Json:
-        """The model card: data, spec, figures, environment, files with their hashes."""
-        return await self._api.card(self.id)
-
-    @operation
-    async def card_text(self) -> str:
-        """The model card as Markdown."""
-        return await self._api.card_text(self.id)
-
-    @operation
-    async def explanations(self) -> dict[str, str | None]:
-        """By name why this job has no such explanation; None for those that it has once it has weights."""
-        listed = (await self._api.get_json(f"{job_path(self.id)}/explanations"))["data"]
-        return {one["id"]: one["reason"] for one in listed}
-
-    @operation
-    async def explanation(
-        self,
-        /,
-        name: str,
-        *,
-        dataset: str | DatasetRecord | None = None,
-        checkpoint: int | str | None = None,
-        **options: str | int,
-    ) -> Json:
-        """What the net has learned, in numbers: the service's JSON.
-
-        Args:
-            name: `confusion`, `templates`, `boundary`, `importance`, `histograms`, `calibration`, `gradient_check`.
-            dataset: another data set with the same columns, where the explanation is taken on rows.
-            checkpoint: a step, or `latest`; default the result, or the newest checkpoint of a job without one.
-            options: the explanation's own, such as `rows="train"`; `GET /v1/capabilities` lists them.
-
-        Raises:
-            InvalidInputError: an unknown option's value, or a job that has no such explanation: `detail` says why.
-            NotFoundError: the job has no weights (yet).
-        """
-        return await self._api.explanation(self.id, name, _asked(dataset, checkpoint, options))
-
-    @operation
-    async def picture(
-        self,
-        /,
-        name: str,
-        path: str | Path | None = None,
-        *,
-        width: int | None = None,
-        dataset: str | DatasetRecord | None = None,
-        checkpoint: int | str | None = None,
-        **options: str | int,
-    ) -> bytes:
-        """The picture of an explanation, as PNG.
-
-        Args:
-            name: see `explanation`.
-            path: where it is written too, whole or not at all.
-            width: pixels across, 200..2400.
-            dataset: see `explanation`.
-            checkpoint: see `explanation`.
-            options: see `explanation`.
-        """
-        asked = options if width is None else options | {"width": width}
-        content = await self._api.picture(self.id, name, _asked(dataset, checkpoint, asked))
-        if path is not None:
-            await self._api.transport.work(write_whole, Path(path), content)
-        return content
-
-    @operation
     async def cancel(self) -> J:
-        """Stop the job for good; a running one stops within two seconds."""
+        """Stop the job for good; a running one stops within two seconds.
+
+        >>> long = client.train("digits", epochs=1_000_000)
+        >>> long.cancel().status in ("cancelling", "cancelled")
+        True
+        """
         return await self._act("cancel")
 
     @operation
     async def pause(self) -> J:
-        """Checkpoint the job and release its worker until `resume`."""
+        """Checkpoint the job and release its worker until `resume`.
+
+        >>> long = client.train("digits", epochs=1_000_000)
+        >>> long.pause().status in ("pausing", "paused")
+        True
+        >>> _ = long.cancel()
+        """
         return await self._act("pause")
 
     @operation
     async def resume(self) -> J:
-        """Queue a paused job again; it goes on where it stopped."""
+        """Queue a paused job again; it goes on where it stopped.
+
+        >>> from mlpq import ConflictError
+        >>> try:
+        ...     job.resume()
+        ... except ConflictError as error:
+        ...     print(error.code)
+        illegal_transition
+        """
         return await self._act("resume")
 
     @operation
@@ -292,6 +243,9 @@ class JobCalls(Generic[J]):
         **settings: Unpack[TrainSettings],
     ) -> J:
         """Queue a job that starts from this one's weights; its handle.
+
+        >>> job.fork(epochs=3, learning_rate=0.001).wait().progress.epochs
+        3
 
         Args:
             dataset: other rows, with the same columns and classes; default this job's own.
@@ -309,13 +263,20 @@ class JobCalls(Generic[J]):
 
     @operation
     async def update(self, /, **changes: Any) -> J:
-        """Change `name`, `tags` or `priority`."""
+        """Change `name`, `tags` or `priority`.
+
+        >>> job.update(name="first try").record.name
+        'first try'
+        """
         self.record = await self._api.patch(self.id, changes)
         return self._this
 
     @operation
     async def delete(self) -> None:
-        """Forget an ended job and its files."""
+        """Forget an ended job and its files.
+
+        >>> client.train("iris", epochs=1).wait().delete()
+        """
         await self._api.delete(job_path(self.id))
 
     async def _act(self, verb: str) -> J:
@@ -334,32 +295,41 @@ class JobCalls(Generic[J]):
         self.record = await self._api.job(self.id)
         return self._this
 
+    async def _until_ended(self, timeout_s: float | None, redraw: Callable[[], None]) -> None:
+        start = time.monotonic()
+        await self._refreshed()
+        while not self.ended:
+            redraw()
+            waited = time.monotonic() - start
+            left = math.inf if timeout_s is None else timeout_s - waited
+            if left <= 0:
+                raise WaitTimeoutError(f"{self.id} is still {self.status} after {timeout_s} s")
+            await self._api.transport.sleep(min(max(waited * POLL_SHARE, FIRST_POLL_S), POLL_S, left))
+            await self._refreshed()
+
+    async def _look(self) -> None:
+        """The job and its curve as they are now, without patience for a service that is away."""
+        api = Api(self._api.transport, 0.0)
+        self.record = await api.job(self.id)
+        self.curve = (await api.get_json(f"{job_path(self.id)}/metrics", {"max_points": str(CARD_POINTS)}))["columns"]
+
     async def _events(self, after: int, patience_s: float) -> AsyncGenerator[Event]:
         """The stream; what it tells about the job is kept, and the job is as it is in the end."""
         async with aclosing(Watch(self._api, self.id, after, patience_s).events()) as events:
             async for event in events:
-                if isinstance(event, StatusEvent):
-                    self.record = replace(self.record, status=event.status, status_reason=event.reason)
+                self._take(event)
                 yield event
         self.record = await Api(self._api.transport, patience_s).job(self.id)
-
-    def to_json(self) -> Json:
-        """The job exactly as the service described it last."""
-        return dict(self.record.raw)
 
 
 class Job(JobCalls["Job"], Blocking):
     """One job on the service. Its attributes are those of the last answer; `refresh` asks again."""
 
+    def _repr_html_(self) -> str:
+        with suppress(MlpqError):
+            run(self._look())
+        return super()._repr_html_()
+
 
 class AsyncJob(JobCalls["AsyncJob"], Asyncio):
     """One job on the service, for asyncio: every call of `Job` is awaited, streams are read with `async for`."""
-
-
-def _asked(
-    dataset: str | DatasetRecord | None, checkpoint: int | str | None, options: Mapping[str, str | int]
-) -> dict[str, str]:
-    """The query of an explanation."""
-    name = dataset.id if isinstance(dataset, DatasetRecord) else dataset
-    asked = {"dataset": name, "checkpoint": checkpoint, **options}
-    return {key: str(value) for key, value in asked.items() if value is not None}

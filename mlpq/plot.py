@@ -19,7 +19,7 @@ MARKS = {"unicode": ("●", "○", "◉"), "ascii": ("*", "o", "#")}
 """The mark of the first series, of the second, and of a cell where both are."""
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-_LOG_FROM_RATIO = 30.0
+LOG_FROM_RATIO = 30.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ class Series:
 
 
 @dataclass(frozen=True)
-class _Scale:
+class Scale:
+    """An axis: numbers to fractions of its length, and back."""
+
     low: float
     high: float
     logarithmic: bool
@@ -73,10 +75,8 @@ def draw(
     drawn = [(one, points) for one, points in drawn if points]
     if not drawn:
         return [[("no points yet", None)]]
-    xs = [x for _, points in drawn for x, _ in points]
-    ys = [y for _, points in drawn for _, y in points]
-    logarithmic = min(ys) > 0 and max(ys) / min(ys) >= _LOG_FROM_RATIO
-    across, upward = _Scale(min(xs), max(xs), logarithmic=False), _Scale(min(ys), max(ys), logarithmic)
+    across, upward = scales([points for _, points in drawn])
+    logarithmic = upward.logarithmic
     labels = _labels(upward, height)
     margin = max(len(label) for label in labels)
     columns = max(width, 24) - margin - 2
@@ -88,6 +88,14 @@ def draw(
         for owner, run in itertools.groupby(row, key=lambda cell: cell[1]):
             lines[-1].append(("".join(text for text, _ in run), None if owner is None else drawn[owner][0].name))
     return [*lines, *_x_axis(across, margin, columns, x_name, style)]
+
+
+def scales(curves: Points) -> tuple[Scale, Scale]:
+    """Common axes of curves with points: across, and upward, which is logarithmic where values span a factor of 30."""
+    xs = [x for points in curves for x, _ in points]
+    ys = [y for points in curves for _, y in points]
+    logarithmic = min(ys) > 0 and max(ys) / min(ys) >= LOG_FROM_RATIO
+    return Scale(min(xs), max(xs), logarithmic=False), Scale(min(ys), max(ys), logarithmic)
 
 
 def plain(lines: Sequence[Line]) -> str:
@@ -110,7 +118,7 @@ Cells = list[list[tuple[str, int | None]]]
 Points = Sequence[Sequence[tuple[float, float]]]
 
 
-def _braille(curves: Points, across: _Scale, upward: _Scale, columns: int, rows: int, _: str) -> Cells:
+def _braille(curves: Points, across: Scale, upward: Scale, columns: int, rows: int, _: str) -> Cells:
     """Each character holds 2 × 4 dots; a cell has the colour of the last curve through it."""
     dots = [[0] * columns for _ in range(rows)]
     owners: list[list[int | None]] = [[None] * columns for _ in range(rows)]
@@ -124,7 +132,7 @@ def _braille(curves: Points, across: _Scale, upward: _Scale, columns: int, rows:
     ]
 
 
-def _marks(curves: Points, across: _Scale, upward: _Scale, columns: int, rows: int, style: str) -> Cells:
+def _marks(curves: Points, across: Scale, upward: Scale, columns: int, rows: int, style: str) -> Cells:
     """One mark per character; a cell with both curves has a mark of its own."""
     first, second, both = MARKS[style]
     found: list[list[set[int]]] = [[set() for _ in range(columns)] for _ in range(rows)]
@@ -136,7 +144,7 @@ def _marks(curves: Points, across: _Scale, upward: _Scale, columns: int, rows: i
 
 
 def _line(
-    points: Sequence[tuple[float, float]], across: _Scale, upward: _Scale, columns: int, rows: int
+    points: Sequence[tuple[float, float]], across: Scale, upward: Scale, columns: int, rows: int
 ) -> list[tuple[int, int]]:
     """The dots (column, row from the top) of the line through the points, without a hole from column to column."""
     placed = [
@@ -149,10 +157,10 @@ def _line(
     return dots
 
 
-def _labels(upward: _Scale, height: int) -> list[str]:
+def _labels(upward: Scale, height: int) -> list[str]:
     """A number at the top, in the middle and at the bottom."""
     marked = {0: 1.0, height // 2: 1.0 - (height // 2) / max(height - 1, 1), height - 1: 0.0}
-    return [_short(upward.value(marked[row])) if row in marked else "" for row in range(height)]
+    return [short(upward.value(marked[row])) if row in marked else "" for row in range(height)]
 
 
 def _legend(names: Sequence[str], style: str, margin: int, logarithmic: bool) -> Line:
@@ -165,15 +173,15 @@ def _legend(names: Sequence[str], style: str, margin: int, logarithmic: bool) ->
     return line
 
 
-def _x_axis(across: _Scale, margin: int, columns: int, x_name: str, style: str) -> list[Line]:
+def _x_axis(across: Scale, margin: int, columns: int, x_name: str, style: str) -> list[Line]:
     corner, rule = ("+", "-") if style == "ascii" else ("└", "─")
-    left, right = _short(across.low), f"{x_name} {_short(across.high)}"
+    left, right = short(across.low), f"{x_name} {short(across.high)}"
     ruler = f"{' ' * margin} {corner}{rule * columns}"
     scale = f"{' ' * (margin + 2)}{left}{right:>{max(columns - len(left), len(right) + 1)}}"
     return [[(ruler, None)], [(scale, None)]]
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """A number in at most seven characters."""
     if value == int(value) and abs(value) < 1e6:
         return str(int(value))

@@ -105,6 +105,12 @@ class DatasetRecord:
     created_at: datetime | None
     raw: Mapping[str, Any] = field(repr=False)
 
+    def _repr_html_(self) -> str:
+        """The data set as a card, for notebooks."""
+        from mlpq.notebook.cards import dataset_card
+
+        return dataset_card(self)
+
 
 def job_from(document: Mapping[str, Any]) -> JobRecord:
     """Read a job resource."""

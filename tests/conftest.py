@@ -27,15 +27,16 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """GPU, compose and browser tests run only when asked for by `-m`, comparisons with PyTorch where it is installed.
+    """GPU, compose and browser tests run only when asked for by `-m`; those that compare with PyTorch or run a notebook
+    where these are installed.
 
-    What does not run is deselected and counted, not skipped silently; asked for without PyTorch it fails.
+    What does not run is deselected and counted, not skipped silently; asked for without them it fails.
     """
     asked = config.getoption("-m")
-    unwanted = [marker for marker in ("gpu", "compose", "browser", "torch") if marker not in asked]
-    if find_spec("torch") is not None and "torch" in unwanted:
-        unwanted.remove("torch")
-    for marker in unwanted:
+    needed = {"gpu": None, "compose": None, "browser": None, "torch": "torch", "notebook": "nbclient"}
+    for marker, module in needed.items():
+        if marker in asked or (module is not None and find_spec(module) is not None):
+            continue
         left_out = [item for item in items if item.get_closest_marker(marker)]
         items[:] = [item for item in items if not item.get_closest_marker(marker)]
         config.hook.pytest_deselected(items=left_out)

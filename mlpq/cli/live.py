@@ -58,7 +58,7 @@ def follow(job: Job, *, as_json: bool) -> Job:
     """Show a job until it ends; a Ctrl-C ends the showing, not the job."""
     view: View = JsonView() if as_json else TerminalView(job) if sys.stdout.isatty() else PlainView(job)
     try:
-        for event in job.watch():
+        for event in job.events():
             view.show(event)
     finally:
         view.close()

@@ -57,8 +57,8 @@ def test_waiting_leaves_the_loop_free_and_a_list_is_awaited_whole(service_url: s
 
 @pytest.mark.parametrize(("blocking", "asynchronous"), PAIRS)
 def test_both_have_the_same_calls(blocking: type, asynchronous: type) -> None:
-    common = blocking.__mro__[1]
-    written = {name: made for name, made in vars(common).items() if isinstance(made, operation | iteration)}
+    everything = {name: made for part in reversed(blocking.__mro__) for name, made in vars(part).items()}
+    written = {name: made for name, made in everything.items() if isinstance(made, operation | iteration)}
     assert len(written) > 15
     for name, made in written.items():
         one, other = getattr(blocking, name), getattr(asynchronous, name)
@@ -66,7 +66,7 @@ def test_both_have_the_same_calls(blocking: type, asynchronous: type) -> None:
         assert one.__doc__ == other.__doc__ == made.__doc__
         assert not inspect.iscoroutinefunction(one)
         assert inspect.iscoroutinefunction(other) == isinstance(made, operation)
-    public = {name for name, value in vars(common).items() if inspect.isfunction(value) and name[0] != "_"}
+    public = {name for name, value in everything.items() if inspect.isfunction(value) and name[0] != "_"}
     assert public <= {"to_json"}, "a public call that is the same for both must not wait for the service"
 
 
