@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -12,11 +13,11 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, cast
 from numpy.typing import ArrayLike
 
 import mlpq
-from mlpq.addresses import DEFAULT_URL
 from mlpq.api import Api, dataset_path
 from mlpq.arrays import table_to_npz
 from mlpq.bars import upload_bar
 from mlpq.both import Asyncio, Blocking, iteration, operation
+from mlpq.config import resolve
 from mlpq.errors import InvalidArgumentError
 from mlpq.job import AsyncJob, Job, JobCalls
 from mlpq.records import DatasetRecord, JobRecord, Json, dataset_from, job_from
@@ -45,12 +46,13 @@ class ClientCalls(ABC, Generic[J]):
         timeout: float = 30.0,
         *,
         patience_s: float = 15.0,
+        profile: str | None = None,
     ) -> None:
-        self.url = (url or os.environ.get("MLPQ_URL") or DEFAULT_URL).rstrip("/")
-        if not self.url.startswith(("http://", "https://")):
-            raise InvalidArgumentError(f"url is {self.url!r}; must start with http:// or https://")
-        key = (api_key or os.environ.get("MLPQ_API_KEY", "")).partition(",")[0].strip()
-        self._made_with = (type(self), url, api_key, timeout, patience_s)
+        config = resolve(url, api_key, profile)
+        for warning in config.warnings:
+            warnings.warn(warning, stacklevel=2)
+        self.url, key = str(config.url.value), config.key.value
+        self._made_with = (type(self), url, api_key, timeout, patience_s, profile)
         headers = {"User-Agent": f"mlpq/{mlpq.__version__}"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._api = Api(self._transport(headers, timeout), patience_s)
 
@@ -291,11 +293,13 @@ class Client(ClientCalls[Job], Blocking):
     """A connection to one service.
 
     Args:
-        url: where the service is; default `MLPQ_URL`, else http://127.0.0.1:8000.
-        api_key: default `MLPQ_API_KEY` (the first, where it lists several); a service on loopback needs none.
+        url: where the service is; default `MLPQ_URL`, else the config file's, else http://127.0.0.1:8000.
+        api_key: default `MLPQ_API_KEY` (the first, where it lists several), else the config file's for this address; a
+            service on loopback needs none.
         timeout: seconds without a byte after which one attempt is given up.
         patience_s: seconds during which lost connections and a busy service are tried again; every POST carries an
             idempotency key, so nothing is ever done twice.
+        profile: a part of the config file, see `mlpq.config`; default `MLPQ_PROFILE`.
     """
 
     _handles = Job
@@ -339,9 +343,14 @@ class AsyncClient(ClientCalls[AsyncJob], Asyncio):
 
 
 def _again(
-    kind: type[ClientCalls[Any]], url: str | None, api_key: str | None, timeout: float, patience_s: float
+    kind: type[ClientCalls[Any]],
+    url: str | None,
+    api_key: str | None,
+    timeout: float,
+    patience_s: float,
+    profile: str | None,
 ) -> ClientCalls[Any]:
-    return kind(url, api_key, timeout, patience_s=patience_s)
+    return kind(url, api_key, timeout, patience_s=patience_s, profile=profile)
 
 
 def looks_like_file(dataset: str) -> bool:

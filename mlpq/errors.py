@@ -39,6 +39,10 @@ class InvalidArgumentError(MlpqError, ValueError):
 
     code = "invalid_argument"
 
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
 
 class ServiceUnreachableError(MlpqError):
     """No service answered at `url`."""
@@ -48,7 +52,7 @@ class ServiceUnreachableError(MlpqError):
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"no service answers at {url}: {reason}")
         self.url = url
-        self.hint = "start one with `mlpq up`, or name another with MLPQ_URL"
+        self.hint = "start one with `mlpq up`, or name another with --url or MLPQ_URL; `mlpq config` shows what holds"
 
 
 class CorruptDownloadError(MlpqError):
@@ -102,6 +106,9 @@ _HINTS: Mapping[str, str] = {
 }
 """By the problem's code, where the class of its status knows less."""
 
+_SETTINGS = ("/net", "/loss", "/optimizer", "/schedule", "/training", "/features")
+"""Where the settings of a job begin, in the pointer of a refused field."""
+
 
 class ApiError(MlpqError):
     """The service answered, and said no.
@@ -130,6 +137,8 @@ class ApiError(MlpqError):
             if isinstance(entry, Mapping)
         )
         self.hint = _HINTS.get(self.code, self.hint)
+        if any(error.pointer.startswith(_SETTINGS) or "known field" in error.detail for error in self.errors):
+            self.hint = "`mlpq capabilities` lists every setting, `mlpq train --help` every option"
         super().__init__(self._sentence())
 
     def _sentence(self) -> str:
@@ -148,7 +157,7 @@ class InvalidInputError(ApiError):
 class NotAllowedError(ApiError):
     """No key, a wrong key, or a host that is not allowed."""
 
-    hint = "set MLPQ_API_KEY to the key that the service was started with"
+    hint = "set MLPQ_API_KEY to the key that the service was started with; `mlpq config` shows what holds"
 
 
 class NotFoundError(ApiError):
@@ -159,6 +168,8 @@ class NotFoundError(ApiError):
 
 class ConflictError(ApiError):
     """The resource's present state does not allow the call; `detail` names what is allowed."""
+
+    hint = "`mlpq show JOB` tells how it is now"
 
 
 class UnavailableError(ApiError):

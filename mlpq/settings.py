@@ -103,9 +103,15 @@ def job_specification(dataset: str, settings: Mapping[str, Any]) -> dict[str, An
         InvalidArgumentError: an unknown keyword, or one setting given twice.
     """
     body = {"dataset": dataset, **job_changes(settings)}
-    if "name" not in body.get("optimizer", {"name": None}):
-        body["optimizer"]["name"] = "sgd" if {"momentum", "nesterov"} & {*body["optimizer"]} else DEFAULT_OPTIMIZER
+    name_optimizer(body)
     return body
+
+
+def name_optimizer(body: dict[str, Any]) -> None:
+    """Name the optimizer whose settings are given without it."""
+    part = body.get("optimizer")
+    if isinstance(part, dict) and "name" not in part:
+        part["name"] = "sgd" if {"momentum", "nesterov"} & {*part} else DEFAULT_OPTIMIZER
 
 
 def job_changes(settings: Mapping[str, Any]) -> dict[str, Any]:

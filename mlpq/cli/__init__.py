@@ -5,31 +5,54 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from mlpq.cli import data, explain, jobs, local
+from mlpq.cli import data, explain, jobs, local, results, settings, top, train
 from mlpq.cli.arguments import join_widths
 from mlpq.cli.exits import EXIT_HELP, FAILED, exit_status
 from mlpq.errors import MlpqError
 
+EXAMPLES = """\
+ Examples:
+   mlpq up                                       start the service here, and the page
+   mlpq train digits --hidden 128 64 --watch     a built-in data set, live curve
+   mlpq train iris.csv --target species --watch  a file of your own
+   mlpq predict last new.csv                     what the newest job says about rows
+   mlpq weights last -o net.onnx                 the trained net, as a file
+"""
+
+
+class Commands(TyperGroup):
+    """All commands; the help ends with examples."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The help as typer has it, and the examples."""
+        super().format_help(ctx, formatter)
+        typer.echo(EXAMPLES)
+
+
 app = typer.Typer(
     name="mlpq",
+    cls=Commands,
     help="Train fully connected networks: submit a job, watch the loss fall, take the weights home.",
     epilog=EXIT_HELP,
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-local.register(app)
-jobs.register(app)
-explain.register(app)
-data.register(app)
+for part in (local, train, data, jobs, top, results, explain, settings):
+    part.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, and exit: an error is one line on standard error, and a hint."""
     words = join_widths(sys.argv[1:] if arguments is None else arguments)
+    if settings.COMPLETE_VARIABLE in os.environ:
+        settings.prepare_completion()
     try:
         sys.exit(app(words, prog_name="mlpq", standalone_mode=False))
     except MlpqError as error:

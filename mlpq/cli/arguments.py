@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import sys
+import warnings
 from collections.abc import Sequence
-from pathlib import Path
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlpq.addresses import DEFAULT_URL
+from mlpq.cli import complete
+from mlpq.cli.output import say
 from mlpq.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -19,10 +21,15 @@ if TYPE_CHECKING:
 
 Url = Annotated[
     str | None,
-    typer.Option("--url", envvar="MLPQ_URL", help="Where the service is.", show_default=DEFAULT_URL),
+    typer.Option(
+        "--url", help="Where the service is; default MLPQ_URL, or the config file's.", show_default=DEFAULT_URL
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, nothing else there.")]
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, or `last` for the newest job.")]
+JobId = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="A job's id, or `last` for the newest job.", autocompletion=complete.jobs),
+]
 
 CLI_PATIENCE_S = 3.0
 """A person waits: commands give up on a service that is away sooner than programs do."""
@@ -30,11 +37,29 @@ CLI_PATIENCE_S = 3.0
 _WIDTHS = re.compile(r"\d+([,x]\d+)*")
 
 
+_profile: ContextVar[str | None] = ContextVar("profile", default=None)
+
+
+def choose_profile(name: str | None) -> None:
+    """The profile of the config file that `--profile` names, for this command."""
+    _profile.set(name)
+
+
+def profile_of(context: typer.Context) -> str | None:
+    """The profile that `--profile` names, also while words are only completed."""
+    return context.find_root().params.get("profile") or _profile.get()
+
+
 def connect(url: str | None) -> Client:
-    """A client for one command."""
+    """A client for one command; it tells of keys that others can read."""
     from mlpq.client import Client
 
-    return Client(url, patience_s=CLI_PATIENCE_S)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        client = Client(url, patience_s=CLI_PATIENCE_S, profile=_profile.get())
+    for warning in told:
+        say(f"warning: {warning.message}")
+    return client
 
 
 def find_job(client: Client, job_id: str) -> Any:
@@ -43,7 +68,7 @@ def find_job(client: Client, job_id: str) -> Any:
         return client.job(job_id)
     newest = next(client.jobs(limit=1), None)
     if newest is None:
-        raise InvalidArgumentError("there is no job yet; start one with `mlpq train digits`")
+        raise InvalidArgumentError("there is no job yet", "start one with `mlpq train digits`")
     return newest
 
 
@@ -64,7 +89,9 @@ def widths(text: str) -> list[int]:
     if text in ("", "none"):
         return []
     if not _WIDTHS.fullmatch(text):
-        raise InvalidArgumentError(f"--hidden is {text!r}; must be widths like 64,32 or `none`")
+        raise InvalidArgumentError(
+            f"--hidden is {text!r}; must be widths like 64,32 or `none`", "a linear net: --hidden none"
+        )
     return [int(width) for width in re.split("[,x]", text)]
 
 
@@ -72,7 +99,9 @@ def split_of(column: str | None, validation: Sequence[str], test: Sequence[str])
     """`--split-column fold --validation-value val --test-value test` as `training.split`; a value is JSON, or text."""
     if column is None:
         if validation or test:
-            raise InvalidArgumentError("--validation-value and --test-value need --split-column")
+            raise InvalidArgumentError(
+                "--validation-value and --test-value need --split-column", "--split-column fold --test-value test"
+            )
         return None
     named = {"validation": [_value(text) for text in validation], "test": [_value(text) for text in test]}
     return {"column": column} | {part: values for part, values in named.items() if values}
@@ -91,45 +120,6 @@ def named_parts(texts: Sequence[str]) -> list[Any]:
     try:
         return [json.loads(text) if text.lstrip().startswith("{") else text for text in texts]
     except ValueError as error:
-        raise InvalidArgumentError(f"--features holds no JSON: {error}") from error
-
-
-def read_json(source: str) -> dict[str, Any]:
-    """A JSON object from a file, or from standard input for `-`."""
-    try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-        document = json.loads(text)
-    except OSError as error:
-        raise InvalidArgumentError(f"{source}: {error.strerror}") from error
-    except ValueError as error:
-        raise InvalidArgumentError(f"{source} is no JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise InvalidArgumentError(f"{source} holds a {type(document).__name__}; must be a JSON object")
-    return document
-
-
-def assign(document: dict[str, Any], assignment: str) -> None:
-    """Carry out `training.clip_norm=1.0`: the value is JSON, or else text."""
-    path, equals, text = assignment.partition("=")
-    if not equals or not path:
-        raise InvalidArgumentError(f"--set is {assignment!r}; must be like training.clip_norm=1.0")
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = text
-    *parts, last = path.split(".")
-    for part in parts:
-        below = document.setdefault(part, {})
-        if not isinstance(below, dict):
-            document[part] = below = {"name": below}
-        document = below
-    document[last] = value
-
-
-def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`base` with what `over` says, part by part."""
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
+        raise InvalidArgumentError(
+            f"--features holds no JSON: {error}", "for example --features hog --features raw"
+        ) from error

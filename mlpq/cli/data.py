@@ -9,28 +9,35 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlpq.cli import complete
 from mlpq.cli.arguments import AsJson, Url, connect
 from mlpq.cli.output import console, facts, print_json, printable, say, table
-from mlpq.errors import InvalidArgumentError
+from mlpq.errors import InvalidArgumentError, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
     from mlpq.client import Client
     from mlpq.records import Column, DatasetRecord
 
 
+PANEL = "Data"
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     for command in (datasets, upload, capabilities):
-        app.command()(command)
+        app.command(rich_help_panel=PANEL)(command)
 
 
 def datasets(
-    dataset_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="One data set, with its columns.")] = None,
+    dataset_id: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="One data set, with its columns.", autocompletion=complete.datasets),
+    ] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Forget the data set.")] = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """List data sets, built-in ones among them; or show or delete one."""
+    """List data sets; or show or delete one."""
     with connect(url) as client:
         if dataset_id is None:
             _list(list(client.datasets()), as_json)
@@ -44,7 +51,12 @@ def datasets(
 
 def upload(
     paths: Annotated[
-        list[Path], typer.Argument(help="A CSV, NPZ, NPY, Parquet or CIFAR-10 file; of an IDX pair both.")
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="A CSV, NPZ, NPY, Parquet or CIFAR-10 file; of an IDX pair both.",
+            autocompletion=complete.files,
+        ),
     ],
     target: Annotated[str | None, typer.Option(help="The column to predict; default the last, or y.")] = None,
     name: Annotated[str | None, typer.Option(help="What it is called; default the file's name.")] = None,
@@ -79,7 +91,7 @@ def upload(
 
 
 def capabilities(url: Url = None, as_json: AsJson = False) -> None:
-    """List every activation, loss, optimizer, schedule and initializer with its parameters."""
+    """List every activation, loss, optimizer, … with its settings."""
     with connect(url) as client:
         document = client.capabilities()
     if as_json:
@@ -97,10 +109,14 @@ def upload_with_bar(client: Client, paths: Sequence[Path], options: Mapping[str,
     """Upload a file, or several as one data set; a terminal sees how far it is, and warnings are told."""
     for path in paths:
         if not path.is_file():
-            raise InvalidArgumentError(f"{path} is no file")
+            raise InvalidArgumentError(f"{path} is no file", "`mlpq datasets` lists what the service has already")
     given = {key: value for key, value in options.items() if value is not None}
     sent = paths[0] if len(paths) == 1 else paths
-    record = client.upload(sent, progress=not quiet, **given)
+    try:
+        record = client.upload(sent, progress=not quiet, **given)
+    except InvalidInputError as error:
+        error.hint = "`mlpq upload --help` lists what a file may be, and how it can be read"
+        raise
     for warning in record.warnings:
         say(f"warning: {printable(warning)}")
     return record
@@ -110,7 +126,7 @@ def _kinds(assignments: Sequence[str]) -> dict[str, dict[str, str]]:
     """`zip=categorical` … as the option `columns` has them."""
     for text in assignments:
         if "=" not in text:
-            raise InvalidArgumentError(f"--kind is {text}; must be COLUMN=KIND")
+            raise InvalidArgumentError(f"--kind is {text}; must be COLUMN=KIND", "for example --kind zip=categorical")
     pairs = (text.rpartition("=") for text in assignments)
     return {name: {"kind": kind} for name, _, kind in pairs}
 
@@ -162,3 +178,28 @@ def _range(column: Column) -> str | None:
 def _settings(row: Mapping[str, Any]) -> str:
     parameters = row.get("parameters") or row.get("options") or ()
     return ", ".join(f"{one.get('name')}={one.get('default')}" for one in parameters if isinstance(one, Mapping))
+
+
+def dataset_id(client: Any, dataset: str, options: Mapping[str, Any], *, quiet: bool) -> str:
+    """The id of a data set, after uploading it if it is a file."""
+    from mlpq.client import looks_like_file
+
+    if not looks_like_file(dataset):
+        return dataset
+    return str(upload_with_bar(client, [Path(dataset)], options, quiet=quiet).id)
+
+
+def known(client: Client, dataset: str) -> DatasetRecord | None:
+    """A data set, unless it is gone."""
+    try:
+        return client.dataset(dataset)
+    except NotFoundError:  # deleted since
+        return None
+
+
+def read_like(client: Client, trained_on: str, other: str) -> dict[str, Any]:
+    """What a file must be read with to be like the data set that is trained on."""
+    from mlpq.client import looks_like_file
+
+    record = known(client, trained_on) if looks_like_file(other) else None
+    return {} if record is None else {"target": record.raw.get("target"), "task": record.task}

@@ -31,7 +31,7 @@ MARKS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(explain)
+    app.command(rich_help_panel="Results")(explain)
 
 
 def explain(
@@ -48,7 +48,10 @@ def explain(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a job has learned: `mlpq explain last confusion`, or `-o confusion.png` for the picture."""
+    """Show what a job has learned, or draw it.
+
+    For example: mlpq explain last confusion, or mlpq explain last confusion -o confusion.png
+    """
     options: dict[str, Any] = dict(map(_assignment, assignments or ()))
     if rows is not None:
         options["rows"] = rows
@@ -57,8 +60,10 @@ def explain(
         if name is None:
             _print_list(job, as_json)
         elif output is not None:
+            _exists(job, name)
             _save(job, name, output, as_json, width=width, dataset=dataset, checkpoint=checkpoint, **options)
         else:
+            _exists(job, name)
             found = job.explanation(name, dataset=dataset, checkpoint=checkpoint, **options)
             if as_json:
                 print_json(found)
@@ -66,10 +71,20 @@ def explain(
                 _TABLES.get(name, _plain)(found)
 
 
+def _exists(job: Any, name: str) -> None:
+    known = job.explanations()
+    if name not in known:
+        raise InvalidArgumentError(
+            f"{name} is no explanation; there are {', '.join(known)}", "`mlpq explain JOB` lists them"
+        )
+
+
 def _assignment(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise InvalidArgumentError(f"--set is {text!r}; must be like bins=20")
+        raise InvalidArgumentError(
+            f"--set is {text!r}; must be like bins=20", "`mlpq capabilities` lists what an explanation takes"
+        )
     return name, value
 
 
@@ -85,7 +100,7 @@ def _save(job: Any, name: str, path: Path, as_json: bool, **asked: Any) -> None:
     try:
         content = job.picture(name, path, **asked)
     except OSError as error:
-        raise InvalidArgumentError(f"{path} cannot be written: {error.strerror}") from error
+        raise InvalidArgumentError(f"{path} cannot be written: {error.strerror}", "-o names another place") from error
     if as_json:
         print_json({"object": "file", "job": job.id, "path": str(path), "bytes": len(content)})
     else:

@@ -1,4 +1,4 @@
-"""The commands about this machine: start everything, show that it works, say which version this is."""
+"""The commands about this machine: start everything, show that it works."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 import mlpq
 from mlpq.addresses import DEFAULT_URL
-from mlpq.cli.arguments import AsJson
+from mlpq.cli.arguments import AsJson, choose_profile
 from mlpq.cli.exits import FAILED
 from mlpq.cli.output import command_name, facts, print_json, say
 
@@ -37,8 +37,8 @@ def _print_version(wanted: bool) -> None:
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     app.callback()(_options)
-    for command in (up, demo, version):
-        app.command()(command)
+    for command in (up, demo):
+        app.command(rich_help_panel="Start")(command)
 
 
 def up(
@@ -50,7 +50,10 @@ def up(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Start the service and keep it running: store, API, page and workers. Ctrl-C stops it gracefully."""
+    """Start the service and keep it running.
+
+    Store, API, page and workers start here; what dies is started again. Ctrl-C stops everything gracefully.
+    """
     from mlpq.up.deployment import up as keep_up
     from mlpq.up.plan import Options
 
@@ -73,7 +76,10 @@ def demo(
     port: Annotated[int | None, typer.Option(envvar="MLPQ_PORT", help="Default 8000, or a free one.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a real net on real data through the whole service, and check the weights in plain NumPy."""
+    """Train on real data through the whole service, once.
+
+    Starts what is not running, trains, draws the curve, and checks the downloaded weights in plain NumPy.
+    """
     from mlpq.demo import run_demo
 
     if not run_demo(data_dir, dataset, port, as_json=as_json):
@@ -81,19 +87,16 @@ def demo(
 
 
 def _options(
+    profile: Annotated[
+        str | None, typer.Option(help="A profile of the config file; default MLPQ_PROFILE; see `mlpq config`.")
+    ] = None,
     shown: Annotated[
         bool, typer.Option("--version", help="Say which version this is.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """What `mlpq` understands before a command; `mlpq.cli` says what the whole is for."""
-
-
-def version(as_json: AsJson = False) -> None:
-    """Say which version this is."""
-    if as_json:
-        print_json({"name": "mlpq", "version": mlpq.__version__})
-    else:
-        typer.echo(mlpq.__version__)
+    _ = shown  # said already
+    choose_profile(profile)
 
 
 def _screen(running: Running) -> None:

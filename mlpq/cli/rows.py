@@ -13,6 +13,8 @@ from typing import Any
 
 from mlpq.errors import InvalidArgumentError
 
+HINT = "rows are a CSV file with a header, or a JSON list; `-` reads them from standard input"
+
 
 def read_rows(source: str) -> list[Any]:
     """Rows of a CSV with a header (`{column: text}`, empty cells None), or a JSON list of rows.
@@ -23,10 +25,11 @@ def read_rows(source: str) -> list[Any]:
     try:
         text = sys.stdin.read() if source == "-" else _decoded(Path(source).read_bytes())
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidArgumentError(f"{source}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is neither UTF-8 nor UTF-16"
+        raise InvalidArgumentError(f"{source} cannot be read: {reason}", HINT) from error
     rows = _from_json(text) if text.lstrip().startswith(("[", "{")) else _from_csv(text)
     if not rows:
-        raise InvalidArgumentError(f"{source} holds no rows")
+        raise InvalidArgumentError(f"{source} holds no rows", HINT)
     return rows
 
 
@@ -40,10 +43,10 @@ def _from_json(text: str) -> list[Any]:
     try:
         document = json.loads(text)
     except ValueError as error:
-        raise InvalidArgumentError(f"the rows are no JSON: {error}") from error
+        raise InvalidArgumentError(f"the rows are no JSON: {error}", HINT) from error
     rows = document.get("rows") if isinstance(document, dict) else document
     if not isinstance(rows, list):
-        raise InvalidArgumentError('the rows must be a JSON list, or an object with a list "rows"')
+        raise InvalidArgumentError('the rows must be a JSON list, or an object with a list "rows"', HINT)
     return rows if rows and isinstance(rows[0], list | dict) else [rows] if rows else []
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from mlpq import Client
 from mlpq.up.launch import deployment
+from tests.mlpq.command import Mlpq
 
 
 @pytest.fixture(scope="session")
@@ -19,8 +21,23 @@ def service_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whoever runs the tests may have a config file of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        patch.delenv("MLPQ_PROFILE", raising=False)
+        yield
+
+
 @pytest.fixture
 def client(service_url: str) -> Iterator[Client]:
     """A client of it."""
     with Client(service_url) as connected:
         yield connected
+
+
+@pytest.fixture
+def mlpq(service_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mlpq:
+    monkeypatch.setenv("MLPQ_URL", service_url)
+    return Mlpq(tmp_path, monkeypatch)

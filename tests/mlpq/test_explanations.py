@@ -11,9 +11,7 @@ import pytest
 
 from mlpq import Client, InvalidInputError, NotFoundError
 from mlpq.job import Job
-from tests.mlpq.test_command_line import Mlpq, mlpq
-
-__all__ = ["mlpq"]
+from tests.mlpq.command import Mlpq
 
 
 @pytest.fixture(scope="module")

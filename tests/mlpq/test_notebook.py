@@ -17,6 +17,7 @@ from mlpq.notebook.cards import job_card, upload_card
 from mlpq.notebook.svg import MARGIN_RIGHT, MOST_POINTS, curves
 from mlpq.plot import Series
 from mlpq.records import dataset_from, job_from
+from tests.mlpq.command import Terminal
 
 RUDE = "<script>alert('x')</script>\"><b>&amp;"
 
@@ -102,8 +103,6 @@ def test_a_curve_of_one_point_is_a_dot_and_of_none_nothing() -> None:
 
 
 def test_a_script_draws_nothing_and_a_terminal_a_bar(service_url: str) -> None:
-    from tests.mlpq.test_command_line import Terminal
-
     program = (
         "import mlpq; c = mlpq.Client(); j = c.train('digits', hidden=[256], epochs=60);"
         "print(j.wait(progress=True).status, len(list(j.watch())) > 5)"

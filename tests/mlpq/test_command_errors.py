@@ -1,0 +1,74 @@
+"""What goes wrong at the command line is one line, a hint, and an exit status of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mlpq import Client
+from mlpq.up.launch import deployment
+from tests.mlpq.command import Mlpq
+
+
+@pytest.fixture(scope="module")
+def ended(service_url: str) -> str:
+    """The id of a finished job."""
+    with Client(service_url) as client:
+        return client.train("iris", hidden=[], epochs=1).wait(timeout_s=60).id
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message", "hint"),
+    [
+        (["jobs", "--url", "http://127.0.0.1:9"], 4, "no service answers at http://127.0.0.1:9", "mlpq up"),
+        (["show", "job_absent"], 3, "404", "mlpq jobs"),
+        (["datasets", "ds_absent"], 3, "404", "mlpq datasets"),
+        (["pause", "ENDED"], 5, "cannot pause", "mlpq show"),
+        (["resume", "ENDED"], 5, "cannot resume", "mlpq show"),
+        (["train", "absent.csv"], 2, "absent.csv is no file", "mlpq datasets"),
+        (["train", "ragged.csv"], 2, "3", "mlpq upload --help"),
+        (["train", "iris", "--hidden", "64,x"], 2, "must be widths", "--hidden none"),
+        (["train", "iris", "--hidden", "0"], 2, "/net/hidden/0", "mlpq capabilities"),
+        (["train", "iris", "--epochs", "many"], 2, "Invalid value for '--epochs'", "mlpq train --help"),
+        (["train", "iris", "--epoch", "3"], 2, "No such option: --epoch", "mlpq train --help"),
+        (["train", "iris", "--set", "x"], 2, "--set is 'x'", "mlpq train"),
+        (["tarin"], 2, "Did you mean 'train'", "mlpq --help"),
+        (["predict", "ENDED", "absent.csv"], 2, "absent.csv", "a header"),
+        (["weights", "ENDED", "-o", "/proc/none"], 2, "cannot be written", "-o"),
+        (["explain", "ENDED", "conf"], 2, "conf is no explanation", "mlpq explain"),
+        (["completion", "tcsh"], 2, "'tcsh' is not one of", "mlpq completion --help"),
+    ],
+)
+def test_an_error_is_a_line_and_a_hint(
+    mlpq: Mlpq, ended: str, tmp_path: Path, words: list[str], status: int, message: str, hint: str
+) -> None:
+    (tmp_path / "ragged.csv").write_text("a,b\n1,2\n3\n")
+    assert mlpq(*(ended if word == "ENDED" else word for word in words), status=status) == ""
+    said, advice = mlpq.stderr.splitlines()
+    assert said.startswith("mlpq: ")
+    assert message in said
+    assert hint in advice
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service that wants a key."""
+    environment = {**os.environ, "MLPQ_API_KEY": "right"}
+    folder = tmp_path_factory.mktemp("locked") / "data"
+    with deployment(folder, "--port", "0", "--workers", "0", environment=environment) as (url, _):
+        yield url
+
+
+def test_a_missing_or_wrong_key_is_a_line_and_a_hint(mlpq: Mlpq, locked: str) -> None:
+    mlpq.patch.setenv("MLPQ_URL", locked)
+    for key in ("", "wrong"):
+        mlpq.patch.setenv("MLPQ_API_KEY", key)
+        mlpq("jobs", status=7)
+        said, advice = mlpq.stderr.splitlines()
+        assert "key" in said.lower()
+        assert "MLPQ_API_KEY" in advice
+    mlpq.patch.setenv("MLPQ_API_KEY", "right")
+    mlpq("jobs")
