@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench docs lock pictures test-page test-compose mutants clean
+.PHONY: help demo run test check bench docs site lock pictures test-page test-compose mutants clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | expand -t 16
@@ -55,8 +55,15 @@ mutants: $(VENV)/dev.stamp   ## turn every sign of a gradient and see the tests 
 bench: $(VENV)/dev.stamp     ## measure what the README claims; writes bench/results
 	$(BIN)/python -m bench
 
-docs: $(VENV)/dev.stamp      ## write docs/reference.md from the registries
+docs: $(VENV)/dev.stamp      ## write the pages of the reference from the code
 	$(BIN)/python -m nets.reference > docs/reference.md
+	$(BIN)/python -m docs.generated
+
+site: $(VENV)/dev.stamp      ## make a site of docs/ in site/ (mkdocs-material in a virtual environment of its own)
+	@test -x $(VENV)/site/bin/mkdocs || $(PYTHON) -m venv $(VENV)/site
+	@$(VENV)/site/bin/python -m pip install --quiet --disable-pip-version-check $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
+	NO_MKDOCS_2_WARNING=1 $(VENV)/site/bin/mkdocs build --quiet --strict
+	@echo "site/index.html"
 
 pictures: $(VENV)/dev.stamp  ## draw the pictures of docs/explanations.md
 	$(BIN)/python -m docs.pictures
