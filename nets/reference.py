@@ -79,10 +79,14 @@ def _tasks() -> str:
 def _fields(title: str, path: str, schema: Mapping[str, Any]) -> str:
     """A section: the fields of a model, by its JSON schema."""
     rows = [
-        (f"`{path}.{name}`", _shown(field.get("default")), _allowed(field, schema.get("$defs", {})))
+        (f"`{path}.{name}`", _shown(field.get("default")), _allowed(field, schema.get("$defs", {})), _meaning(field))
         for name, field in schema["properties"].items()
     ]
-    return f"## {title}\n\n{schema['description']}\n\n" + _table(("field", "default", "allowed"), rows)
+    return f"## {title}\n\n{schema['description']}\n\n" + _table(("field", "default", "allowed", "meaning"), rows)
+
+
+def _meaning(field: Mapping[str, Any]) -> str:
+    return "" if field.get("pattern") else str(field.get("description", ""))
 
 
 def _allowed(field: Mapping[str, Any], known: Mapping[str, Any]) -> str:

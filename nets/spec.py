@@ -263,11 +263,17 @@ class NetSpec(Strict):
     """
 
     hidden: Annotated[list[Width], Field(max_length=MAX_LAYERS)] | None = None
+    """Units of every hidden layer, from the input on; an empty list is a linear model."""
     activation: Activations | None = None
+    """What every hidden unit does with its sum: one for all layers, or one for each."""
     init: InitSpec | None = None
+    """How the weights are drawn before training."""
     dropout: Annotated[float, Range(0.0, 0.99)] = 0.0
+    """Share of hidden units that a training step leaves out."""
     bias: bool = True
+    """Whether every unit adds a number of its own."""
     batch_norm: bool = False
+    """Whether every hidden layer is normalised over the batch before its activation."""
 
     @model_serializer(mode="wrap")
     def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -278,9 +284,13 @@ class EarlyStoppingSpec(Strict):
     """Stop after `patience` epochs without an improvement of `metric` by more than `min_delta`."""
 
     metric: Literal["val_loss", "val_accuracy", "val_r2", "train_loss"] = "val_loss"
+    """The figure that must improve."""
     patience: Annotated[int, Range(1, MAX_EPOCHS)] = 10
+    """Epochs that may pass without an improvement."""
     min_delta: Annotated[float, Range(0.0, 1e9)] = 0.0
+    """How much better counts as an improvement."""
     restore_best: bool = True
+    """Whether the result has the weights of the best epoch."""
 
 
 def _balanced_or_weights(data: Any) -> str:
@@ -311,24 +321,42 @@ class TrainingOptions(Strict):
     """
 
     epochs: Epochs | None = None
+    """Passes over the training rows."""
     batch_size: BatchSize | None = None
+    """Rows of one step."""
     shuffle: bool = True
+    """Whether every epoch takes the rows in another order."""
     validation_fraction: Annotated[float, Range(0.0, 0.9)] = 0.2
+    """Share of the rows that is held back to measure on after every epoch."""
     early_stopping: EarlyStoppingSpec | None = None
+    """When to stop before the last epoch; without it never."""
     clip_norm: Annotated[float, Range(0.0, 1e9, low_open=True)] | None = None
+    """Largest length of the gradient of a step; a longer one is shortened to it."""
     class_weight: ClassWeight | None = None
+    """How much a row of each class counts; `balanced`: every class as much as every other."""
     seed: Annotated[int, Range(0, MAX_SEED)] = 0
+    """Of everything that is drawn: weights, splits, orders, dropout."""
     precision: Literal["float32", "float64"] = "float32"
+    """Of the numbers that are trained."""
     device: Device = "auto"
     checkpoint_every_s: Annotated[float, Range(0.1, 86_400.0)] = 10.0
+    """Seconds between checkpoints, from which a run goes on after a fault."""
     max_runtime_s: Annotated[float, Range(0.0, 31_536_000.0, low_open=True)] | None = None
+    """Seconds after which the job ends with what it has."""
     folds: Annotated[int, Range(2, MAX_FOLDS)] | None = None
+    """Cross-validation in as many parts, trained beside the job in one stack."""
     sample_weight: Annotated[str, Field(min_length=1, max_length=MAX_COLUMN_NAME)] | None = None
+    """A numeric column that says how much each training row counts; it is no input then."""
     stratify: Stratify = "auto"
+    """Whether draws keep the shares of the classes, as `auto` does too."""
     split: ColumnSplit | None = None
+    """A column whose values say which rows validate and which test."""
     test_fraction: Annotated[float, Range(0.0, 0.9, low_open=True)] | None = None
+    """Share of the rows that is put aside first and measured once, at the end."""
     test_dataset: DatasetName | None = None
+    """Another data set to measure on once, at the end."""
     validation_dataset: DatasetName | None = None
+    """Another data set to measure on after every epoch."""
 
     @property
     def validation_named(self) -> str | None:
@@ -371,6 +399,7 @@ class TrainingSpec(Strict):
     """
 
     features: Annotated[list[FeatureSpec], Field(min_length=1, max_length=MAX_FEATURES)] = RAW
+    """What the net is given of an image, one after another; else its pixels, or the columns of a table."""
     net: NetSpec = NetSpec()
     loss: LossSpec | None = None
     optimizer: OptimizerSpec | None = None

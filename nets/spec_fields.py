@@ -14,9 +14,11 @@ from nets.spec_errors import shown
 
 
 class Strict(BaseModel):
-    """No coercion, no unknown fields, no NaN; values are immutable."""
+    """No coercion, no unknown fields, no NaN; values are immutable. The text below a field is its description."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 def problem(at: str, detail: str) -> PydanticCustomError:

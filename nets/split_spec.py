@@ -44,8 +44,11 @@ class ColumnSplit(Strict):
     """
 
     column: Annotated[str, Field(min_length=1, max_length=MAX_COLUMN_NAME)]
+    """The column; it is no input then."""
     validation: SplitValues | None = None
+    """Values of the rows that validate; without them they are drawn."""
     test: SplitValues | None = None
+    """Values of the rows that test."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

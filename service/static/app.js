@@ -4,7 +4,7 @@ import { compareView } from "./compare.js";
 import { alert, h } from "./dom.js";
 import { jobsView } from "./jobs.js";
 import { jobView } from "./job.js";
-import { newView } from "./new.js";
+import { forkView, newView } from "./new.js";
 import { playgroundView } from "./playground.js";
 import { queueView } from "./queue.js";
 
@@ -22,6 +22,7 @@ export function connection(up) {
 const routes = [
   [/^#\/jobs\/(job_\w+)$/, "jobs", jobView],
   [/^#\/compare\/(job_\w+(?:,job_\w+)*)$/, "jobs", compareView],
+  [/^#\/fork\/(job_\w+)$/, "jobs", forkView],
   [/^#\/new(?:\/(job_\w+))?$/, "new", newView],
   [/^#\/playground(?:\?(.*))?$/, "playground", playgroundView],
   [/^#\/queue$/, "queue", queueView],

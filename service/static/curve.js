@@ -1,5 +1,5 @@
 // One chart with axes as SVG, and a sparkline for lists.
-import { logTicks, number, ticks } from "./numbers.js";
+import { logTicks, mark, number, ticks } from "./numbers.js";
 import { extent, smooth, thin, within } from "./points.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -43,7 +43,7 @@ export function draw(svg, lines, view, xLabel) {
   const parts = [node("title", {}, `by ${xLabel}`)];
   for (const t of marks) {
     parts.push(node("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(t), y2: y(t) }));
-    parts.push(node("text", { class: "tick", x: LEFT - 6, y: y(t) + 4, "text-anchor": "end" }, number(t, 3)));
+    parts.push(node("text", { class: "tick", x: LEFT - 6, y: y(t) + 4, "text-anchor": "end" }, mark(t)));
   }
   for (const t of ticks(range[0], range[1], 5)) {
     parts.push(node("text", { class: "tick", x: x(t), y: HEIGHT - 8, "text-anchor": "middle" }, number(t, 6)));

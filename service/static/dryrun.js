@@ -10,10 +10,17 @@ export function dryRun(answer) {
     ["Rows", [`${rows.train} train`, `${rows.validation} validate`, rows.test ? `${rows.test} test` : ""].filter(Boolean).join(", ")],
     ["Loss before training", number(answer.initial_loss)],
   ];
-  if (typeof check?.expected_loss === "number") facts.push(["of a net that knows nothing", number(check.expected_loss)]);
-  if (check) facts.push(["Gradient check", `${check.ok ? "right" : "wrong"}, to ${check.max_relative_error.toExponential(0)}`]);
-  return h("section", { class: "wide", "aria-label": "What it would be" },
-    h("dl", { class: "facts" }, ...facts.map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value)))));
+  if (typeof check?.expected_loss === "number") facts.push([`A net that knows nothing: ln ${Math.round(Math.exp(check.expected_loss))}`, number(check.expected_loss)]);
+  return h("section", { class: "would", "aria-label": "What it would be" }, h("h2", {}, "What it would be"),
+    h("dl", { class: "facts" }, ...facts.map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value)))),
+    check ? gradients(check) : h("p", { class: "soft" }, "The net is too large for its gradients to be checked here."));
+}
+
+// The largest relative error of every tensor against central differences.
+function gradients({ ok, errors, tolerance, checked, rows }) {
+  const shown = Object.entries(errors).map(([name, error]) => h("li", {}, h("code", {}, name), ` ${error === null ? "not finite" : error.toExponential(1)}`));
+  return h("div", {}, h("p", { class: `verdict ${ok ? "right" : "wrong"}` }, h("strong", {}, `Gradient check: ${ok ? "right" : "wrong"}`),
+    h("span", { class: "soft" }, ` ${checked} of its parameters on ${rows} rows, each within ${tolerance.toExponential(0)} of central differences:`)), h("ul", { class: "tensors" }, ...shown));
 }
 
 function bytes(count) {

@@ -4,6 +4,7 @@ import { connection } from "./app.js";
 import { calls } from "./calls.js";
 import { charts } from "./charts.js";
 import { alert, duration, ENDED, h, status } from "./dom.js";
+import { figures } from "./figures.js";
 import { learned } from "./learned.js";
 import { number } from "./numbers.js";
 import { column } from "./points.js";
@@ -15,8 +16,8 @@ const FRAME_MS = 150;
 
 export async function jobView(main, id) {
   let job = await call(`/v1/jobs/${id}`);
-  const head = h("div"), facts = h("dl", { class: "facts" }), lines = charts(), pictures = h("div"), after = h("div"), again = h("div", {}, ...calls(job)), trouble = h("div");
-  main.replaceChildren(trouble, head, facts, lines.element, pictures, after, again);
+  const head = h("div"), facts = h("dl", { class: "facts" }), measured = h("div", { class: "tables" }), lines = charts(), pictures = h("div"), after = h("div"), again = h("div", {}, ...calls(job)), trouble = h("div");
+  main.replaceChildren(trouble, head, facts, lines.element, measured, pictures, after, again);
   const points = [];
   const gone = new AbortController();
   let due = null, shown = false;
@@ -24,7 +25,8 @@ export async function jobView(main, id) {
   function draw() {
     due = null;
     head.replaceChildren(...header(job, move));
-    facts.replaceChildren(...factsOf(job, points.at(-1)));
+    facts.replaceChildren(...factsOf(job));
+    measured.replaceChildren(...figures(ENDED.has(job.status) ? job.metrics : { ...job.metrics, ...points.at(-1) }));
     lines.show(curves(points));
     after.replaceChildren(...downloads(job));
     if (!shown && ENDED.has(job.status) && job.links.weights) {
@@ -72,25 +74,27 @@ function header(job, move) {
     h("div", { class: "head" },
       h("div", {}, h("h1", {}, job.name || job.id), h("span", { class: "soft" }, `${job.dataset} · `), status(job.status),
         job.status_reason ? h("span", { class: "soft" }, ` (${job.status_reason})`) : null),
-      h("div", { class: "actions" }, ...buttons, h("a", { class: "button", href: `#/new/${job.id}` }, "Change and retry"))),
+      h("div", { class: "actions" }, ...buttons, job.links.weights ? h("a", { class: "button", href: `#/fork/${job.id}` }, "Fork") : null,
+        h("a", { class: "button", href: `#/new/${job.id}` }, "Change and retry"))),
     error,
     ENDED.has(job.status) ? null : h("progress", { max: epochs || 1, value: epoch, "aria-label": `epoch ${epoch} of ${epochs}` }),
   ].filter(Boolean);
 }
 
-function factsOf(job, point) {
-  const shown = { ...job.metrics };
-  for (const key of ["train_loss", "val_loss", "val_accuracy", "val_r2"]) if (point && !ENDED.has(job.status)) shown[key] = point[key];
-  const net = job.spec?.net || {};
+function factsOf(job) {
+  const { epoch = 0, epochs = "?" } = job.progress || {};
+  const hidden = job.spec?.net?.hidden || [];
+  const rows = job.environment?.rows;
   const pairs = [
-    ["Epoch", `${job.progress?.epoch ?? 0} of ${job.progress?.epochs ?? "?"}`],
-    ...Object.entries(shown).filter(([, v]) => typeof v === "number").map(([k, v]) => [k.replaceAll("_", " "), number(v)]),
-    ["Hidden layers", (net.hidden || []).join(" – ") || "none (linear)"],
-    ["Device", [job.device, job.backend].filter(Boolean).join(", ") || "–"],
+    ["Epoch", `${epoch} of ${epochs}`],
     ["Took", duration(job)],
-    ["Attempt", job.attempt],
+    ["Hidden layers", hidden.join(" – ") || "none (linear)"],
+    ["Parameters", job.environment?.parameters?.toLocaleString("en")],
+    ["Rows", rows && [rows.train, rows.validation, rows.test].filter(Boolean).join(" + ")],
+    ["Device", [job.device, job.backend].filter(Boolean).join(", ") || "–"],
+    ["Attempt", job.attempt > 1 ? String(job.attempt) : null],
   ];
-  return pairs.map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, String(value))));
+  return pairs.filter(([, value]) => value).map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value)));
 }
 
 function curves(points) {
@@ -98,7 +102,9 @@ function curves(points) {
   const scored = points.some((p) => "val_accuracy" in p) ? ["Accuracy", "val_accuracy"] : ["R²", "val_r2"];
   return [
     { title: "Loss", log: true, lines: [line("training", "train_loss"), line("validation", "val_loss", "second")] },
-    { title: scored[0], lines: [line("validation", scored[1])] },
+    { title: scored[0], lines: [line("validation", scored[1], "second")] },
+    { title: "Learning rate", lines: [line("of a step", "learning_rate")] },
+    { title: "Throughput", lines: [line("samples per second", "samples_per_s")] },
   ].map((figure) => ({ ...figure, lines: figure.lines.filter((l) => l.points.length) })).filter((figure) => figure.lines.length);
 }
 

@@ -6,6 +6,9 @@ export function number(value, digits = 4) {
   return value.toLocaleString("en", { maximumSignificantDigits: digits });
 }
 
+// A mark of an axis has room for few characters: 12,000 is 12K.
+export const mark = (value) => (Math.abs(value) >= 1e4 ? value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 }) : number(value, 3));
+
 export function ticks(low, high, count) {
   const span = high - low || Math.abs(high) || 1;
   const rough = span / count;

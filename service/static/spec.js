@@ -1,15 +1,5 @@
-// The specification of a job as a form holds it: fields of its own for the usual settings, JSON for all others.
+// The specification of a job as the parts of a form hold it, and JSON for what no part can.
 import { written } from "./calls.js";
-
-// field name → where it stands in the specification.
-const PLACES = {
-  dataset: ["dataset"], name: ["name"], features: ["features"], hidden: ["net", "hidden"], activation: ["net", "activation"], loss: ["loss"],
-  optimizer: ["optimizer", "name"], learning_rate: ["optimizer", "learning_rate"], l2: ["optimizer", "l2"], epochs: ["training", "epochs"], seed: ["training", "seed"],
-};
-const NUMBERS = new Set(["learning_rate", "l2", "epochs", "seed"]);
-
-// Text that is not a number is sent as it is: the service's message names the field and the allowed range.
-const numeric = (text) => (text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text));
 
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 
@@ -19,25 +9,20 @@ export function merged(below, above) {
   return both;
 }
 
-function put(spec, [part, key], value) {
-  if (key) (spec[part] ??= {})[key] = value;
-  else spec[part] = value;
-}
+const at = (body, path) => path.split(".").reduce((below, key) => below?.[key], body);
 
-// What a form says. Fields stand above the JSON; an empty one leaves it to the JSON, or to the service.
-export function specOf(form) {
-  const data = new FormData(form);
+// What a form says. Its parts stand above the JSON; one that says nothing leaves it to the JSON, or to the service.
+export function specOf(parts, rest, whole = false) {
   const spec = {};
-  for (const [name, place] of Object.entries(PLACES)) {
-    const value = name === "features" ? data.getAll(name) : (data.get(name) || "").trim();
-    if (!value.length) continue;
-    put(spec, place, name === "hidden" ? widths(value) : NUMBERS.has(name) ? numeric(value) : value);
+  for (const part of parts) {
+    const value = part.value(whole);
+    const [first, second] = part.path.split(".");
+    if (value === undefined) continue;
+    if (second) (spec[first] ??= {})[second] = value;
+    else spec[first] = value;
   }
-  const rest = (data.get("rest") || "").trim();
-  return rest ? merged(parsed(rest), spec) : spec;
+  return rest.trim() ? merged(parsed(rest), spec) : spec;
 }
-
-const widths = (text) => (text === "none" ? [] : text.split(/[\s,–-]+/).map(numeric));
 
 function parsed(text) {
   let value;
@@ -46,34 +31,45 @@ function parsed(text) {
   return value;
 }
 
-// Fill a form with a specification; what no field can hold goes to its JSON.
-export function fill(form, body) {
+// Fill the parts with a specification; returns the JSON of what they cannot hold.
+export function fill(parts, body) {
   const rest = structuredClone(body);
-  for (const [name, [part, key]] of Object.entries(PLACES)) {
-    const value = key ? body[part]?.[key] : body[part];
-    if (value === undefined || !holds(form.elements[name], name, value)) continue;
-    if (key) delete rest[part][key];
-    else delete rest[part];
+  for (const part of parts) {
+    const value = at(rest, part.path);
+    if (value !== undefined && part.fill(value)) remove(rest, part.path);
   }
-  for (const part of ["net", "optimizer", "training"]) if (rest[part] && !Object.keys(rest[part]).length) delete rest[part];
-  form.elements.rest.value = Object.keys(rest).length ? written(rest) : "";
+  return Object.keys(rest).length ? written(rest) : "";
 }
 
-// Set a field, if it can hold the value: whether it could.
-function holds(field, name, value) {
-  if (name === "features") return chosen(field, value);
-  const text = name === "hidden" ? value.join(" ") || "none" : alike(value);
-  if (text === null || typeof text === "object") return false;
-  field.value = text;
-  return field.value === String(text);
+function remove(body, path) {
+  const [first, second] = path.split(".");
+  if (second) delete body[first][second];
+  if (!second || !Object.keys(body[first]).length) delete body[first];
 }
 
-// A list of equal entries, such as one activation per layer, as that entry; an empty list needs no entry.
-const alike = (value) => (Array.isArray(value) ? (value.length && value.every((one) => one === value[0]) ? value[0] : null) : value);
+// JSON without what stands at a path: the settings of one optimizer mean nothing to another.
+export function without(text, path) {
+  try {
+    const body = JSON.parse(text);
+    if (at(body, path) === undefined) return text;
+    remove(body, path);
+    return Object.keys(body).length ? written(body) : "";
+  } catch { return text; } // empty, or not JSON yet: the person is writing it
+}
 
-function chosen(field, value) {
-  const known = new Set([...field.options].map((option) => option.value));
-  if (!Array.isArray(value) || !value.every((one) => known.has(one))) return false;
-  for (const option of field.options) option.selected = value.includes(option.value);
-  return true;
+// What a fork changes: of two whole specifications what differs; null where a setting was taken away.
+export function changes(before, after) {
+  const found = {};
+  for (const key of Object.keys({ ...before, ...after })) {
+    const [old, now] = [before[key], after[key]];
+    if (JSON.stringify(old) === JSON.stringify(now)) continue;
+    if (key === "net" || key === "training") found[key] = differing(old ?? {}, now ?? {});
+    else if (now !== undefined) found[key] = now;
+  }
+  return found;
+}
+
+function differing(old, now) {
+  const names = Object.keys({ ...old, ...now }).filter((name) => JSON.stringify(old[name]) !== JSON.stringify(now[name]));
+  return Object.fromEntries(names.map((name) => [name, now[name] ?? null]));
 }

@@ -1,36 +1,46 @@
-// Files of a person's own as a data set: one, or the two of an IDX or NPY pair, with how far they are.
+// Files of a person's own as a data set: one, or the two of an IDX or NPY pair; chosen, or dropped on a form.
 import { send } from "./api.js";
 import { alert, h } from "./dom.js";
 
-export function uploadForm(done) {
-  const files = h("input", { type: "file", name: "file", multiple: true, required: true });
-  const target = h("input", { name: "target", placeholder: "automatic" });
+// done(dataset, again) is called with what the service made of the files; again(options) reads the same files anew.
+export function uploader(done) {
+  const input = h("input", { type: "file", name: "file", multiple: true, onchange: () => take(input.files) });
   const bar = h("progress", { max: 1, value: 0, hidden: true, "aria-label": "uploaded" });
-  const button = h("button", { type: "submit" }, "Upload");
-  const said = h("div", { class: "wide", "aria-live": "polite" });
-  const form = h("form", { class: "grid-form" },
-    h("label", {}, "Files", h("small", {}, "CSV, NPZ, NPY, Parquet, CIFAR-10; of an IDX pair both"), files),
-    h("label", {}, "Target", h("small", {}, "the column to predict; default the last"), target),
-    h("div", { class: "wide actions" }, button, bar), said);
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
+  const said = h("div", { "aria-live": "polite" });
+
+  async function upload(files, options) {
     const body = new FormData();
-    for (const file of files.files) body.append("file", file, file.name);
-    if (target.value.trim()) body.append("options", JSON.stringify({ target: target.value.trim() }));
-    button.disabled = true;
+    for (const file of files) body.append("file", file, file.name);
+    if (options) body.append("options", JSON.stringify(options));
     bar.hidden = false;
+    bar.value = 0;
     said.replaceChildren();
     try {
       const dataset = await send("/v1/datasets", body, (share) => { bar.value = share; });
-      const warnings = dataset.warnings.map((text) => h("li", {}, text));
-      said.append(`${dataset.name}: ${dataset.n_rows} rows, ${dataset.n_features} features.`, h("ul", {}, ...warnings));
-      done(dataset);
+      done(dataset, (changed) => upload(files, { name: dataset.name, ...changed }));
     } catch (error) {
-      said.append(alert(error));
+      said.replaceChildren(alert(error));
     } finally {
-      button.disabled = false;
       bar.hidden = true;
     }
+  }
+  const take = (list) => { const files = [...list]; if (files.length) upload(files); };
+  return { input, status: h("div", { class: "wide" }, bar, said), drop: (place) => droppable(place, take) };
+}
+
+// Files that are dropped anywhere on an element are taken, and it shows that they would be.
+function droppable(place, take) {
+  const files = (event) => [...event.dataTransfer.types].includes("Files");
+  place.addEventListener("dragover", (event) => {
+    if (!files(event)) return;
+    event.preventDefault();
+    place.classList.add("dropping");
   });
-  return form;
+  place.addEventListener("dragleave", (event) => { if (!place.contains(event.relatedTarget)) place.classList.remove("dropping"); });
+  place.addEventListener("drop", (event) => {
+    if (!files(event)) return;
+    event.preventDefault();
+    place.classList.remove("dropping");
+    take(event.dataTransfer.files);
+  });
 }

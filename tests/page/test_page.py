@@ -26,12 +26,15 @@ LONG = {"dataset": "digits", "name": "long", "training": {"epochs": 5000}}
 
 def test_features_chosen_on_the_page_are_what_the_job_asks_for(page: Page, running: Deployment) -> None:
     page.goto(f"{running.url}/#/new")
-    page.locator("[name=features]").select_option(["hog", "raw"])
+    page.get_by_text("Features of the images").click()
+    page.get_by_role("checkbox", name="raw").check()
+    page.get_by_role("checkbox", name="hog").check()
+    page.locator("[name='features.hog.bins']").fill("6")
     page.locator("[name=epochs]").fill("2")
     page.get_by_role("button", name="Train").click()
     expect(page).to_have_url(re.compile(r"#/jobs/job_"))
     job = httpx2.get(f"{running.url}/v1/jobs/{page.url.rpartition('/')[2]}").json()
-    assert job["spec"]["features"] == ["raw", {"name": "hog", "cell": 8, "bins": 9}]
+    assert job["spec"]["features"] == ["raw", {"name": "hog", "cell": 8, "bins": 6}]
 
 
 def test_a_job_submitted_on_the_page_is_watched_and_its_weights_are_saved(page: Page, running: Deployment) -> None:
@@ -43,7 +46,8 @@ def test_a_job_submitted_on_the_page_is_watched_and_its_weights_are_saved(page: 
     expect(page.get_by_role("heading", name="from the page")).to_be_visible()
     expect(page.locator(".status.succeeded")).to_be_visible(timeout=STARTS)
     expect(page.get_by_text("32 – 16")).to_be_visible()
-    expect(page.locator(".charts figure")).to_have_count(2)
+    titles = page.locator(".charts figcaption strong")
+    expect(titles).to_have_text(["Loss", "Accuracy", "Learning rate", "Throughput"])
     with page.expect_download() as started:
         page.get_by_role("button", name="npz").click()
     with np.load(io.BytesIO(started.value.path().read_bytes()), allow_pickle=False) as arrays:
@@ -66,11 +70,9 @@ def test_an_idx_pair_is_uploaded_on_the_page_and_trained(
     page.goto(f"{running.url}/#/new")
     files = [{"name": name, "mimeType": "application/octet-stream", "buffer": content} for name, content in pair]
     page.locator("[name=file]").set_input_files(files[:1])
-    page.get_by_role("button", name="Upload").click()
     expect(page.get_by_role("alert")).to_be_visible()
     page.locator("[name=file]").set_input_files(files)
-    page.get_by_role("button", name="Upload").click()
-    expect(page.get_by_text("60 rows, 16 features.")).to_be_visible()
+    expect(page.get_by_text("60 rows · 4 × 4 pixels")).to_be_visible()
     chosen = page.locator("[name=dataset]").input_value()
     assert client.get(f"/v1/datasets/{chosen}").json()["format"] == "idx"
     page.locator("[name=epochs]").fill("2")
@@ -81,13 +83,68 @@ def test_an_idx_pair_is_uploaded_on_the_page_and_trained(
     assert started.value.path().read_text().startswith("# Model card: ")
 
 
-def test_a_column_is_chosen_for_a_csv_that_is_uploaded_on_the_page(page: Page, running: Deployment) -> None:
+CSV = "kind,size,zip\n" + "".join(f"{'ab'[n % 2]},{n % 7 if n % 10 else ''},{8000 + n % 3}\n" for n in range(40))
+
+DROP = """(form, text) => {
+  const data = new DataTransfer();
+  data.items.add(new File([text], "t.csv", { type: "text/csv" }));
+  const about = { bubbles: true, cancelable: true, dataTransfer: data };
+  const event = (name) => form.dispatchEvent(new DragEvent(name, about));
+  event("dragover");
+  const shown = form.classList.contains("dropping");
+  event("drop");
+  return shown;
+}"""
+
+
+def test_a_dropped_file_is_reported_on_and_read_again_as_a_person_says(
+    page: Page, running: Deployment, client: httpx2.Client
+) -> None:
     page.goto(f"{running.url}/#/new")
-    content = "kind,size\n" + "".join(f"{'ab'[n % 2]},{n % 7}\n" for n in range(40))
-    page.locator("[name=file]").set_input_files({"name": "t.csv", "mimeType": "text/csv", "buffer": content.encode()})
-    page.locator("[name=target]").fill("kind")
-    page.get_by_role("button", name="Upload").click()
-    expect(page.get_by_text("t: 40 rows, 1 features.")).to_be_visible()
+    assert page.locator("form").evaluate(DROP, CSV)
+    about = page.get_by_role("region", name="About t")
+    expect(about).to_contain_text("t: 40 rows · 2 features · zip: 3 classes")
+    row = about.get_by_role("row").filter(has_text="size")
+    expect(row.locator("td")).to_have_text([re.compile("numeric"), "4", "7", "0 … 6"])
+    about.get_by_label("Target", exact=True).select_option("kind")
+    about.get_by_label("kind of size").select_option("categorical")
+    about.get_by_role("button", name="Read again").click()
+    expect(about).to_contain_text("kind: 2 classes")
+    dataset = client.get(f"/v1/datasets/{page.locator('[name=dataset]').input_value()}").json()
+    assert dataset["target"] == "kind"
+    assert {column["name"]: column["kind"] for column in dataset["columns"]} == {
+        "size": "categorical",
+        "zip": "numeric",
+    }
+
+
+def test_the_net_is_drawn_as_its_widths_are_written(page: Page, running: Deployment) -> None:
+    page.goto(f"{running.url}/#/new")
+    net = page.locator("svg.net")
+    expect(net).to_have_attribute("aria-label", re.compile("^The net: 64 inputs, then 128 relu .*; 9,610 parameters"))
+    page.locator("[name=hidden]").fill("5 3")
+    page.locator("[name=activation]").select_option("tanh")
+    layers = "64 inputs, then 5 tanh (325 parameters), then 3 tanh (18 parameters), then 10 classes (40 parameters)"
+    expect(net).to_have_attribute("aria-label", f"The net: {layers}; 383 parameters in all")
+    assert net.locator("circle").count() == 8 + 5 + 3 + 8
+    page.locator("[name=hidden]").fill(" ".join(["4"] * 30))
+    expect(net.locator("text", has_text="+ 25")).to_be_visible()
+    page.locator("[name=hidden]").fill("4 x")
+    expect(net).to_have_count(0)
+
+
+def test_every_setting_of_the_schema_has_a_control_with_its_help(
+    page: Page, running: Deployment, client: httpx2.Client
+) -> None:
+    page.goto(f"{running.url}/#/new")
+    expect(page.locator("svg.net")).to_be_visible()
+    schema = client.get("/v1/capabilities").json()["spec_schema"]["$defs"]
+    for model in ("NetSpec", "TrainingOptions", "EarlyStoppingSpec", "ColumnSplit"):
+        prefix = {"EarlyStoppingSpec": "early_stopping.", "ColumnSplit": "split."}.get(model, "")
+        for name in schema[model]["properties"]:
+            label = page.locator(f"label:has([name='{prefix}{name}'])")
+            expect(label).to_have_count(1)
+            assert len(label.locator("small").text_content() or "") > 5, name
 
 
 def test_older_jobs_are_offered_only_where_there_are_some(
