@@ -200,6 +200,10 @@ class Api:
             raise CorruptDownloadError(f"the weights of {job_id} have SHA-256 {found}, the service names {named}")
         return reply.content
 
+    async def lecture_row(self, row: str) -> Json:
+        """A row of the lecture with its numbers."""
+        return await self.get_json(f"/v1/lecture/{_step(row, 'a row')}")
+
     async def explanation(self, job_id: str, name: str, query: Mapping[str, str]) -> Json:
         """What a job has learned, in numbers."""
         return await self.get_json(_explanation_path(job_id, name), {**query, "format": "json"})

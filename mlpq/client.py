@@ -242,6 +242,24 @@ class ClientCalls(ABC, Generic[J]):
         return await self._api.get_json("/v1/capabilities")
 
     @operation
+    async def lecture(self) -> list[Json]:
+        """Every row of the lecture behind the service: what it says and where a user meets it, without its numbers.
+
+        >>> client.lecture()[0]["id"]
+        'L01'
+        """
+        return list((await self._api.get_json("/v1/lecture"))["data"])
+
+    @operation
+    async def lecture_row(self, row: str) -> Json:
+        """One row, such as `L04`, with its numbers, which the service computes now. Raises NotFoundError.
+
+        >>> client.lecture_row("L04")["ok"]
+        True
+        """
+        return await self._api.lecture_row(row)
+
+    @operation
     async def queue(self) -> Json:
         """How many jobs wait and run.
 

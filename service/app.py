@@ -27,7 +27,7 @@ from service.metrics import Metrics
 from service.models import GradientCheckRequest, JobPatch, JobRequest, PredictRequest
 from service.predictors import Predictors
 from service.problems import problem_of
-from service.routes import datasets, events, explanations, gradients, jobs, page, results, system
+from service.routes import datasets, events, explanations, gradients, jobs, lecture, page, results, system
 from service.settings import Settings
 from service.tables import Tables
 from store.connection import connect, connect_async
@@ -63,7 +63,8 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = build(settings, metrics)
-    for module in (jobs, events, results, explanations, gradients, datasets, system, page):  # the busiest first
+    # the busiest first
+    for module in (jobs, events, results, explanations, gradients, datasets, lecture, system, page):
         app.include_router(module.router)
     for error in (MlpqError, HTTPException, RequestValidationError, ClientDisconnect):
         app.add_exception_handler(error, refuse)

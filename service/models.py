@@ -380,3 +380,46 @@ class WorkersOut(Out):
     first_id: str | None
     last_id: str | None
     has_more: bool
+
+
+class LectureRow(Out):
+    """A row of the lecture."""
+
+    object: Literal["lecture_row"]
+    id: str
+    chapter: str
+    title: str
+    text: str
+    where: str
+    computed: bool
+    proof: str | None
+    link: str | None
+
+
+class ClaimOut(Out):
+    """One comparison of a row; `slide`: the number as the lecture prints it, to which `got` must round."""
+
+    what: str
+    expected: bool | float | str
+    got: bool | float | str | None
+    tolerance: float
+    slide: str | None
+    ok: bool
+
+
+class LectureRowOut(LectureRow):
+    """A row with its numbers."""
+
+    claims: list[ClaimOut]
+    ok: bool | None
+    seconds: float
+
+
+class LectureList(Out):
+    """All rows of the lecture, in its order."""
+
+    object: Literal["list"]
+    data: list[LectureRow]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool

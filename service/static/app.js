@@ -4,6 +4,7 @@ import { compareView } from "./compare.js";
 import { alert, h } from "./dom.js";
 import { jobsView } from "./jobs.js";
 import { jobView } from "./job.js";
+import { lectureView } from "./lecture.js";
 import { forkView, newView } from "./new.js";
 import { playgroundView } from "./playground.js";
 import { queueView } from "./queue.js";
@@ -25,6 +26,7 @@ const routes = [
   [/^#\/fork\/(job_\w+)$/, "jobs", forkView],
   [/^#\/new(?:\/(job_\w+))?$/, "new", newView],
   [/^#\/playground(?:\?(.*))?$/, "playground", playgroundView],
+  [/^#\/lecture(?:\/(L\d\d))?$/, "lecture", lectureView],
   [/^#\/queue$/, "queue", queueView],
   [/^#\/(?:\?(.*))?$/, "jobs", jobsView],
   [/^/, "jobs", jobsView],

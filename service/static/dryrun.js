@@ -19,8 +19,8 @@ export function dryRun(answer) {
 // The largest relative error of every tensor against central differences.
 function gradients({ ok, errors, tolerance, checked, rows }) {
   const shown = Object.entries(errors).map(([name, error]) => h("li", {}, h("code", {}, name), ` ${error === null ? "not finite" : error.toExponential(1)}`));
-  return h("div", {}, h("p", { class: `verdict ${ok ? "right" : "wrong"}` }, h("strong", {}, `Gradient check: ${ok ? "right" : "wrong"}`),
-    h("span", { class: "soft" }, ` ${checked} of its parameters on ${rows} rows, each within ${tolerance.toExponential(0)} of central differences:`)), h("ul", { class: "tensors" }, ...shown));
+  return h("div", {}, h("p", { class: "checked" }, h("strong", {}, "Gradient check: "), h("span", { class: `verdict ${ok ? "right" : "wrong"}` }, ok ? "right" : "wrong"),
+    h("span", { class: "soft" }, ` · ${checked} of its parameters on ${rows} rows; those of each tensor are this near to central differences, ${tolerance.toExponential(0)} at most:`)), h("ul", { class: "tensors" }, ...shown));
 }
 
 function bytes(count) {

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nets.gradient_check import gradient_check
+from nets.lecture.play import loss_of
 from nets.losses import LOSSES, softmax, value_and_gradient
 from nets.member import Member
 from nets.parameters import Layout
@@ -17,17 +18,6 @@ from nets.table import Table
 from nets.trainer import Ending
 from tests.lecture.parts import play_net
 from tests.nets.support import BACKEND, bare_data, blobs, member_for, run, spec_for
-
-W = np.array([[0.01, -0.05, 0.1, 0.05], [0.7, 0.2, 0.05, 0.16], [0, -0.45, -0.2, 0.03]])
-X = np.array([-15.0, 22, -44, 56])
-B = np.array([0, 0.2, -0.3])
-Y = 2
-SCORES = np.array([-2.85, 0.86, 0.28])
-CAT_CAR_FROG = np.array([3.2, 5.1, -1.7])
-
-
-def loss_of(name: str, scores, label: int = 0) -> float:
-    return float(value_and_gradient(LOSSES[name], BACKEND, np.array([scores], float), np.array([label]))[0][0])
 
 
 def test_L01_a_net_without_hidden_layers_is_a_legal_job():
@@ -48,43 +38,6 @@ def test_L01_the_bias_is_a_row_of_weights_behind_a_column_of_ones():
     np.testing.assert_allclose(scores, x @ weights + bias, rtol=1e-12, atol=1e-12)
     folded = play_net({"W1": np.vstack([weights, bias])}, np.hstack([x, np.ones((5, 1))])).scores
     np.testing.assert_allclose(folded, scores, rtol=1e-12, atol=1e-12)
-
-
-def test_L02_scores_of_the_worked_example():
-    (scores,) = play_net({"W1": W.T, "b1": B}, X[None]).scores
-    np.testing.assert_allclose(scores, SCORES, rtol=0, atol=1e-14)
-    assert np.round(scores, 2).tolist() == [-2.85, 0.86, 0.28]
-
-
-def test_L03_svm_loss_of_the_worked_example():
-    (loss,) = play_net({"W1": W.T, "b1": B}, X[None], loss="svm", targets=np.array([Y])).losses
-    assert loss == pytest.approx(max(0, -2.85 - 0.28 + 1) + max(0, 0.86 - 0.28 + 1), abs=1e-14)
-    assert loss == pytest.approx(0 + 1.58, abs=1e-14)
-    assert round(loss, 2) == 1.58
-
-
-def test_L04_softmax_cross_entropy():
-    powers = np.exp(SCORES)
-    assert [f"{p:.3g}" for p in powers] == ["0.0578", "2.36", "1.32"]
-    assert round(float(powers[0]), 3) == 0.058
-    (probabilities,) = softmax(SCORES[None])
-    np.testing.assert_allclose(probabilities, powers / powers.sum(), rtol=1e-14)
-    assert [f"{p:.3g}" for p in probabilities] == ["0.0154", "0.631", "0.353"]
-    (loss,) = play_net({"W1": W.T, "b1": B}, X[None], loss="softmax", targets=np.array([Y])).losses
-    assert loss == pytest.approx(-math.log(powers[Y] / powers.sum()), rel=1e-14)
-    assert round(loss, 4) == 1.0402
-    assert round(loss / math.log(10), 3) == 0.452, "the slide shows the base-10 logarithm"
-
-
-def test_L05_cat_car_frog():
-    powers = np.exp(CAT_CAR_FROG)
-    assert [f"{powers[0]:.1f}", f"{powers[1]:.1f}", f"{powers[2]:.2f}"] == ["24.5", "164.0", "0.18"]
-    assert np.round(softmax(CAT_CAR_FROG[None])[0], 2).tolist() == [0.13, 0.87, 0.0]
-    loss = loss_of("softmax", CAT_CAR_FROG)
-    assert loss == pytest.approx(math.log(powers.sum()) - 3.2, rel=1e-14)
-    assert round(loss, 4) == 2.0404
-    assert loss_of("svm", CAT_CAR_FROG) == pytest.approx(max(0, 5.1 - 3.2 + 1) + max(0, -1.7 - 3.2 + 1), rel=1e-15)
-    assert round(loss_of("svm", CAT_CAR_FROG), 1) == 2.9
 
 
 @pytest.mark.parametrize("spread", [0.1, 1.0, 30.0, 300.0])
@@ -146,17 +99,6 @@ def test_L08_small_initial_weights_give_ln_c_and_the_check_reports_both():
     still = {"name": "sgd", "learning_rate": 1e-12}
     member = member_for(table, net={"init": "normal:0.0001"}, optimizer=still, training={"epochs": 1})
     assert run(member).points[0][0]["train_loss"] == pytest.approx(math.log(10), abs=1e-5)
-
-
-def test_L09_the_svm_is_content_and_softmax_never_is():
-    vectors = [[10, -2, 3], [10, 9, 9], [10, -100, -100]]
-    assert [loss_of("svm", scores) for scores in vectors] == [0, 0, 0]
-    exact = [math.log1p(math.exp(-12) + math.exp(-7)), math.log1p(2 * math.exp(-1)), 2 * math.exp(-110)]
-    found = [loss_of("softmax", scores) for scores in vectors]
-    np.testing.assert_allclose(found, exact, rtol=1e-14)
-    assert [f"{loss:.4e}" for loss in found[:1]] == ["9.1761e-04"]
-    assert [f"{found[1]:.6f}", f"{found[2]:.3e}"] == ["0.551445", "3.378e-48"]
-    assert -np.log(softmax(np.array([vectors[2]], float))[0, 0]) == 0, "the naive form loses the third one"
 
 
 def test_L10_the_penalty_pulls_weights_by_2_lambda_w_and_leaves_biases_alone():

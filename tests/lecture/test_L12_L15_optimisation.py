@@ -7,7 +7,6 @@ import pytest
 
 from nets.batches import RowOrder
 from nets.gradient_check import TOLERANCE, gradient_check
-from nets.graph import Graph
 from nets.member import Member
 from nets.spec import TrainingSpec
 from nets.table import Table
@@ -16,35 +15,6 @@ from tests.nets.support import bare_data, blobs, line, run, spec_for
 
 SLIDE = np.array([-2.5, 0.6, 0, 0.2, 0.7, -0.5, 1.1, 1.3, -2.1])
 """The slide's analytic gradient; a loss that is linear around W has it exactly."""
-
-
-def slide_loss():
-    """(graph, W, L) with L = 1.25347 and ∂L/∂W = the slide's table."""
-    graph = Graph()
-    at = np.array([0.34, -1.11, 0.78, 0.12, 0.55, 2.81, -3.1, -1.5, 0.33])
-    w = graph.variable(at, "W")
-    loss = ((w * SLIDE).sum() + (1.25347 - float(SLIDE @ at))).named("L")
-    return graph, w, loss
-
-
-def test_L12_forward_differences():
-    graph, w, loss = slide_loss()
-    at, here, h = w.value.copy(), float(loss.value), 1e-4
-    assert f"{here:.5f}" == "1.25347"
-    shown, gradient = [], []
-    for place in range(3):
-        graph.forward({w: at + h * np.eye(9)[place]})
-        shown.append(f"{float(loss.value):.5f}")
-        gradient.append((float(loss.value) - here) / h)
-    assert shown == ["1.25322", "1.25353", "1.25347"]
-    np.testing.assert_allclose(gradient, [-2.5, 0.6, 0], rtol=1e-10, atol=1e-11)
-    assert [round((float(s) - 1.25347) / h, 1) for s in shown] == [-2.5, 0.6, 0.0]
-
-
-def test_L13_the_analytic_gradient_of_the_same_table():
-    _, w, loss = slide_loss()
-    loss.backward()
-    assert w.gradient.tolist() == [-2.5, 0.6, 0, 0.2, 0.7, -0.5, 1.1, 1.3, -2.1]
 
 
 def whole_net(seed: int = 14):

@@ -10,24 +10,12 @@ import numpy as np
 import pytest
 
 from kernels.operations import ACTIVATIONS
-from nets.parameters import Layout
 from nets.preprocess import Preprocessing
-from nets.resolve import parameter_count
 from nets.spec import NetSpec
 from nets.table import Table
 from nets.weights import Predictor, pack
-from tests.lecture.parts import assert_close, play_net, random_parameters
+from tests.lecture.parts import play_net, random_parameters
 from tests.nets.support import BACKEND, blobs, member_for, run, spec_for
-
-
-def test_L22_two_and_three_layers():
-    rng = np.random.default_rng(22)
-    x = rng.normal(size=5)  # one sample, D = 5; the lecture's W is the transpose of the product's (in, out)
-    w1, w2, w3 = rng.normal(size=(7, 5)), rng.normal(size=(6, 7)), rng.normal(size=(3, 6))
-    two = play_net({"W1": w1.T, "W2": w2[:3].T}, x[None]).scores[0]
-    np.testing.assert_allclose(two, w2[:3] @ np.maximum(0, w1 @ x), rtol=1e-13)
-    three = play_net({"W1": w1.T, "W2": w2.T, "W3": w3.T}, x[None]).scores[0]
-    np.testing.assert_allclose(three, w3 @ np.maximum(0, w2 @ np.maximum(0, w1 @ x)), rtol=1e-13)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -43,16 +31,6 @@ def test_L22_any_depth_and_any_widths_with_or_without_biases(hidden, bias):
     member = member_for(blobs(), net={"hidden": list(hidden), "bias": bias}, training={"epochs": 1})
     trained = run(member).outcomes[0].parameters
     assert {name: array.shape for name, array in trained.items()} == {n: a.shape for n, a in parameters.items()}
-
-
-def test_L23_cifar_with_a_hundred_shared_templates():
-    x = np.zeros((20, 3072), np.float32)
-    table = Table.from_arrays(x, np.arange(20) % 10)
-    counts = [parameter_count(spec_for(table, net={"hidden": [100], "bias": bias}), 3072, 10) for bias in (False, True)]
-    assert counts == [3072 * 100 + 100 * 10, 3072 * 100 + 100 + 100 * 10 + 10] == [308_200, 308_310]
-    first = Layout((3072, 100, 10)).named(np.zeros(308_310))["W1"]
-    assert first[:, 0].reshape(32, 32, 3).shape == (32, 32, 3), "every hidden unit has a template of an image's size"
-    assert first.shape[1] == 100
 
 
 @pytest.mark.parametrize("hidden", [(7,), (6, 7)])
@@ -161,18 +139,3 @@ class Neuron:
     def neuron_tick(self, inputs):
         cell_body_sum = np.sum(inputs * self.weights) + self.bias
         return 1.0 / (1.0 + math.exp(-cell_body_sum))  # the firing rate
-
-
-def test_L31_a_neuron_is_a_layer_of_one_unit():
-    rng = np.random.default_rng(31)
-    neuron, x = Neuron(rng.normal(size=6), 0.4), rng.normal(size=(10, 6))
-    parameters = {
-        "W1": neuron.weights[:, None],
-        "b1": np.array([neuron.bias]),
-        "W2": np.ones((1, 1)),
-        "b2": np.zeros(1),
-    }
-    played = play_net(parameters, x, "sigmoid")
-    rates = [neuron.neuron_tick(inputs) for inputs in x]
-    np.testing.assert_allclose(played.hidden[0][:, 0], rates, rtol=1e-14)
-    assert_close({"scores": played.scores}, {"scores": np.array(rates)[:, None]})

@@ -11,12 +11,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from nets.lecture.networks import PROGRAM, twenty_lines
+from nets.lecture.networks import program_numbers as first_numbers
 from nets.member import Member
 from nets.table import Table
 from nets.threads import blas_threads
 from tests.nets.support import bare_data, run, spec_for
 
-N, D, H, C = 64, 1000, 100, 10
+N, D, H, C = PROGRAM
 STEPS = 2000
 SPEC = {
     "net": {"hidden": [H], "activation": "sigmoid", "bias": False},
@@ -32,30 +34,6 @@ SPEC = {
     },
 }
 Run = tuple[list[float], dict[str, np.ndarray]]
-
-
-def first_numbers() -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """x (N, D), y (N, C) and first weights, drawn in the program's order from RandomState(0)."""
-    rng = np.random.RandomState(0)
-    x, y = rng.randn(N, D), rng.randn(N, C)
-    return x, y, {"W1": rng.randn(D, H), "W2": rng.randn(H, C)}
-
-
-def twenty_lines(x: np.ndarray, y: np.ndarray, start: dict[str, np.ndarray], steps: int) -> Run:
-    """The slide's program, in its words."""
-    w1, w2, losses = start["W1"].copy(), start["W2"].copy(), []
-    for _ in range(steps):
-        h = 1 / (1 + np.exp(-x.dot(w1)))
-        y_pred = h.dot(w2)
-        loss = np.square(y_pred - y).sum()
-        losses.append(float(loss))
-        grad_y_pred = 2.0 * (y_pred - y)
-        grad_w2 = h.T.dot(grad_y_pred)
-        grad_h = grad_y_pred.dot(w2.T)
-        grad_w1 = x.T.dot(grad_h * h * (1 - h))
-        w1 -= 1e-4 * grad_w1
-        w2 -= 1e-4 * grad_w2
-    return losses, {"W1": w1, "W2": w2}
 
 
 def through_the_trainer(x: np.ndarray, y: np.ndarray, start: dict[str, np.ndarray], steps: int) -> Run:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlpq import Client, InvalidInputError
+from mlpq import Client, InvalidInputError, NotFoundError
 from tests.mlpq.command import Mlpq, Terminal
 
 
@@ -318,6 +318,22 @@ def test_a_terminal_sees_a_bar_and_a_curve_and_ctrl_c_leaves_the_job_running(mlp
 )
 def test_every_command_has_help_and_speaks_json(mlpq: Mlpq, command: str) -> None:
     assert "--json" in mlpq(command, "--help")
+
+
+def test_the_lecture_is_computed_row_by_row(mlpq: Mlpq, client: Client) -> None:
+    shown = mlpq("lecture", "l04")
+    assert "L04 · The softmax loss of the example" in shown
+    assert "1.040191" in shown
+    assert "1.0402" in shown
+    document = mlpq.json("lecture", "L04")
+    assert document["ok"] is True
+    assert [claim["slide"] for claim in document["claims"]][-2:] == ["1.0402", "0.452"]
+    assert len(client.lecture()) == 50
+    lines = mlpq("lecture").splitlines()
+    assert len(lines) == 51
+    assert sum(line.split()[-1] == "holds" for line in lines) == 45
+    with pytest.raises(NotFoundError):
+        client.lecture_row("L51")
 
 
 def test_help_imports_nothing_heavy() -> None:

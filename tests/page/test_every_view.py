@@ -57,7 +57,17 @@ def views(running: Deployment) -> list[str]:
                 "the end",
             )
     first = jobs[0]
-    return ["", "new", f"new/{first}", "queue", "playground", f"jobs/{first}", f"compare/{','.join(jobs)}"]
+    return [
+        "",
+        "new",
+        f"new/{first}",
+        f"fork/{first}",
+        "queue",
+        "playground",
+        "lecture",
+        f"jobs/{first}",
+        f"compare/{','.join(jobs)}",
+    ]
 
 
 @pytest.mark.parametrize("width", [360, 1100])
