@@ -41,7 +41,7 @@ def slide_loss() -> tuple[Graph, Node, Node]:
 def random_search() -> list[Claim]:
     """L11: the best of a thousand draws against forty steps of descent, on the same rows."""
     table = blobs(rows=200, classes=10)
-    x, y = table.x, table.y
+    x, y = np.asarray(table.x, np.float64), np.asarray(table.y)
     drawn = [normal(3, Stream.SEARCH, (50,), step=step) * 1e-4 for step in range(DRAWS)]
     weights, biases = np.stack([d[:40] for d in drawn]).reshape(DRAWS, 4, 10), np.stack([d[40:] for d in drawn])
     scores = x @ weights + biases[:, None]
