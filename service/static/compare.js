@@ -4,6 +4,7 @@ import { connection } from "./app.js";
 import { charts } from "./charts.js";
 import { alert, duration, ENDED, h, status } from "./dom.js";
 import { number } from "./numbers.js";
+import { parallel } from "./parallel.js";
 import { column, pointsOf } from "./points.js";
 import { differing, shown } from "./settings.js";
 
@@ -13,21 +14,25 @@ const FRAME_MS = 200;
 const CURVES = [["Validation loss", "val_loss", true], ["Training loss", "train_loss", true], ["Accuracy", "val_accuracy", false], ["R²", "val_r2", false]];
 const FIGURES = [["train_loss", -1], ["val_loss", -1], ["test_loss", -1], ["val_accuracy", 1], ["test_accuracy", 1], ["val_r2", 1], ["test_r2", 1]];
 
+const OUTCOMES = ["val_loss", "train_loss"];
+
 export const lookOf = (index) => `s${index % COLOURS}${index % (2 * COLOURS) >= COLOURS ? " dashed" : ""}`;
 
 export async function compareView(main, list) {
   const ids = [...new Set(list.split(","))];
   const gone = new AbortController();
   const { runs, missing } = await found(ids);
-  const lines = charts(), keys = h("ul", { class: "keys" }), figures = h("div"), trouble = missing.map((id) => alert({ message: `There is no job ${id} any more.` }));
+  const lines = charts(), keys = h("ul", { class: "keys" }), ways = h("div", { class: "ways" }), figures = h("div"), trouble = missing.map((id) => alert({ message: `There is no job ${id} any more.` }));
   let due = null, stop = () => {};
-  main.replaceChildren(h("div", { class: "head" }, h("h1", {}, `${runs.length} ${runs.length === 1 ? "job" : "jobs"} compared`)), ...trouble, keys, lines.element, figures, ...differences(runs));
+  main.replaceChildren(h("div", { class: "head" }, h("h1", {}, `${runs.length} ${runs.length === 1 ? "job" : "jobs"} compared`)), ...trouble, keys, lines.element, ways, figures, ...differences(runs));
 
+  let pointed = () => {};
   function draw() {
     due = null;
-    keys.replaceChildren(...runs.map((run) => keyOf(run, ids, draw)));
+    keys.replaceChildren(...runs.map((run, i) => keyOf(run, ids, draw, (to) => pointed(to === null ? null : i))));
     lines.show(curvesOf(runs.filter((run) => !run.hidden)));
     figures.replaceChildren(...final(runs));
+    if (!ways.contains(document.activeElement)) pointed = lead(ways, runs); // not under a person's hands
   }
   const soon = () => { due ??= setTimeout(draw, FRAME_MS); };
   async function refresh(run) {
@@ -70,10 +75,21 @@ function named(jobs) {
   return called.map((name, i) => (called.indexOf(name) === called.lastIndexOf(name) ? name : `${name} · ${jobs[i].id.slice(-4)}`));
 }
 
-function keyOf(run, ids, draw) {
+// From the settings in which jobs differ to their validation loss; nothing where there is no such way.
+function lead(place, runs) {
+  const rows = differing(runs.map((run) => run.job));
+  const outcome = OUTCOMES.map((key) => [key, figuresOf(runs).map((m) => m[key])]).find(([, values]) => values.some((value) => typeof value === "number"));
+  if (runs.length < 2 || !rows.length || !outcome) { place.replaceChildren(); return () => {}; }
+  const drawn = parallel(runs, rows, outcome);
+  place.replaceChildren(drawn.element);
+  return drawn.point;
+}
+
+function keyOf(run, ids, draw, point) {
   const rest = ids.filter((id) => id !== run.job.id);
   return h("li", { class: run.hidden ? "off" : null },
-    h("button", { class: `key ${run.look}`, "aria-pressed": String(!run.hidden), title: "show or hide its curves", onclick: () => { run.hidden = !run.hidden; draw(); } }, run.name),
+    h("button", { class: `key ${run.look}`, "aria-pressed": String(!run.hidden), title: "show or hide its curves", onclick: () => { run.hidden = !run.hidden; draw(); },
+      onpointerenter: () => point(run), onpointerleave: () => point(null) }, run.name),
     rest.length ? h("a", { href: `#/compare/${rest.join(",")}`, "aria-label": `leave out ${run.name}` }, "×") : null);
 }
 
@@ -84,9 +100,11 @@ function curvesOf(runs) {
   })).filter((figure) => figure.lines.length);
 }
 
+const figuresOf = (runs) => runs.map((run) => (ENDED.has(run.job.status) ? run.job.metrics : { ...run.job.metrics, ...run.points.at(-1) }) || {});
+
 // The figures of each job as they are now; the best of each column is set in bold.
 function final(runs) {
-  const latest = runs.map((run) => (ENDED.has(run.job.status) ? run.job.metrics : { ...run.job.metrics, ...run.points.at(-1) }) || {});
+  const latest = figuresOf(runs);
   const having = FIGURES.filter(([key]) => latest.some((m) => typeof m[key] === "number"));
   const best = new Map(having.map(([key, sign]) => [key, Math.max(...latest.filter((m) => typeof m[key] === "number").map((m) => sign * m[key])) * sign]));
   const cell = (m, key) => h("td", { class: runs.length > 1 && m[key] === best.get(key) ? "number best" : "number" }, number(m[key]));

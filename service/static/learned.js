@@ -15,7 +15,7 @@ export async function learned(place, job, signal) {
   const names = Object.keys(TITLES).filter((name) => having.has(name));
   if (!names.length) return;
   const figures = names.map((name) => figure(job, having.get(name), signal));
-  place.replaceChildren(h("h2", {}, "What it has learned"), h("div", { class: "pictures" }, ...figures));
+  place.replaceChildren(h("h2", {}, "What it has learned"), h("div", { class: "pictures" }, ...[0, 1].map((side) => h("div", { class: "stack" }, ...figures.filter((_, i) => i % 2 === side)))));
 }
 
 function figure(job, one, signal) {

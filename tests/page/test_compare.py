@@ -43,11 +43,11 @@ def test_chosen_jobs_are_compared_by_curves_figures_and_differing_settings(
     page.get_by_role("checkbox", name="choose rate 0.5").check()
     page.get_by_role("link", name="Compare").click()
     expect(page).to_have_url(re.compile(r"#/compare/job_\w+,job_\w+$"))
-    expect(page.locator("figure figcaption strong")).to_have_text(["Validation loss", "Training loss", "Accuracy"])
-    for figure in page.locator("figure").all():
+    expect(page.locator(".charts figcaption strong")).to_have_text(["Validation loss", "Training loss", "Accuracy"])
+    for figure in page.locator(".charts figure").all():
         expect(figure.locator("path.line")).to_have_count(2)
     strokes = "figure => [...figure.querySelectorAll('path')].map(path => getComputedStyle(path).stroke)"
-    colours = [figure.evaluate(strokes) for figure in page.locator("figure").all()]
+    colours = [figure.evaluate(strokes) for figure in page.locator(".charts figure").all()]
     assert colours == [colours[0]] * 3
     assert colours[0][0] != colours[0][1]
     settings = page.locator("table.settings")
@@ -61,6 +61,45 @@ def test_chosen_jobs_are_compared_by_curves_figures_and_differing_settings(
     expect(page.locator("figure").first.locator("path.line")).to_have_count(1)
     page.get_by_role("link", name="leave out rate 0.05").click()
     expect(page.get_by_role("heading", name="1 job compared")).to_be_visible()
+
+
+def test_lines_lead_from_differing_settings_to_the_outcome_and_one_is_brought_out(
+    page: Page, running: Deployment, client: httpx2.Client
+) -> None:
+    kinds = {"small": ([4], 0.001), "middle": ([8], 0.01), "large": ([8, 8], 0.1)}
+    jobs = [
+        trained(
+            client,
+            dataset="iris",
+            name=name,
+            net={"hidden": hidden},
+            optimizer={"name": "sgd", "learning_rate": rate},
+            training={"epochs": 3},
+        )
+        for name, (hidden, rate) in kinds.items()
+    ]
+    losses = [client.get(f"/v1/jobs/{job}").json()["metrics"]["val_loss"] for job in jobs]
+    page.goto(f"{running.url}/#/compare/{','.join(jobs)}")
+    ways = page.get_by_role("group", name="Settings and outcome of each job")
+    expect(ways.locator("text.strong")).to_have_text(["hidden", "activation", "learning rate", "val loss"])
+    lines = ways.get_by_role("img")
+    expect(lines).to_have_count(3)
+    about = [
+        f"learning rate {rate}, val loss {loss:.4g}" for (_, rate), loss in zip(kinds.values(), losses, strict=True)
+    ]
+    for line, text in zip(lines.all(), about, strict=True):
+        expect(line).to_have_attribute("aria-label", re.compile(re.escape(text) + "$"))
+    rates = [lines.nth(n).locator("circle").nth(2) for n in range(3)]
+    heights = [float(rate.get_attribute("cy") or 0) for rate in rates]
+    assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2], abs=0.5), "a logarithmic axis"
+    ordered = sorted(range(3), key=lambda n: float(lines.nth(n).locator("circle").last.get_attribute("cy") or 0))
+    assert ordered == sorted(range(3), key=lambda n: -losses[n])
+    lines.nth(1).focus()
+    expect(page.locator(".ways [role=status]")).to_contain_text("middle: hidden 8")
+    expect(ways.locator(".pointed")).to_have_count(1)
+    lines.nth(1).blur()
+    page.get_by_role("button", name="large").hover()
+    expect(page.locator(".ways [role=status]")).to_contain_text("large: hidden 8, 8")
 
 
 def test_a_comparison_shows_jobs_that_train_and_names_those_that_are_gone(
