@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from mlpq.job import Prediction
     from mlpq.plot import Line
+    from mlpq.results import Prediction
 
 COLOURS = {"train loss": "cyan", "validation loss": "magenta"}
 STATUS_COLOURS = {"succeeded": "green", "failed": "red", "running": "cyan", "queued": "yellow", "cancelled": "dim"}

@@ -1,8 +1,8 @@
 """The fenced blocks of README and docs, and pages as programs that run them in order.
 
 A block in `bash` or `python` runs, in the order of its page, in one folder and one shell: what a line sets, others see.
-`<!-- not run: reason -->` on the line before the fence says why a block does not. Other languages are shown, not run; one
-that begins with `# NAME.yaml` is written to that file.
+`<!-- not run: reason -->` on the line before the fence says why a block does not. Other languages are shown, not run;
+one that begins with `# NAME.yaml` is written to that file.
 """
 
 from __future__ import annotations
