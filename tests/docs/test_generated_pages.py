@@ -24,7 +24,7 @@ def test_the_pages_hold_every_route_command_and_call() -> None:
     api, commands, python = (PAGES[name]() for name in ("reference-api.md", "reference-cli.md", "reference-python.md"))
     assert "### POST /v1/jobs\n" in api
     assert api.count("### ") > 30
-    assert "`idempotency-key`" in api
+    assert "`Idempotency-Key`" in api
     for command in app.registered_commands:
         assert command.callback is not None
         assert f"### mlpq {command.callback.__name__}\n" in commands
