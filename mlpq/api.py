@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-
+from mlpq.arrays import is_array
 from mlpq.errors import (
     ConflictError,
     CorruptDownloadError,
@@ -268,7 +267,7 @@ def _json(body: Mapping[str, Any]) -> str:
 
 def _plain(value: Any) -> Any:
     """Scalars and arrays of NumPy as JSON has them."""
-    if isinstance(value, np.generic | np.ndarray):
+    if is_array(value):
         return value.tolist()
     raise TypeError(f"a {type(value).__name__} is no JSON value")
 

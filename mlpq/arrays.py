@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlpq.errors import InvalidArgumentError
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+Array: TypeAlias = "NDArray[Any]"
+"""NumPy itself is imported by the calls that need it: most commands need none."""
+
+
+def as_array(values: Any, dtype: DTypeLike | None = None) -> Array:
+    """Values of a JSON document as an array."""
+    import numpy as np
+
+    return np.asarray(values, dtype)
 
 
 def table_to_npz(x: ArrayLike, y: ArrayLike) -> bytes:
@@ -24,6 +33,8 @@ def table_to_npz(x: ArrayLike, y: ArrayLike) -> bytes:
     Raises:
         InvalidArgumentError: lengths differ, or the values are neither numbers nor text.
     """
+    import numpy as np
+
     rows, targets = np.asarray(x), np.asarray(y)
     rows = rows[:, None] if rows.ndim == 1 else rows
     if rows.ndim < 2 or targets.ndim != 1:
@@ -41,6 +52,8 @@ def table_to_npz(x: ArrayLike, y: ArrayLike) -> bytes:
 
 def arrays_from_npz(content: bytes) -> dict[str, Array]:
     """All arrays of an NPZ file by name; object arrays are refused."""
+    import numpy as np
+
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
@@ -48,7 +61,7 @@ def arrays_from_npz(content: bytes) -> dict[str, Array]:
 def columns_to_arrays(document: Mapping[str, Any]) -> dict[str, Array]:
     """JSON columns as arrays: `step` and `epoch` int64, everything else float64 with NaN for null."""
     return {
-        name: np.asarray(values, dtype=np.int64 if name in ("step", "epoch", "attempt") else np.float64)
+        name: as_array(values, "int64" if name in ("step", "epoch", "attempt") else "float64")
         for name, values in document.items()
         if isinstance(values, list)
     }
@@ -56,6 +69,12 @@ def columns_to_arrays(document: Mapping[str, Any]) -> dict[str, Array]:
 
 def json_rows(rows: Any) -> list[Any]:
     """Rows for a JSON body: an array (n, features), a sequence of rows, or a sequence of `{column: value}`."""
-    if isinstance(rows, np.ndarray):
-        return rows.tolist() if rows.ndim > 1 else [rows.tolist()]
-    return [row.tolist() if isinstance(row, np.ndarray) else row for row in rows]
+    if is_array(rows):
+        return list(rows.tolist()) if rows.ndim > 1 else [rows.tolist()]
+    return [row.tolist() if is_array(row) else row for row in rows]
+
+
+def is_array(value: Any) -> bool:
+    """Whether it is an array or a scalar of NumPy; without it there are none."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, numpy.ndarray | numpy.generic)

@@ -8,9 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, cast
-
-from numpy.typing import ArrayLike
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeAlias, TypeVar, Unpack, cast
 
 import mlpq
 from mlpq.api import Api, dataset_path
@@ -25,7 +23,10 @@ from mlpq.sending import ProgressCallback
 from mlpq.settings import TrainSettings, job_specification
 from mlpq.transport import BlockingTransport, Transport
 
-Dataset = str | os.PathLike[str] | tuple[ArrayLike, ArrayLike] | DatasetRecord
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+Dataset: TypeAlias = "str | os.PathLike[str] | tuple[ArrayLike, ArrayLike] | DatasetRecord"
 """An id of the service (`digits`, `ds_…`), a path of a data file, `(X, y)` arrays, or a data set's record."""
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]

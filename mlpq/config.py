@@ -56,8 +56,16 @@ class Config:
 
 def config_path() -> Path:
     """Where the file is, or would be."""
-    home = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(home) if home else Path.home() / ".config") / "mlpq" / "config.toml"
+    folder = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(folder) if folder else _home() / ".config") / "mlpq" / "config.toml"
+
+
+def _home() -> Path:
+    """The user's folder; in a container a user may have none."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("~")
 
 
 def resolve(url: str | None = None, api_key: str | None = None, profile: str | None = None) -> Config:
@@ -107,9 +115,11 @@ def _read(path: Path) -> dict[str, Any]:
     """The file's content, checked; empty where there is none."""
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError) as error:
+        if isinstance(error, PermissionError) and not os.access(path.parent, os.X_OK):
+            return {}  # somebody else's folder
         raise InvalidArgumentError(f"{path} cannot be read: {error}", HINT) from error
     import tomllib
 

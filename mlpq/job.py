@@ -9,10 +9,8 @@ from contextlib import aclosing, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar, Unpack, cast
 
-import numpy as np
-
 from mlpq.api import Api, job_path
-from mlpq.arrays import Array, arrays_from_npz, columns_to_arrays, json_rows
+from mlpq.arrays import Array, arrays_from_npz, as_array, columns_to_arrays, json_rows
 from mlpq.bars import job_bar, nothing
 from mlpq.both import Asyncio, Blocking, iteration, operation
 from mlpq.errors import JobFailedError, MlpqError, WaitTimeoutError
@@ -180,7 +178,7 @@ class JobCalls(Explained, Generic[J]):
         predictions = [value for part in parts for value in part["predictions"]]
         probabilities = [row for part in parts for row in part.get("probabilities") or ()]
         classes = tuple(str(name) for name in parts[0].get("classes") or ())
-        return Prediction(np.asarray(predictions), np.asarray(probabilities) if probabilities else None, classes)
+        return Prediction(as_array(predictions), as_array(probabilities) if probabilities else None, classes)
 
     @operation
     async def evaluate(self, dataset: str | DatasetRecord, checkpoint: int | str | None = None) -> Evaluation:
@@ -197,7 +195,7 @@ class JobCalls(Explained, Generic[J]):
         name = dataset.id if isinstance(dataset, DatasetRecord) else dataset
         found = await self._api.evaluate(self.id, name, checkpoint)
         matrix = found.get("confusion_matrix")
-        confusion = None if matrix is None else np.asarray(matrix, np.int64)
+        confusion = None if matrix is None else as_array(matrix, "int64")
         return Evaluation(int(found["n_rows"]), found["metrics"], tuple(found.get("classes") or ()), confusion)
 
     @operation

@@ -35,9 +35,10 @@ class Keyboard:
 @contextmanager
 def keyboard() -> Iterator[Keyboard]:
     """A terminal that gives keys at once and does not show them; SIGTERM and SIGHUP end the block, too."""
-    restored = [(number, signal.signal(number, _leave)) for number in (signal.SIGTERM, signal.SIGHUP)]
+    endings = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
+    restored = [(number, signal.signal(number, _leave)) for number in endings]
     try:
-        if not sys.stdin.isatty():
+        if os.name != "posix" or not sys.stdin.isatty():
             yield Keyboard(None)
             return
         import termios

@@ -71,8 +71,8 @@ class MLPClassifier(ClassifierMixin, ServiceEstimator):  # type: ignore[misc]
         precision: `float32` or `float64`.
         device: `auto`, `cpu` or `cuda:0`.
         keep: leave job and data set on the service; `job_id_` names the job.
-        url: where the service is; default `MLPQ_URL`, else http://127.0.0.1:8000.
-        api_key: default `MLPQ_API_KEY`.
+        url: where the service is; default as for `Client`: `MLPQ_URL`, the config file, else http://127.0.0.1:8000.
+        api_key: default as for `Client`.
         client: a `Client` to use instead of url and key.
 
     Attributes:

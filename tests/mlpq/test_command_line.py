@@ -335,6 +335,17 @@ def test_the_lecture_is_computed_row_by_row(mlpq: Mlpq, client: Client) -> None:
         client.lecture_row("L51")
 
 
+def test_a_command_without_arrays_needs_no_numpy_and_no_event_loop(service_url: str) -> None:
+    code = (
+        "import sys, mlpq.cli\n"
+        "try: mlpq.cli.main(['jobs', '--limit', '1'])\nexcept SystemExit as end: assert not end.code\n"
+        "print({'numpy', 'asyncio', 'yaml', 'tomllib'} & {*sys.modules} or 'light', file=sys.stderr)"
+    )
+    environment = {**os.environ, "MLPQ_URL": service_url}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "light"
+
+
 def test_help_imports_nothing_heavy() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "mlpq", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
