@@ -108,7 +108,7 @@ function final(runs) {
   const having = FIGURES.filter(([key]) => latest.some((m) => typeof m[key] === "number"));
   const best = new Map(having.map(([key, sign]) => [key, Math.max(...latest.filter((m) => typeof m[key] === "number").map((m) => sign * m[key])) * sign]));
   const cell = (m, key) => h("td", { class: runs.length > 1 && m[key] === best.get(key) ? "number best" : "number" }, number(m[key]));
-  return [h("h2", {}, "Figures"), h("div", { class: "scroll" }, h("table", {},
+  return [h("h2", {}, "Figures"), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Figures" }, h("table", {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Job"), h("th", { scope: "col" }, "Status"),
       ...[...having.map(([key]) => key.replaceAll("_", " ")), "epoch", "took"].map((text) => h("th", { scope: "col", class: "number" }, text)))),
     h("tbody", {}, ...runs.map(({ job, name, look }, i) => h("tr", {}, h("td", {}, h("a", { class: `key ${look}`, href: `#/jobs/${job.id}` }, name)), h("td", {}, status(job.status)),
@@ -120,7 +120,7 @@ function differences(runs) {
   const rows = differing(runs.map((run) => run.job));
   const title = h("h2", {}, "Settings in which they differ");
   if (!rows.length) return [title, h("p", { class: "empty" }, runs.length > 1 ? "None: they were asked for the same." : "One job differs from nothing. Choose more in the list.")];
-  return [title, h("div", { class: "scroll" }, h("table", { class: "settings" },
+  return [title, h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Settings" }, h("table", { class: "settings" },
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Setting"), ...runs.map((run) => h("th", { scope: "col" }, h("span", { class: `key ${run.look}` }, run.name))))),
     h("tbody", {}, ...rows.map(([name, values]) => h("tr", {}, h("th", { scope: "row" }, name), ...values.map((value) => h("td", {}, shown(value))))))))];
 }

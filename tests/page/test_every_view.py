@@ -17,28 +17,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 NAMELESS = re.compile(
     r"^ *- (button|link|checkbox|combobox|listbox|textbox|searchbox|slider|img|progressbar)(?! \")", re.M
 )
-CONTRAST = """() => {
-  const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-  const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
-  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
-  const behind = (element) => {
-    for (let at = element; at; at = at.parentElement) {
-      const colour = rgb(getComputedStyle(at).backgroundColor);
-      if (colour.length === 3) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
-  while (texts.nextNode()) {
-    const element = texts.currentNode.parentElement;
-    if (!texts.currentNode.data.trim() || !element.checkVisibility()) continue;
-    if (element.closest("svg, noscript, [disabled]")) continue;
-    const [a, b] = [light(rgb(getComputedStyle(element).color)), light(behind(element))].sort((p, q) => q - p);
-    const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < 4.5) found.push(`${texts.currentNode.data.trim()}: ${ratio.toFixed(2)}`);
-  }
-  return found;
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -90,15 +68,6 @@ def test_every_control_has_a_name_and_every_view_a_title(page: Page, running: De
             expect(page.locator("figure svg path.line").first).to_be_visible()
         assert NAMELESS.findall(page.locator("body").aria_snapshot()) == [], view
     assert len(titles) == len(views)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_from_what_is_behind_it(page: Page, running: Deployment, views: list[str], scheme: str) -> None:
-    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    for view in views:
-        page.goto(f"{running.url}/#/{view}")
-        expect(page.locator("h1")).to_be_visible()
-        assert page.evaluate(CONTRAST) == [], f"{view} in {scheme}"
 
 
 def test_a_view_that_was_opened_offline_appears_when_the_service_is_back(page: Page, running: Deployment) -> None:

@@ -1,0 +1,88 @@
+"""axe-core finds no violation in any view: light and dark, on a desktop and on a phone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from bench.deployment import Deployment
+from tests.processes import wait_until
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+CSV = "kind,size\n" + "".join(f"{'ab'[n % 2]},{n % 7}\n" for n in range(40))
+
+
+@pytest.fixture(scope="module")
+def views(running: Deployment) -> dict[str, str]:
+    """Every view: its name, its address."""
+    with httpx2.Client(base_url=running.url, timeout=30) as client:
+        bodies: list[dict[str, Any]] = [
+            {"dataset": "moons", "name": f"job {n}", "net": {"hidden": [4 + n]}, "training": {"epochs": 3, "folds": 2}}
+            for n in range(2)
+        ]
+        jobs = [client.post("/v1/jobs", json=body).raise_for_status().json()["id"] for body in bodies]
+        for job in jobs:
+            wait_until(
+                lambda job=job: client.get(f"/v1/jobs/{job}").json()["status"] == "succeeded",  # type: ignore[misc]
+                120,
+                "the end",
+            )
+    return {
+        "jobs": "",
+        "new": "new",
+        "retry": f"new/{jobs[0]}",
+        "fork": f"fork/{jobs[0]}",
+        "job": f"jobs/{jobs[0]}",
+        "compare": f"compare/{','.join(jobs)}",
+        "playground": "playground",
+        "lecture": "lecture/L05",
+        "queue": "queue",
+        "not here": "jobs/job_none",
+    }
+
+
+SHOWN = {
+    "job": ".charts path.line",
+    "compare": ".parallel .job",
+    "new": "svg.net",
+    "retry": "svg.net",
+    "fork": "svg.net",
+    "lecture": "#L05 tbody tr",
+    "jobs": "tbody tr",
+    "not here": "[role=alert]",
+}
+"""What a view has when it is drawn."""
+
+
+def violations(page: Page) -> list[str]:
+    found = Axe().run(page).response["violations"]
+    return [f"{one['id']}: {node['target']} {node['failureSummary']}" for one in found for node in one["nodes"]]
+
+
+@pytest.mark.parametrize("width", [360, 1100])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(page: Page, running: Deployment, views: dict[str, str], scheme: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    for name, address in views.items():
+        page.goto(f"{running.url}/#/{address}")
+        expect(page.locator("h1")).to_be_visible()
+        if name in SHOWN:
+            expect(page.locator(SHOWN[name]).first).to_be_attached()
+        if name == "new":
+            for summary in page.locator("summary:visible").all():
+                summary.click()
+            page.locator("[name=optimizer]").select_option("sgd")
+            page.locator("[name=early_stopping]").select_option("yes")
+            page.locator("[name=file]").set_input_files(
+                {"name": "t.csv", "mimeType": "text/csv", "buffer": CSV.encode()}
+            )
+            expect(page.get_by_role("region", name="About t")).to_be_visible()
+            page.get_by_role("button", name="Check first").click()
+            expect(page.get_by_role("region", name="What it would be")).to_be_visible()
+        assert violations(page) == [], f"{name}, {scheme}, {width}"
