@@ -9,15 +9,29 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
 from redis import Redis
+from redis.exceptions import RedisError, ResponseError
 
 from kernels.errors import Fenced, IllegalTransition
 from store import keys, scripts, wakeups
 from store.connection import redis_errors
 from store.events import EventLog
-from store.records import Claim, Job, Json, Reaped, directive, encode, job_from_parts, report_parts
+from store.records import (
+    Claim,
+    Companion,
+    Job,
+    Json,
+    Reaped,
+    companion_from_values,
+    directive,
+    encode,
+    job_from_parts,
+    report_parts,
+)
 from store.transitions import TRANSITIONS, Directive, Status
 
 LEASE_S = 8.0
@@ -37,6 +51,43 @@ WAKE_FIELDS_S = 1.0
 
 NewEvent = tuple[str, Mapping[str, Any]]
 """What a worker appends: (type, data)."""
+
+T = TypeVar("T")
+
+Refused = Exception
+"""What stands for the answer to one of several: Fenced, IllegalTransition, or a mistake of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One fenced write; without events and fields it is a heartbeat.
+
+    `fields` of the record: `progress` and `metrics`, which replace the former ones; `checkpoint`, a manifest, which
+    makes the one before the second choice; `device`, `backend`, `environment`. `token` names the batch.
+    """
+
+    claim: Claim
+    events: Sequence[NewEvent] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell(Report):
+    """A last write, and where the job goes."""
+
+    to: Status = Status.QUEUED
+    reason: str = ""
+    result: Json | None = None
+    error: Json | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Companions:
+    """Queued jobs that may train together, and `head`: the place in the queue of the best job that is none of them."""
+
+    head: float | None
+    waiting: tuple[Companion, ...]
 
 
 class Claims:
@@ -70,31 +121,29 @@ class Claims:
         jobs = [job_from_parts(parts) for parts in answer]
         return [Claim(job, job.fence, worker_id, lease_s) for job in jobs]
 
+    def companions(self, key: str, device: str, most: int) -> Companions:
+        """Up to `most` queued jobs that may train in a stack with this key, the next to be claimed first.
+
+        `device` is that of the worker which asks. Takes as long as `most` demands, however many are queued.
+        """
+        head, *found = self._call("companions", key, device, most)
+        return Companions(float(head) if head else None, tuple(companion_from_values(values) for values in found))
+
     def write(
         self,
         claim: Claim,
         *,
         events: Sequence[NewEvent] = (),
-        progress: Json | None = None,
-        metrics: Json | None = None,
-        checkpoint: Json | None = None,
-        device: str | None = None,
-        backend: str | None = None,
-        environment: Json | None = None,
         token: str | None = None,
+        **fields: Any,
     ) -> Directive:
         """Report and renew the lease in one fenced step; without arguments it is a heartbeat.
 
         Args:
             claim: what `claim` gave.
             events: (type, data) in order; the data of `metric` events carries its `step`.
-            progress: replaces the record's progress.
-            metrics: replaces the record's metrics.
-            checkpoint: the manifest of a new checkpoint; the one before is kept as the second choice.
-            device: where the job runs, `cpu` or `cuda:0`.
-            backend: what computes it.
-            environment: versions and names worth keeping with the result.
             token: names this batch. Pass the same one when sending it again after `StoreUnavailable`.
+            fields: of the record, as `Report` has them.
 
         Returns:
             What to do next: continue, pause or cancel.
@@ -103,28 +152,7 @@ class Claims:
             Fenced: the job is no longer this claim's; nothing was written.
             StoreUnavailable: no answer; the batch may or may not be in (see `token`).
         """
-        parts = report_parts(
-            progress=progress,
-            metrics=metrics,
-            checkpoint=checkpoint,
-            device=device,
-            backend=backend,
-            environment=environment,
-        )
-        status = self._call(
-            "write",
-            claim.job_id,
-            claim.fence,
-            int(claim.lease_s * 1000),
-            token or secrets.token_hex(8),
-            _last_metric_step(events),
-            len(parts),
-            *parts,
-            *_event_parts(events),
-        )
-        if status is None:
-            raise Fenced(f"{claim.job_id} is no longer held by fence {claim.fence}")
-        return directive(Status(status.decode()))
+        return _the_one(self.write_many([Report(claim, events, fields, token)]))
 
     def finish(
         self,
@@ -135,10 +163,8 @@ class Claims:
         events: Sequence[NewEvent] = (),
         result: Json | None = None,
         error: Json | None = None,
-        progress: Json | None = None,
-        metrics: Json | None = None,
-        checkpoint: Json | None = None,
         token: str | None = None,
+        **fields: Any,
     ) -> Job:
         """Let go of the job in one fenced step; the status event, and `end` when it has ended, come last.
 
@@ -153,31 +179,21 @@ class Claims:
             Fenced: the job is no longer this claim's; nothing was written.
             IllegalTransition: `to` is no move from where the job is.
         """
-        parts = report_parts(progress=progress, metrics=metrics, checkpoint=checkpoint)
-        appended = _event_parts(events)
-        answer = self._call(
-            "finish",
-            claim.job_id,
-            claim.fence,
-            to.value,
-            reason,
-            token or secrets.token_hex(8),
-            _last_metric_step(events),
-            len(parts),
-            *parts,
-            "" if result is None else encode(result),
-            "" if error is None else encode(error),
-            len(appended),
-            *appended,
-            *self._wake_parts(),
-        )
-        if answer[0] == b"fenced":
-            raise Fenced(f"{claim.job_id} is no longer held by fence {claim.fence}")
-        if answer[0] == b"illegal":
-            status = Status(answer[1].decode())
-            allowed = tuple(sorted(TRANSITIONS[status]))
-            raise IllegalTransition(f"{claim.job_id} is {status}; it cannot become {to.value}", allowed)
-        return job_from_parts(answer[1])
+        return _the_one(self.finish_many([Farewell(claim, events, fields, token, to, reason, result, error)]))
+
+    def write_many(self, reports: Sequence[Report]) -> list[Directive | Refused]:
+        """`write` for several claims in one round trip: each is its own transaction, refused alone.
+
+        Raises: StoreUnavailable; then any of them may be in, and all can be sent again.
+        """
+        answers = self._call_many("write", [_write_arguments(report) for report in reports])
+        return [_written(report, answer) for report, answer in zip(reports, answers, strict=True)]
+
+    def finish_many(self, farewells: Sequence[Farewell]) -> list[Job | Refused]:
+        """`finish` for several claims in one round trip, as `write_many`."""
+        wake = self._wake_parts()
+        answers = self._call_many("finish", [[*_finish_arguments(one), *wake] for one in farewells])
+        return [_finished(one, answer) for one, answer in zip(farewells, answers, strict=True)]
 
     def crashed(self, job_id: str, fence: int, code: str, message: str) -> Job | None:
         """Say that the process which held the job has died; its third crash ends the job as failed.
@@ -212,11 +228,87 @@ class Claims:
         with redis_errors():
             return self._scripts[script](args=arguments)
 
+    def _call_many(self, script: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
+        """The answers in one round trip; an error that is no outage stands where the answer would."""
+        if len(calls) == 1:
+            return [self._call(script, *calls[0])]
+        with redis_errors(), self.redis.pipeline(transaction=False) as pipe:
+            for arguments in calls:
+                self._scripts[script](args=arguments, client=pipe)
+            answers: list[Any] = pipe.execute(raise_on_error=False)
+        for answer in answers:
+            if isinstance(answer, RedisError):
+                with redis_errors(), suppress(ResponseError):
+                    raise answer
+        return answers
+
     def _wake_parts(self) -> list[bytes | str | int | float]:
         made, fields = self._wake_fields
         if time.monotonic() - made > WAKE_FIELDS_S:
             made, fields = self._wake_fields = time.monotonic(), wakeups.entry_fields(self.redis)
         return fields
+
+
+def _the_one(answers: Sequence[T | Refused]) -> T:
+    """The only answer. Raises it where it is an error."""
+    (answer,) = answers
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _write_arguments(report: Report) -> list[Any]:
+    claim, parts = report.claim, report_parts(**report.fields)
+    return [
+        claim.job_id,
+        claim.fence,
+        int(claim.lease_s * 1000),
+        report.token or secrets.token_hex(8),
+        _last_metric_step(report.events),
+        len(parts),
+        *parts,
+        *_event_parts(report.events),
+    ]
+
+
+def _written(report: Report, answer: Any) -> Directive | Refused:
+    if isinstance(answer, Exception):
+        return answer
+    return _fenced(report.claim) if answer is None else directive(Status(answer.decode()))
+
+
+def _finish_arguments(one: Farewell) -> list[Any]:
+    claim, parts, appended = one.claim, report_parts(**one.fields), _event_parts(one.events)
+    return [
+        claim.job_id,
+        claim.fence,
+        one.to.value,
+        one.reason,
+        one.token or secrets.token_hex(8),
+        _last_metric_step(one.events),
+        len(parts),
+        *parts,
+        "" if one.result is None else encode(one.result),
+        "" if one.error is None else encode(one.error),
+        len(appended),
+        *appended,
+    ]
+
+
+def _finished(one: Farewell, answer: Any) -> Job | Refused:
+    if isinstance(answer, Exception):
+        return answer
+    if answer[0] == b"fenced":
+        return _fenced(one.claim)
+    if answer[0] == b"illegal":
+        status = Status(answer[1].decode())
+        allowed = tuple(sorted(TRANSITIONS[status]))
+        return IllegalTransition(f"{one.claim.job_id} is {status}; it cannot become {one.to.value}", allowed)
+    return job_from_parts(answer[1])
+
+
+def _fenced(claim: Claim) -> Fenced:
+    return Fenced(f"{claim.job_id} is no longer held by fence {claim.fence}")
 
 
 def _event_parts(events: Sequence[NewEvent]) -> list[str | bytes]:

@@ -8,6 +8,7 @@ tag {t}             zset     … with this tag           } any filter is one ran
 both {s} {t}        zset     … with this status and tag
 queue               zset     queued jobs, lowest score next: -priority * 1e13 + sequence
 queue {device}      zset     … those that name a GPU, which only its workers take; they are not in `queue`
+stack {key}         zset     … those that may train together: in their queue as well, with the same score
 leases              zset     held jobs, score = the time in ms at which the holder is given up
 idempotency {hash}  string   "<sha256 of the body> <job id>", kept 24 h
 deleted {id}        string   the sequence of a deleted job, kept 1 h, so that a page cursor outlives it
@@ -38,6 +39,7 @@ TEMPLATES: Mapping[str, str] = MappingProxyType(
         "both": PREFIX + "jobs:both:%s:%s",
         "queue": PREFIX + "queue",
         "device_queue": PREFIX + "queue:%s",
+        "stack": PREFIX + "queue:stack:%s",
         "leases": PREFIX + "leases",
         "sequence": PREFIX + "sequence",
         "idempotency": PREFIX + "idempotency:%s",
@@ -103,6 +105,11 @@ def dataset_jobs(dataset_id: str) -> str:
 def device_queue(device: str) -> str:
     """The queued jobs that name this GPU."""
     return TEMPLATES["device_queue"] % device
+
+
+def stack(key: str) -> str:
+    """The queued jobs that may train together."""
+    return TEMPLATES["stack"] % key
 
 
 def worker(worker_id: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +19,31 @@ TAGS_MAX = 32
 """Tags per job: each costs two index entries."""
 
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stackable:
+    """What is known of a job before it trains: jobs with equal `key` may train together.
+
+    `bytes` that its run holds on the device, `steps` in all, `work` of each of them in multiply-adds of a forward pass.
+    """
+
+    key: str
+    bytes: int
+    steps: int
+    work: int
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """A queued job that may train beside another, as far as it matters for choosing it."""
+
+    id: str
+    priority: int
+    sequence: int
+    tags: tuple[str, ...]
+    crashes: int
+    stack: Stackable
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +63,7 @@ class NewJob:
     reads: tuple[str, ...] = ()
     asked: Json = field(default_factory=dict)
     origin: Json | None = None
+    stack: Stackable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +100,8 @@ class Job:
     fence: int
     last_event: int
     last_metric_step: int
+    sequence: int
+    stack: Stackable | None
 
     @property
     def terminal(self) -> bool:
@@ -162,6 +190,7 @@ def new_job_parts(new: NewJob) -> list[str | bytes | int]:
         *("priority", check_priority(new.priority)),
         *(("asked", encode(new.asked)) if new.asked else ()),
         *(("origin", encode(new.origin)) if new.origin is not None else ()),
+        *(("stack_key", new.stack.key, "stack", encode(asdict(new.stack))) if new.stack is not None else ()),
     ]
 
 
@@ -236,4 +265,19 @@ def job_from_parts(parts: Sequence[bytes]) -> Job:
         fence=int(fields[b"fence"]),
         last_event=int(fields[b"last_event"]),
         last_metric_step=int(fields[b"last_metric_step"]),
+        sequence=int(fields[b"sequence"]),
+        stack=None if b"stack" not in fields else Stackable(**document(b"stack")),
+    )
+
+
+def companion_from_values(values: Sequence[bytes]) -> Companion:
+    """A companion from the fields of its record that `companions.lua` names, in that order."""
+    job_id, priority, sequence, tags, crashes, stack = values
+    return Companion(
+        job_id.decode(),
+        int(priority),
+        int(sequence),
+        tuple(orjson.loads(tags)),
+        int(crashes),
+        Stackable(**orjson.loads(stack)),
     )

@@ -19,7 +19,20 @@ from store import keys, transitions, wakeups
 EVENTS_KEPT = 200_000
 """Events kept per job (at least; Redis trims whole blocks). A reader who missed more gets a `reset`."""
 
-NAMES = ("create", "get", "page", "patch", "delete", "request", "claim", "write", "finish", "crashed", "reap")
+NAMES = (
+    "create",
+    "get",
+    "page",
+    "patch",
+    "delete",
+    "request",
+    "claim",
+    "companions",
+    "write",
+    "finish",
+    "crashed",
+    "reap",
+)
 
 
 def _lua(value: Any) -> str:

@@ -30,6 +30,14 @@ local function best()
   return own and (not id or own_score < score) and own or id
 end
 
+-- Who takes further jobs is awake: as many wake-ups are dropped, but never one that a queued job needs.
+local function forget_wakeups(most)
+  local surplus = redis.call('LLEN', KEY.entries) - redis.call('ZCARD', KEY.queue)
+  for _ = 1, math.min(most, surplus) do
+    redis.call('DEL', KEY.entry:format(redis.call('RPOP', KEY.entries)))
+  end
+end
+
 if #ids == 0 then
   local now = now_ms()
   local candidates = #ARGV > 4 and { unpack(ARGV, 5) } or { best() }
@@ -43,6 +51,9 @@ if #ids == 0 then
       move(id, 'running', '', now)
       ids[#ids + 1] = id
     end
+  end
+  if #ARGV > 4 then
+    forget_wakeups(#ids)
   end
   if #ids > 0 then
     redis.call('RPUSH', receipt, unpack(ids))

@@ -50,6 +50,24 @@ local function queue_of(id)
   return wanted:sub(1, 5) == 'cuda:' and KEY.device_queue:format(wanted) or KEY.queue
 end
 
+-- A job begins to wait, or moves in the queue: in its queue and, if it may train beside others, in theirs.
+local function enqueue(id, priority, sequence)
+  local score = queue_score(priority, sequence)
+  redis.call('ZADD', queue_of(id), score, id)
+  local stack = redis.call('HGET', KEY.job:format(id), 'stack_key')
+  if stack then
+    redis.call('ZADD', KEY.stack:format(stack), score, id)
+  end
+end
+
+local function dequeue(id)
+  redis.call('ZREM', queue_of(id), id)
+  local stack = redis.call('HGET', KEY.job:format(id), 'stack_key')
+  if stack then
+    redis.call('ZREM', KEY.stack:format(stack), id)
+  end
+end
+
 -- Every index that holds jobs of this status and these tags, apart from the one of all jobs.
 local function index_keys(status, tags)
   local found = { KEY.status:format(status) }
@@ -82,9 +100,9 @@ local function move(id, to, reason, now)
     redis.call('ZADD', KEY.both:format(to, tag), sequence, id)
   end
   if to == 'queued' then
-    redis.call('ZADD', queue_of(id), queue_score(priority, sequence), id)
+    enqueue(id, priority, sequence)
   elseif from == 'queued' then
-    redis.call('ZREM', queue_of(id), id)
+    dequeue(id)
   end
   if HELD[from] and not HELD[to] then
     redis.call('ZREM', KEY.leases, id)

@@ -39,7 +39,7 @@ redis.call('ZADD', KEY.jobs, sequence, id)
 for _, name in ipairs(index_keys('queued', cjson.decode(tags))) do
   redis.call('ZADD', name, sequence, id)
 end
-redis.call('ZADD', queue_of(id), queue_score(priority, sequence), id)
+enqueue(id, priority, sequence)
 if others ~= '' then
   redis.call('HSET', key, 'reads', others)
 end

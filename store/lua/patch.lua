@@ -15,7 +15,7 @@ for _, name in ipairs(index_keys(status, cjson.decode(tags))) do
   redis.call('ZADD', name, sequence, id)
 end
 if status == 'queued' then
-  redis.call('ZADD', queue_of(id), queue_score(priority, sequence), id)
+  enqueue(id, priority, sequence)
 end
 notify(id)
 return record(id)

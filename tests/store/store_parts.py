@@ -9,12 +9,16 @@ from redis import Redis
 
 from store import keys, wakeups
 from store.jobs import JobStore
-from store.records import Job, NewJob
+from store.records import Job, NewJob, Stackable
 from store.transitions import HELD, TERMINAL, Status
 
 
 def new_job(**changes: Any) -> NewJob:
     return NewJob(**{"spec": {"net": {"hidden": [8]}}, "dataset": "digits"} | changes)
+
+
+def stackable(key: str = "s", **changes: int) -> Stackable:
+    return Stackable(**{"key": key, "bytes": 1000, "steps": 100, "work": 1000} | changes)
 
 
 def bring_to(store: JobStore, status: Status) -> Job:
@@ -60,6 +64,12 @@ def check_laws(redis: Redis, store: JobStore) -> None:
     for device, queue in ({"auto": keys.QUEUE} | queues).items():
         waiting = {job.id for job in jobs if job.status is Status.QUEUED and device_of(job) == device}
         assert _members(redis, queue) == waiting, queue
+    for key in {job.stack.key for job in jobs if job.stack is not None}:
+        together = [job for job in jobs if job.stack is not None and job.stack.key == key]
+        assert _members(redis, keys.stack(key)) == {job.id for job in together if job.status is Status.QUEUED}, key
+        for job_id, score in redis.zrange(keys.stack(key), 0, -1, withscores=True):
+            places = {redis.zscore(queue, job_id) for queue in (keys.QUEUE, *queues.values())} - {None}
+            assert places == {score}, "a stack keeps the order of the queue"
     assert _members(redis, keys.LEASES) == {job.id for job in jobs if job.status in HELD}
     unfinished = {job.id for job in jobs if job.status not in TERMINAL and job.dataset == "digits"}
     assert {member.decode() for member in redis.smembers(keys.dataset_jobs("digits"))} == unfinished

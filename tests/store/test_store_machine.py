@@ -25,7 +25,7 @@ from store import keys, wakeups
 from store.jobs import JobStore
 from store.records import Claim
 from store.transitions import HELD, MAX_CRASHES, REQUESTS, TERMINAL, Action, Directive, Status
-from tests.store.store_parts import check_laws, new_job
+from tests.store.store_parts import check_laws, new_job, stackable
 
 
 @dataclass
@@ -60,9 +60,15 @@ class Life(RuleBasedStateMachine):
         job = self.store.get(claim.job_id)
         return job.status in HELD and job.fence == claim.fence
 
-    @rule(target=jobs, priority=st.integers(-2, 2), tags=st.sets(st.sampled_from("abc")))
-    def create(self, priority: int, tags: set[str]) -> str:
-        job, created = self.store.create(new_job(priority=priority, tags=tuple(sorted(tags))))
+    @rule(
+        target=jobs,
+        priority=st.integers(-2, 2),
+        tags=st.sets(st.sampled_from("abc")),
+        key=st.sampled_from(["x", "y", None]),
+    )
+    def create(self, priority: int, tags: set[str], key: str | None) -> str:
+        stack = None if key is None else stackable(key)
+        job, created = self.store.create(new_job(priority=priority, tags=tuple(sorted(tags)), stack=stack))
         assert created
         self.seen[job.id] = Seen()
         return job.id
@@ -97,6 +103,16 @@ class Life(RuleBasedStateMachine):
         for claim in taken:
             self.seen[claim.job_id].fence = claim.fence
         return multiple(*taken)
+
+    @rule(key=st.sampled_from("xy"), most=st.integers(0, 4))
+    def companions(self, key: str, most: int) -> None:
+        waiting = [job for job_id in self.seen if (job := self.store.get(job_id)).status is Status.QUEUED]
+        waiting.sort(key=lambda job: (-job.priority, job.sequence))
+        together = [job.id for job in waiting if job.stack is not None and job.stack.key == key][:most]
+        rest = [job for job in waiting if job.id not in together]
+        found = self.store.companions(key, "cpu", most)
+        assert [one.id for one in found.waiting] == together
+        assert found.head == (-rest[0].priority * 1e13 + rest[0].sequence if rest else None)
 
     @rule(claim=claims, events=st.integers(0, 3))
     def write(self, claim: Claim, events: int) -> None:

@@ -1,0 +1,126 @@
+"""Queued jobs that may train together: found at once, taken together, told about together, each for itself."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from redis import Redis
+
+from kernels.errors import Fenced, IllegalTransition
+from store import keys, wakeups
+from store.claims import Farewell, Report
+from store.jobs import JobStore
+from store.transitions import Directive, Status
+from tests.store.store_parts import check_laws, new_job, on_device, stackable
+
+
+@pytest.fixture
+def store(redis: Redis) -> JobStore:
+    return JobStore(redis)
+
+
+def submit(store: JobStore, key: str | None = "s", **changes: object) -> str:
+    return store.create(new_job(stack=None if key is None else stackable(key), **changes))[0].id
+
+
+def test_companions_come_in_the_order_of_the_queue_with_what_a_planner_needs(store: JobStore) -> None:
+    late, other, urgent = submit(store), submit(store, "t"), submit(store, priority=3, tags=("a", "b"))
+    found = store.companions("s", "cpu", 10)
+    assert [one.id for one in found.waiting] == [urgent, late]
+    assert (found.waiting[0].tags, found.waiting[0].priority, found.waiting[0].stack) == (("a", "b"), 3, stackable())
+    assert found.head == store.get(other).sequence
+    assert store.companions("nothing", "cpu", 10).waiting == ()
+
+
+def test_the_head_is_whom_this_device_may_take(store: JobStore) -> None:
+    submit(store)
+    assert store.companions("s", "cpu", 10).head is None
+    pinned = store.create(on_device("cuda:0", priority=2))[0]
+    assert store.companions("s", "cpu", 10).head is None
+    assert store.companions("s", "cuda:0", 10).head == -2e13 + pinned.sequence
+    plain = store.create(new_job(priority=5))[0]
+    assert store.companions("s", "cuda:0", 10).head == -5e13 + plain.sequence
+
+
+@pytest.mark.parametrize("how", ["pause", "cancel", "crash", "give back", "patch"])
+def test_a_job_that_leaves_or_returns_to_the_queue_does_so_in_its_stack(
+    store: JobStore, redis: Redis, how: str
+) -> None:
+    job_id = submit(store)
+    if how in {"pause", "cancel"}:
+        store.request(job_id, how)
+    elif how == "patch":
+        store.patch(job_id, priority=7)
+    else:
+        [claim] = store.claim_also("w", [job_id])
+        assert store.companions("s", "cpu", 5).waiting == ()
+        if how == "crash":
+            store.crashed(job_id, claim.fence, "crashed", "gone")
+        else:
+            store.finish(claim, Status.QUEUED, "given_back")
+    check_laws(redis, store)
+    waiting = store.companions("s", "cpu", 5).waiting
+    assert [one.id for one in waiting] == ([] if how in {"pause", "cancel"} else [job_id])
+    if how == "crash":
+        assert waiting[0].crashes == 1
+
+
+def test_a_stack_uses_up_the_wake_ups_of_its_jobs_and_no_more(store: JobStore, redis: Redis) -> None:
+    ids = [submit(store) for _ in range(5)] + [submit(store, None)]
+    redis.delete(wakeups.ENTRY_TEMPLATE % redis.lpop(wakeups.LIST_KEY).decode())
+    assert store.claim("w") is not None
+    assert len(store.claim_also("w", ids[1:4])) == 3
+    assert redis.llen(wakeups.LIST_KEY) == 2 == redis.zcard(keys.QUEUE)
+    check_laws(redis, store)
+    assert store.claim_also("w", ids[1:4]) == []
+    assert redis.llen(wakeups.LIST_KEY) == 2
+
+
+def test_many_reports_are_told_and_refused_one_by_one(store: JobStore, redis: Redis) -> None:
+    claims = [store.claim_also("w", [submit(store)])[0] for _ in range(4)]
+    store.request(claims[1].job_id, "pause")
+    store.crashed(claims[2].job_id, claims[2].fence, "crashed", "gone")
+    point = [("metric", {"step": 3})]
+    answers = store.write_many([Report(claim, point, {"progress": {"step": 3}}, "t") for claim in claims])
+    assert answers[:2] == [Directive.CONTINUE, Directive.PAUSE]
+    assert isinstance(answers[2], Fenced)
+    assert answers[3] is Directive.CONTINUE
+    before = [store.get(claim.job_id) for claim in claims]
+    assert [job.last_metric_step for job in before] == [3, 3, -1, 3]
+    again = store.write_many([Report(claim, point, {"progress": {"step": 3}}, "t") for claim in claims])
+    assert again[0] is Directive.CONTINUE
+    assert [store.get(claim.job_id).last_event for claim in claims] == [job.last_event for job in before]
+    ended = store.finish_many(
+        [
+            Farewell(claims[0], (), {}, None, Status.SUCCEEDED, "completed", {"key": "k"}),
+            Farewell(claims[1], (), {}, None, Status.CANCELLED),
+            Farewell(claims[2], (), {}, None, Status.SUCCEEDED),
+            Farewell(claims[3], (), {}, None, Status.FAILED, "crashed", None, {"code": "c", "message": "m"}),
+        ]
+    )
+    assert isinstance(ended[1], IllegalTransition)
+    assert isinstance(ended[2], Fenced)
+    statuses = [store.get(claim.job_id).status for claim in claims]
+    assert statuses == [Status.SUCCEEDED, Status.PAUSING, Status.QUEUED, Status.FAILED]
+    check_laws(redis, store)
+
+
+def test_companions_are_found_as_quickly_among_many(store: JobStore, redis: Redis) -> None:
+    with redis.pipeline(transaction=False) as pipe:
+        for place in range(100_000):
+            name = f"job_{place:06}"
+            pipe.zadd(keys.QUEUE, {name: place + 10})
+            if place % 2:
+                pipe.zadd(keys.stack("s"), {name: place + 10})
+            if place % 10_000 == 9_999:
+                pipe.execute()
+    submit(store, priority=1)
+    taken = []
+    for _ in range(20):
+        start = time.perf_counter()
+        found = store.companions("s", "cpu", 64)
+        taken.append(time.perf_counter() - start)
+    assert len(found.waiting) == 1  # the others have no records
+    assert found.head == 10
+    assert min(taken) < 0.01, taken
