@@ -48,11 +48,20 @@ class Folded:
         self._report, self._control = report, control
         self.members: list[Member] = []
         self._seats: list[tuple[_Group, int]] = []
-        for place, member in enumerate(members):
-            group, parts = _parted(place, member)
+        self._groups = 0
+        self.join(members)
+
+    def join(self, members: Sequence[Member]) -> list[Member]:
+        """Further models of the caller's, as what trains of them."""
+        parted = list[Member]()
+        for member in members:
+            group, parts = _parted(self._groups, member)
+            self._groups += 1
             group.live = list(parts)
-            self.members += parts.values()
+            parted += parts.values()
             self._seats += [(group, part) for part in parts]
+        self.members += parted
+        return parted
 
     def started(self, member: int, info: dict[str, Any]) -> None:
         """See Report: once for a group."""

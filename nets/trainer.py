@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -45,17 +45,21 @@ def fit(
     *,
     threads: int | None = None,
     clock: Callable[[], float] = time.monotonic,
+    boarders: Callable[[], Sequence[Member]] = tuple,
 ) -> None:
     """Train a stack of models to their ends, each with its folds.
 
+    `boarders` is asked between chunks for models that join the stack, whose numbers go on from those given; no bit of
+    anybody depends on when they come.
     `threads` are the most threads of any kind; those of BLAS are chosen from one model's shapes unless given here.
     The last bits of a large BLAS product depend on them, so a resumed run keeps the number that its checkpoint names.
     Raises InvalidInput if the
     models cannot share a stack; whatever `report` or `control` raise stops the run and comes through.
     """
+    unfolded: Callable[[Sequence[Member]], Sequence[Member]] = tuple
     if any(member.folds for member in members):
         folded = Folded(members, report, control)
-        members, report, control = folded.members, folded, folded
+        members, report, control, unfolded = folded.members, folded, folded, folded.join
     _check_stack(members)
     count = _recorded_threads(members) or threads
     count = count or threads_for(members[0].layout.widths, members[0].spec.training.batch_size)
@@ -66,6 +70,8 @@ def fit(
         while run.active:
             run.advance()
             run.after_chunk()
+            if run.active:
+                run.board(unfolded(boarders()))
 
 
 def _recorded_threads(members: Sequence[Member]) -> int | None:
@@ -110,31 +116,61 @@ class _Run:
         side_by_side: int,
     ) -> None:
         self._threads = threads
-        self._members, self._backend, self._report, self._control = members, backend, report, control
+        self._side_by_side = side_by_side
+        self._members, self._backend, self._report, self._control = dict(enumerate(members)), backend, report, control
         self._clock, self._clocks = clock, _Clocks()
-        self._progress = [Progress(member) for member in members]
+        self._progress = {member: Progress(one) for member, one in self._members.items()}
         self._points: dict[int, tuple[int, Measured | None]] = {}
+        self._score = "accuracy" if members[0].data.task == "classification" else "r2"
+        self._known_models = len(members)
+        self.active = list(self._members)
+        self._equip()
+
+    def _equip(self) -> None:
+        """Engine and evaluators for the active models, each from its state."""
+        members, backend = [self._members[member] for member in self.active], self._backend
+        self._place = {member: place for place, member in enumerate(self.active)}  # as the evaluators count
         pool = pool_for(members, "train", backend)
-        self._train = evaluator_for(members, backend, "train", pool, side_by_side)
+        self._train = evaluator_for(members, backend, "train", pool, self._side_by_side)
         self._val = None
         if len(members[0].data.x_val) > 0:
-            self._val = evaluator_for(members, backend, "val", pool_for(members, "val", backend), side_by_side)
-        self._engine = engine_for(members, backend, pool, self._val, side_by_side)
-        self._score = "accuracy" if members[0].data.task == "classification" else "r2"
-        self.active = list(range(len(members)))
+            self._val = evaluator_for(members, backend, "val", pool_for(members, "val", backend), self._side_by_side)
+        self._engine = engine_for(members, backend, pool, self._val, self._side_by_side)
 
     # ---- the loop
 
     def start(self) -> None:
-        """Tell that the runs begin; models whose steps are all done leave at once."""
+        """Tell that the runs begin."""
+        self._clocks.started = self._clocks.kept = self._clock()
+        self._begin(self.active)
+
+    def _begin(self, members: Sequence[int]) -> None:
+        """Tell that these models begin or go on; those whose steps are all done leave at once."""
         now = self._clock()
-        self._clocks.started = self._clocks.kept = now
-        for member in self.active:
+        for member in members:
             self._clocks.point[member] = self._clocks.checkpoint[member] = now
             one = self._members[member]
             info = {"steps": one.total_steps, "parameters": one.layout.count, "threads": self._threads}
             self._report.started(member, {**self._backend.describe(), "engine": self._engine.name, **info})
-        self._finish_where({m: (Ending.COMPLETED, None) for m in self.active if self._progress[m].done})
+        self._finish_where({m: (Ending.COMPLETED, None) for m in members if self._progress[m].done})
+
+    def board(self, newcomers: Sequence[Member]) -> None:
+        """Take further models into the stack; the others go on from where they are, as after a pause."""
+        if not newcomers:
+            return
+        self._leave_diverged(self._engine.finite())  # the present state becomes the last good one
+        _check_stack([*(self._members[member] for member in self.active), *newcomers])
+        if _recorded_threads(newcomers) not in (None, self._threads):
+            raise InvalidInput.at("/members", f"were not begun with {self._threads} BLAS threads")
+        for position, member in enumerate(self.active):
+            self._members[member] = replace(self._members[member], state=self._engine.state(position))
+        numbers = range(self._known_models, self._known_models + len(newcomers))
+        self._known_models += len(newcomers)
+        self._members |= zip(numbers, newcomers, strict=True)
+        self._progress |= {number: Progress(self._members[number]) for number in numbers}
+        self.active += numbers
+        self._equip()
+        self._begin(numbers)
 
     def advance(self) -> None:
         """Run one chunk: to where something has to be decided, but no longer than CHUNK_S."""
@@ -180,7 +216,9 @@ class _Run:
         if not due:
             return {}
         positions = [self.active.index(member) for member in due]
-        measured = self._engine.measure(self._val, positions, due) if self._val else [None] * len(due)
+        measured: Sequence[Measured | None] = [None] * len(due)
+        if self._val:
+            measured = self._engine.measure(self._val, positions, self._places(due))
         stops = any(self._progress[member].stopping for member in due)
         weights = self._backend.to_host(self._engine.parameters()) if stops else None
         ended: dict[int, tuple[Ending, str | None]] = {}
@@ -297,7 +335,11 @@ class _Run:
     def _drop(self, positions: Sequence[int]) -> None:
         if positions:
             stay = [position for position in range(len(self.active)) if position not in positions]
+            gone = [self.active[position] for position in positions]
             self.active = [self.active[position] for position in stay]
+            for member in gone:  # a stack that others board may live for long
+                del self._members[member], self._progress[member], self._place[member]
+                self._points.pop(member, None)
             if stay:
                 self._engine.keep(stay)
 
@@ -318,13 +360,18 @@ class _Run:
             rest = [member for member in live if member not in measured]
             if rest:
                 positions = [self.active.index(member) for member in rest]
-                measured |= zip(rest, self._engine.measure(evaluator, positions, rest), strict=True)
+                found = self._engine.measure(evaluator, positions, self._places(rest))
+                measured |= zip(rest, found, strict=True)
             if weights:
-                measured |= zip(weights, evaluator.measure(given, list(weights)), strict=True)
+                found = evaluator.measure(given, self._places(list(weights)))
+                measured |= zip(weights, found, strict=True)
             for member, one in measured.items():
                 metrics[member][f"{part}_loss"] = finite_or_none(one.loss)
                 metrics[member][f"{part}_{self._score}"] = finite_or_none(one.score)
         return metrics
+
+    def _places(self, members: Sequence[int]) -> list[int]:
+        return [self._place[member] for member in members]
 
     def _known(self, member: int) -> Measured | None:
         """The validation figures of the model's present step, where its last metric point has them."""
