@@ -29,6 +29,7 @@ from nets.losses import LOSSES
 from nets.member import Member, State
 from nets.optimizers import OPTIMIZERS, keeps_zeros, zeros_of
 from nets.progress import interval_of
+from nets.stacking import LARGE_STEP
 from nets.tape import Array
 from nets.threads import Pace
 
@@ -36,8 +37,6 @@ SPAN: Final = 4096
 """Steps whose learning rates are computed at once; no chunk crosses a multiple of it."""
 MAX_CHUNK_ROWS: Final = 1 << 18
 """Most rows (steps · batch) of a chunk of several epochs."""
-LARGE_STEP: Final = 4_000_000
-"""Multiply-adds of a forward pass from which on several threads share a step."""
 MAX_CROSSING_ROWS: Final = 1 << 16
 """Largest training set whose row orders are drawn anew where a chunk begins inside an epoch."""
 

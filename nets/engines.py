@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from types import ModuleType
 from typing import Final
 
@@ -14,6 +15,13 @@ from nets.engine import Engine, LayeredEngine
 from nets.evaluate import Evaluator
 from nets.member import Member
 from nets.persistent_engine import PersistentEngine, program_for
+from nets.stacking import LARGE_STEP, LAYERED_GAIN
+from nets.threads import available_threads
+
+PERSISTENT_LANES: Final = 128.0
+"""Blocks of the persistent kernel that a GPU runs at once, one for each multiprocessor; predicted, not measured."""
+LAUNCH_BOUND_LANES: Final = 8.0
+"""Small models that a GPU trains layer by layer in the time of one, which is that of its launches; predicted."""
 
 COMPILED_VARIABLE: Final = "MLPQ_COMPILED"
 """Set to 0, nothing is compiled for the CPU: NumPy does all work."""
@@ -55,6 +63,18 @@ def evaluator_for(members: Sequence[Member], backend: Backend, part: str, pool: 
         return Evaluator(members, backend, part, pool)
     evaluator: Evaluator = compiled.CompiledEvaluator(members, backend, part, pool, threads)
     return evaluator
+
+
+def lanes_for(member: Member, backend: Backend) -> float:
+    """How many models like this one train side by side as quickly as one alone; 1: a stack gains nothing."""
+    widths, batch = member.layout.widths, member.spec.training.batch_size
+    if program_for(member, backend) is not None:
+        return PERSISTENT_LANES
+    if batch * sum(i * o for i, o in pairwise(widths)) >= LARGE_STEP:
+        return 1.0
+    if backend.device == "cpu":
+        return LAYERED_GAIN if _compiled_for(member, backend) is None else float(available_threads())
+    return LAUNCH_BOUND_LANES
 
 
 def _compiled_for(member: Member, backend: Backend) -> ModuleType | None:

@@ -27,7 +27,7 @@ from nets.report import Command, Control, Ending, Outcome, Report
 from nets.resolve import stack_key
 from nets.threads import available_threads, blas_threads, threads_for
 
-__all__ = ["CHUNK_S", "KEEP_S", "Command", "Control", "Ending", "Outcome", "Report", "fit"]
+__all__ = ["CHUNK_S", "KEEP_S", "Command", "Control", "Ending", "Outcome", "Report", "fit", "threads_of"]
 
 CHUNK_S = 0.1
 """Longest time between two looks at `control`, in seconds."""
@@ -61,8 +61,7 @@ def fit(
         folded = Folded(members, report, control)
         members, report, control, unfolded = folded.members, folded, folded, folded.join
     _check_stack(members)
-    count = _recorded_threads(members) or threads
-    count = count or threads_for(members[0].layout.widths, members[0].spec.training.batch_size)
+    count = threads_of(members, threads)
     side_by_side = min(available_threads(), threads or available_threads())
     with blas_threads(count) if backend.device == "cpu" else nullcontext(), np.errstate(all="ignore"):
         run = _Run(members, backend, report, control, clock, count, side_by_side)
@@ -72,6 +71,12 @@ def fit(
             run.after_chunk()
             if run.active:
                 run.board(unfolded(boarders()))
+
+
+def threads_of(members: Sequence[Member], threads: int | None = None) -> int:
+    """The BLAS threads of a run of these: those of its checkpoints, else those given, else by one model's shapes."""
+    chosen = _recorded_threads(members) or threads
+    return chosen or threads_for(members[0].layout.widths, members[0].spec.training.batch_size)
 
 
 def _recorded_threads(members: Sequence[Member]) -> int | None:

@@ -48,7 +48,7 @@ def fork(
         copy = {"key": stored.key, "sha256": stored.sha256, "bytes": stored.bytes}
         start = {"job": origin.id, "checkpoint": manifest.get("step"), **copy}
         asked = {name: value for name, value in changes.items() if name in _ASKED}
-        new = replace(new_job(request, found.spec, asked), origin=start)
+        new = replace(new_job(request, found, asked), origin=start)
         job, made = record(services, request, new, idempotency, job_id)
     except BaseException:
         services.artifacts.delete_folder(job_id)

@@ -11,13 +11,14 @@ from kernels.errors import InvalidInput, NotFound
 from nets.parts import Sizes, inputs_of
 from nets.resolve import MEMORY_SHARE, input_count, memory_estimate_bytes, parameter_count, resolve
 from nets.spec import ResolvedSpec, TrainingSpec
+from nets.stacking import shape_of
 from nets.table import TableInfo
 from service.context import Services
 from service.gradients import check_of
 from service.models import CHECK_ROWS, JobRequest
 from service.splits import info_of, reads, sizes_for
 from service.text import echo
-from store.records import Job, Json, NewJob
+from store.records import Job, Json, NewJob, Stackable
 from store.transitions import Action
 
 _SPEC = set(TrainingSpec.model_fields)
@@ -26,11 +27,12 @@ _SPEC = set(TrainingSpec.model_fields)
 def submit(services: Services, request: JobRequest, idempotency: tuple[str, str] | None) -> Job:
     """Record and queue `request`: every default filled in, every impossible combination refused."""
     asked = request.model_dump(mode="json", exclude_unset=True, include=_SPEC)
-    return record(services, request, new_job(request, resolved_of(services, request).spec, asked), idempotency)[0]
+    return record(services, request, new_job(request, resolved_of(services, request), asked), idempotency)[0]
 
 
-def new_job(request: JobRequest, spec: ResolvedSpec, asked: Json) -> NewJob:
-    """The record to be: `spec` with every default, `asked` without."""
+def new_job(request: JobRequest, found: Resolved, asked: Json) -> NewJob:
+    """The record to be: the spec with every default, `asked` without."""
+    spec, shape = found.spec, shape_of(found.spec, found.about, found.sizes)
     return NewJob(
         spec=spec.to_json(),
         dataset=request.dataset,
@@ -40,6 +42,7 @@ def new_job(request: JobRequest, spec: ResolvedSpec, asked: Json) -> NewJob:
         priority=request.priority,
         reads=reads(spec.training),
         asked=asked,
+        stack=None if shape is None else Stackable(shape.key, shape.bytes, shape.steps, shape.work),
     )
 
 

@@ -105,8 +105,6 @@ class Child:
         if claim is None:
             return []
         failpoints.reach("after_claim")
-        self._tell({"event": "claimed", "jobs": [claim.job_id]})
-        log.info("claimed", job=claim.job_id, fence=claim.fence, attempt=claim.job.attempt)
         return [claim]
 
     def _leave(self) -> None:

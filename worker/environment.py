@@ -35,5 +35,5 @@ def _version(package: str) -> str | None:
 
 def environment_of(backend: Backend, told: dict[str, Any], rows: dict[str, int]) -> dict[str, Any]:
     """The environment as a job records it; `told` is what `fit` said when it began."""
-    run = {name: told[name] for name in ("engine", "threads", "parameters") if name in told}
+    run = {name: told[name] for name in ("engine", "threads", "parameters", "stack") if name in told}
     return _machine() | dict(backend.describe()) | run | {"rows": rows}

@@ -3,6 +3,7 @@
     CRASH_AT=before_publish        SIGKILL at that place, once (the next training process runs through)
     CRASH_AT=after_claim*3         three processes in a row
     DISK_FULL_AT=checkpoint        every write of a checkpoint (or `result`) fails with ENOSPC
+    OUT_OF_MEMORY_ABOVE=4      a stack of more models than that finds no memory
     HOLD_WHILE=/a/file             while the file exists no run ends by itself: it waits in the middle of an epoch,
                                    with a point and a checkpoint made, and still does as it is told
 
@@ -49,6 +50,12 @@ def reach(place: str) -> None:
 def held() -> bool:
     """Whether a test wants runs to wait before they end, just now."""
     return enabled() and Path(os.environ.get("HOLD_WHILE", os.devnull)).is_file()
+
+
+def allocate(models: int) -> None:
+    """Fail as a stack of so many models does for which there is no memory. Raises: MemoryError."""
+    if enabled() and models > int(os.environ.get("OUT_OF_MEMORY_ABOVE", models)):
+        raise MemoryError
 
 
 @contextmanager

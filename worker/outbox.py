@@ -76,6 +76,8 @@ class Outbox:
         self.closed = False
         """No more is to be sent: the ending was acknowledged, or the claim was fenced."""
         self.fenced = False
+        self.given_up = False
+        """Closed while it was still being prepared: whoever prepares it leaves it alone."""
         self.checkpoints = claim.job.checkpoints
         """The two manifests that the record names now, the newest first."""
         self._pending: deque[Batch] = deque()
@@ -93,8 +95,10 @@ class Outbox:
             return first
 
     def close(self, closing: Closing) -> None:
-        """Append the ending; nothing may follow it. It travels with events, and fields that an ending may have."""
+        """Append the ending, if there is none yet. It travels with events, and with fields that an ending may have."""
         with self._lock:
+            if self._closing_waits():
+                return
             fits = not self._pending or self._pending[-1].fields.keys() <= CLOSING_FIELDS
             self._open_batch(fits).closing = closing
 
@@ -133,8 +137,11 @@ class Outbox:
     def closing_waits(self) -> bool:
         """Whether the ending was given and not yet acknowledged."""
         with self._lock:
-            last = self._pending[-1] if self._pending else self._sending
-            return last is not None and last.closing is not None
+            return self._closing_waits()
+
+    def _closing_waits(self) -> bool:
+        last = self._pending[-1] if self._pending else self._sending
+        return last is not None and last.closing is not None
 
     @property
     def unsaved_checkpoint(self) -> bool:

@@ -94,7 +94,7 @@ def plan(
     for one in _by_turns(waiting, Counter(seat.share for seat in aboard.seats)):
         if len(lefts) >= most or one.crashes != aboard.crashes or one.stack.bytes > free:
             continue
-        ahead = head is None or _score(one) < head
+        ahead = head is None or score_of(one) < head
         if head is not None and one.priority < _priority(head):
             continue
         took = seconds(one)
@@ -130,14 +130,15 @@ def _places(room: Room, crashes: int) -> int:
 def _by_turns(waiting: Sequence[Companion], taken: Counter[str]) -> list[Companion]:
     """By priority; among equals every share in turn, and the jobs of a share by age."""
     turns = {}
-    for one in sorted(waiting, key=_score):
+    for one in sorted(waiting, key=score_of):
         share = share_of(one.tags)
         turns[one.id] = taken[share]
         taken[share] += 1
     return sorted(waiting, key=lambda one: (-one.priority, turns[one.id], one.sequence))
 
 
-def _score(one: Companion) -> float:
+def score_of(one: Companion) -> float:
+    """The place in the queue of one that waits."""
     return -one.priority * _PRIORITY + one.sequence
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class Files:
 
     def resume(self, claim: Claim, outbox: Outbox) -> State | None:
         """The newest checkpoint that is what was written, or None to start anew; says what was passed over."""
-        restored = self._checkpoints.load_latest(claim.job)
+        restored = self._checkpoints.load_latest(replace(claim.job, checkpoints=outbox.checkpoints))
         for problem in restored.problems:
             log.warning("checkpoint_passed_over", job=claim.job_id, detail=problem)
             outbox.add(("log", {"level": "warning", "message": problem}))

@@ -1,34 +1,46 @@
-"""Runs a list of claims as the members of one `fit`: load, prepare, train, publish.
+"""Runs claims as the members of one `fit`, which others may join: load, prepare, train, publish.
 
-A single job is a list of one. What befalls one member (a bad data set, a full disk, a cancel, a lost lease) ends that
-member; the others train on.
+A single job is a stack of one. What befalls one member (a bad data set, a full disk, a cancel, a lost lease) ends that
+member; the others train on. What breaks the whole stack leaves its first job to go on alone, or half of them where
+memory was short; the others go back to the queue, and no attempt is counted.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from kernels.backend import Backend, select
 from kernels.errors import InvalidInput, OutOfMemory
-from nets.resolve import MEMORY_SHARE, memory_estimate_bytes
-from nets.trainer import fit
+from nets.engines import lanes_for
+from nets.member import Member
+from nets.resolve import MEMORY_SHARE, memory_estimate_bytes, stack_key
+from nets.threads import blas_threads
+from nets.trainer import fit, threads_of
 from store.jobs import JobStore
 from store.records import Claim
-from worker import log
+from store.transitions import Directive
+from worker import failpoints, log
+from worker.boarding import Boarding, Gate
 from worker.channel import Message
 from worker.data import DataCache
-from worker.failures import classify
+from worker.failures import Failure, classify
+from worker.outbox import stopped
+from worker.planner import Room
 from worker.publish import Files
+from worker.publisher import Publisher
 from worker.reporter import Reporter
-from worker.run import Run, Watch
+from worker.run import Run
+from worker.settings import LEASE_S, STACK_MOST, STACK_MOST_GPU
+from worker.watch import Watch
 
 
 class Runner:
     """Trains claims on one device, for as long as the process lives.
 
     Args:
-        jobs: the store; used by the reporter thread while a run lasts.
+        jobs: the store.
         data: prepared data sets, kept between jobs.
         files: checkpoints and results.
         backend: the worker's device.
@@ -50,29 +62,50 @@ class Runner:
         self._jobs = jobs
         self._data = data
         self._files = files
+        self._publisher = Publisher()
+        self._device = backend.device
         self._backends = {backend.device: backend, "auto": backend}
         self._stopping = stopping
         self._tell = tell
         self._leave = leave
+        self._recycle = False
+        self._alone: set[str] = set()
+        """Jobs that must not be in a stack again in this process."""
+        self._most = STACK_MOST if backend.device == "cpu" else STACK_MOST_GPU
 
     def run(self, claims: Sequence[Claim]) -> bool:
-        """Train `claims` together until each has ended, been given back or been fenced.
+        """Train `claims` together, with whoever joins them, until each has ended, been given back or been fenced.
 
         Returns:
             Whether the process should be replaced (an error of the device or of memory).
         """
-        runs = [Run(claim) for claim in claims]
-        outboxes = [run.outbox for run in runs]
-        reporter = Reporter(self._jobs, outboxes, self._files, self._stopping, self._released, self._leave)
-        reporter.start()
-        ready = [run for run in runs if self._prepare(run)]
+        reporter = Reporter(self._jobs, self._files, self._stopping, self._released, self._leave)
+        ready = [run for run in self._enter(claims, reporter) if self._prepare(run)]
         if ready:
-            self._fit(ready, reporter)
+            with self._as_trained(ready[0]):
+                while ready:
+                    ready = self._fit(ready, reporter)
+                self._publisher.drain()
         reporter.join()
-        return any(run.failure is not None and run.failure.recycle for run in runs)
+        return self._recycle
+
+    def _as_trained(self, run: Run) -> AbstractContextManager[None]:
+        """Results are measured, too, on the threads that the last bits of their products depend on."""
+        return blas_threads(threads_of([run.member])) if run.backend.device == "cpu" else nullcontext()
+
+    def _enter(self, claims: Sequence[Claim], reporter: Reporter) -> list[Run]:
+        """Runs whose leases are renewed from now on."""
+        runs = [Run(claim) for claim in claims]
+        self._tell({"event": "claimed", "jobs": [run.id for run in runs]})
+        for run in runs:
+            log.info("claimed", job=run.id, fence=run.claim.fence, attempt=run.claim.job.attempt)
+            reporter.add(run.outbox)
+        return runs
 
     def _released(self, job_id: str) -> None:
         self._tell({"event": "released", "job": job_id})
+
+    # ---- before training
 
     def _prepare(self, run: Run) -> bool:
         """Make the member of `fit`; False when the job cannot even start, which is then its failure."""
@@ -85,7 +118,7 @@ class Runner:
             self._fail(run, error, "auto")
             return False
         run.outbox.add(device=run.backend.device, backend=run.backend.name)
-        return True
+        return not run.outbox.given_up
 
     def _backend(self, device: str) -> Backend:
         """The worker's own device, or the CPU where a job asks for it. Raises: InvalidInput for any other."""
@@ -98,21 +131,112 @@ class Runner:
             )
         return self._backends[device]
 
-    def _fit(self, runs: Sequence[Run], reporter: Reporter) -> None:
-        backend = runs[0].backend
-        watch = Watch(runs, self._files, reporter, self._stopping, self._tell)
+    # ---- training
+
+    def _fit(self, runs: Sequence[Run], reporter: Reporter) -> list[Run]:
+        """Train these and whoever joins them; returns those that have still to be trained."""
+        first = runs[0]
+        boarding = self._boarding(runs, reporter)
+        watch = Watch(runs, self._files, self._publisher, reporter, self._stopping, self._tell, boarding, self._over)
+        again: list[Run] = []
         try:
-            fit([run.member for run in runs], backend, watch, watch)
+            failpoints.allocate(len(runs))
+            members = [run.member for run in runs]
+            fit(members, first.backend, watch, watch, boarders=lambda: self._admit(watch, boarding, first))
         except Exception as error:  # noqa: BLE001 - ends these jobs, not the worker
-            for run in runs:
-                if not run.ended:
-                    self._fail(run, error, backend.device)
+            again = self._broken(watch.aboard, error, first.backend.device)
+        late = [] if boarding is None else boarding.close()
+        return again + [run for run in late if not run.outbox.given_up and self._fits(first, run)]
+
+    def _boarding(self, runs: Sequence[Run], reporter: Reporter) -> Boarding | None:
+        """What looks for company; None where nobody could join or a stack gains nothing."""
+        first = runs[0]
+        stack, lanes = first.claim.job.stack, lanes_for(first.member, first.backend)
+        if stack is None or lanes <= 1 or first.id in self._alone or self._most <= 1:
+            return None
+
+        def room(aboard: Sequence[Run]) -> Room:
+            unborn = sum(run.claim.job.stack.bytes for run in aboard if run.claim.job.stack and not run.outbox.begun)
+            return Room(self._most, MEMORY_SHARE * first.backend.free_bytes() - unborn, lanes)
+
+        gate = Gate(
+            self._jobs,
+            first.claim.worker_id,
+            self._device,
+            LEASE_S,
+            stack.key,
+            room,
+            self._alone,
+            lambda claims: self._enter(claims, reporter),
+            self._prepare,
+        )
+        return Boarding(gate, runs, self._stopping)
+
+    def _admit(self, watch: Watch, boarding: Boarding | None, first: Run) -> list[Member]:
+        """The members that board now."""
+        if boarding is None:
+            return []
+        runs = [run for run in boarding.ready() if not run.outbox.given_up and self._fits(first, run)]
+        if runs:
+            failpoints.allocate(len(watch.aboard) + len(runs))
+        watch.join(runs)
+        return [run.member for run in runs]
+
+    def _fits(self, first: Run, run: Run) -> bool:
+        """Whether it can train beside `first`; if not it goes back, to train alone."""
+        if _agreed(run.member) == _agreed(first.member) and run.backend is first.backend:
+            return True
+        log.warning("does_not_fit", job=run.id, beside=first.id)
+        self._alone.add(run.id)
+        run.end(stopped(Directive.CONTINUE))
+        return False
+
+    def _over(self, run: Run) -> None:
+        """Nothing more is done about a run; what it trained on is free."""
+        if run.failure is not None:
+            self._recycle |= run.failure.recycle
+        del run.subject
+
+    # ---- what goes wrong
+
+    def _broken(self, aboard: Sequence[Run], error: Exception, device: str) -> list[Run]:
+        """A stack cannot go on: who goes on without the others, from the last checkpoints."""
+        self._publisher.drain()
+        left = [run for run in aboard if not run.ended]
+        failure = self._classified(error, device, left)
+        self._recycle |= failure.recycle
+        if len(left) <= 1:
+            for run in left:
+                run.fail(failure)
+            return []
+        short = failure.code in {"gpu_oom", "out_of_memory"}
+        stay = left[: len(left) // 2] if short else left[:1]
+        if short:
+            self._most = len(stay)
+        else:
+            self._alone.update(run.id for run in left)
+        for run in left:
+            if run not in stay:
+                run.end(stopped(Directive.CONTINUE))
+        log.warning("stack_broken", code=failure.code, models=len(left), go_on=len(stay))
+        return [run for run in stay if self._prepare(run)]
 
     def _fail(self, run: Run, error: Exception, device: str) -> None:
+        run.fail(self._classified(error, device, [run]))
+
+    def _classified(self, error: Exception, device: str, runs: Sequence[Run]) -> Failure:
         failure = classify(error, self._backends[device].device)
         trace = error if failure.code == "internal" else None
-        log.error("run_failed", trace, job=run.id, fence=run.claim.fence, code=failure.code, detail=str(error)[:300])
-        run.fail(failure)
+        for run in runs:
+            detail = {"code": failure.code, "detail": str(error)[:300]}
+            log.error("run_failed", trace, job=run.id, fence=run.claim.fence, **detail)
+        return failure
+
+
+def _agreed(member: Member) -> tuple[object, ...]:
+    """Equal for members that `fit` takes together; threads of BLAS are those that a checkpoint names."""
+    data = member.data
+    return stack_key(member.spec, data.n_inputs, data.n_outputs, data.task), len(data.x_val) > 0, threads_of([member])
 
 
 def _check_memory(run: Run) -> None:

@@ -17,6 +17,21 @@ BATCH_S = 0.05
 BATCH_EVENTS = 500
 """Most events in one write: bounds how long the script holds the server."""
 
+BATCH_EACH_S = 0.005
+"""Seconds more between two writes of events for each model of a stack: they share one round trip."""
+
+BOARDING_S = 0.1
+"""Seconds between two looks for queued jobs that could join a stack; one more whenever a model leaves it."""
+
+RUN_MOST_JOBS = 1000
+"""Jobs that one stack takes in one after another; then it ends, and the worker looks after itself."""
+
+STACK_MOST = 16
+"""Most models of a stack on a CPU: as quick as any number, and results come one after another."""
+
+STACK_MOST_GPU = 512
+"""Most models of a stack on a GPU."""
+
 ABANDON_S = 0.5
 """Seconds that a run which is to end, and is still being prepared, gets to begin and stop by itself."""
 

@@ -1,0 +1,141 @@
+"""The thread of the training process that brings queued jobs into the stack that trains: plans, claims, prepares them.
+
+The first job of a stack never waits for company: it trains while others are looked for, and they board between chunks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kernels.errors import DiskFull, StoreUnavailable
+from nets.stacking import seconds_of
+from store.jobs import JobStore
+from store.records import Claim, Companion
+from worker import log
+from worker.outage import Outage
+from worker.planner import Aboard, Plan, Room, Seat, plan, score_of, share_of
+from worker.run import Run
+from worker.settings import BOARDING_S, RUN_MOST_JOBS
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What lets a job into the stack of `key`.
+
+    Args:
+        jobs: the store.
+        worker_id: who claims.
+        device: where this worker trains.
+        lease_s: of a claim.
+        key: of the stack.
+        room: what the device has for this stack just now, in which some of the given runs have not begun.
+        refused: ids that may not be claimed for it.
+        claimed: told what was claimed, before anything else happens to it; makes a run of each.
+        prepare: makes the member of a run; False when the job cannot even start, or is no longer wanted.
+    """
+
+    jobs: JobStore
+    worker_id: str
+    device: str
+    lease_s: float
+    key: str
+    room: Callable[[Sequence[Run]], Room]
+    refused: set[str]
+    claimed: Callable[[Sequence[Claim]], list[Run]]
+    prepare: Callable[[Run], bool]
+
+
+class Boarding:
+    """Finds companions for one `fit`, until it is closed.
+
+    Args:
+        gate: what lets a job in.
+        first: the runs that the stack begins with.
+        stopping: set when the process was told to go: then nobody is taken in any more.
+    """
+
+    def __init__(self, gate: Gate, first: Sequence[Run], stopping: threading.Event) -> None:
+        self._gate = gate
+        self._stopping = stopping
+        self._aboard = list(first)
+        self._ready: deque[Run] = deque()
+        self._overtaken_s = 0.0
+        self._taken = 0
+        self._closed = False
+        self._look_now = threading.Event()
+        self._outage = Outage("boarding")
+        self._thread = threading.Thread(target=self._run, name="boarding", daemon=True)
+        self._thread.start()
+
+    def left(self) -> None:
+        """A model has left the stack: there may be room."""
+        self._look_now.set()
+
+    def ready(self) -> list[Run]:
+        """Those who can board now."""
+        found = []
+        while self._ready:
+            found.append(self._ready.popleft())
+        return found
+
+    def close(self) -> list[Run]:
+        """Look no further; those who were taken in and have not boarded."""
+        self._closed = True
+        self._look_now.set()
+        self._thread.join()
+        return self.ready()
+
+    def _run(self) -> None:
+        while not (self._closed or self._stopping.is_set()):
+            try:
+                self._look()
+                self._outage.over()
+            except (StoreUnavailable, DiskFull) as error:
+                self._outage.noticed(error)
+            except Exception as error:  # noqa: BLE001 - the stack trains on without company
+                log.error("boarding_failed", error)
+                return
+            self._look_now.wait(BOARDING_S)
+            self._look_now.clear()
+
+    def _look(self) -> None:
+        self._aboard = [run for run in self._aboard if not run.ended]
+        gate, room = self._gate, self._gate.room(self._aboard)
+        if len(self._aboard) >= room.most or self._taken >= RUN_MOST_JOBS:
+            return
+        found = gate.jobs.companions(gate.key, gate.device, 4 * room.most)
+        waiting = [one for one in found.waiting if one.id not in gate.refused]
+        chosen = self._chosen(waiting, found.head, room)
+        if not chosen.job_ids or self._closed:
+            return
+        runs = gate.claimed(gate.jobs.claim_also(gate.worker_id, chosen.job_ids, gate.lease_s))
+        late = dict(zip([*(run.id for run in self._aboard), *chosen.job_ids], chosen.late_s, strict=True))
+        self._overtaken_s, self._taken = chosen.overtaken_s, self._taken + len(runs)
+        self._aboard += runs
+        for run in self._aboard:
+            run.late_s = late[run.id]
+        for run in runs:
+            if gate.prepare(run):
+                self._ready.append(run)
+
+    def _chosen(self, waiting: Sequence[Companion], head: float | None, room: Room) -> Plan:
+        """Whom to take in; where all have just ended, the next of the queue if it goes on with this stack's key."""
+        if self._aboard:
+            crashes = self._aboard[0].claim.job.crashes
+            aboard = Aboard(tuple(map(_seat, self._aboard)), crashes, self._overtaken_s)
+            return plan(aboard, waiting, head, room, _seconds)
+        first = waiting[:1] if waiting and (head is None or score_of(waiting[0]) < head) else []
+        return Plan(tuple(one.id for one in first), (0.0,) * len(first), 0.0)
+
+
+def _seconds(one: Companion) -> float:
+    return seconds_of(one.stack.steps, one.stack.work)
+
+
+def _seat(run: Run) -> Seat:
+    job = run.claim.job
+    left = 0.0 if job.stack is None else seconds_of(max(0, job.stack.steps - run.step), job.stack.work)
+    return Seat(left, run.late_s, share_of(job.tags))
