@@ -99,6 +99,7 @@ class Pace:
 @contextmanager
 def blas_threads(count: int) -> Iterator[None]:
     """BLAS runs on `count` threads inside the block, as before after it."""
+    available_threads()  # is remembered as it was without a limit
     with _controller().limit(limits=count, user_api="blas"):
         yield
 

@@ -8,7 +8,7 @@ memory was short; the others go back to the queue, and no attempt is counted.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from kernels.backend import Backend, select
@@ -135,18 +135,18 @@ class Runner:
 
     def _fit(self, runs: Sequence[Run], reporter: Reporter) -> list[Run]:
         """Train these and whoever joins them; returns those that have still to be trained."""
-        first = runs[0]
+        backend, agreed = runs[0].backend, _agreed(runs[0])
         boarding = self._boarding(runs, reporter)
         watch = Watch(runs, self._files, self._publisher, reporter, self._stopping, self._tell, boarding, self._over)
         again: list[Run] = []
         try:
             failpoints.allocate(len(runs))
             members = [run.member for run in runs]
-            fit(members, first.backend, watch, watch, boarders=lambda: self._admit(watch, boarding, first))
+            fit(members, backend, watch, watch, boarders=lambda: self._admit(watch, boarding, agreed))
         except Exception as error:  # noqa: BLE001 - ends these jobs, not the worker
-            again = self._broken(watch.aboard, error, first.backend.device)
+            again = self._broken(watch.aboard, error, backend.device)
         late = [] if boarding is None else boarding.close()
-        return again + [run for run in late if not run.outbox.given_up and self._fits(first, run)]
+        return again + [run for run in late if not run.outbox.given_up and self._fits(agreed, run)]
 
     def _boarding(self, runs: Sequence[Run], reporter: Reporter) -> Boarding | None:
         """What looks for company; None where nobody could join or a stack gains nothing."""
@@ -172,21 +172,21 @@ class Runner:
         )
         return Boarding(gate, runs, self._stopping)
 
-    def _admit(self, watch: Watch, boarding: Boarding | None, first: Run) -> list[Member]:
+    def _admit(self, watch: Watch, boarding: Boarding | None, agreed: Hashable) -> list[Member]:
         """The members that board now."""
         if boarding is None:
             return []
-        runs = [run for run in boarding.ready() if not run.outbox.given_up and self._fits(first, run)]
+        runs = [run for run in boarding.ready() if not run.outbox.given_up and self._fits(agreed, run)]
         if runs:
             failpoints.allocate(len(watch.aboard) + len(runs))
         watch.join(runs)
         return [run.member for run in runs]
 
-    def _fits(self, first: Run, run: Run) -> bool:
-        """Whether it can train beside `first`; if not it goes back, to train alone."""
-        if _agreed(run.member) == _agreed(first.member) and run.backend is first.backend:
+    def _fits(self, agreed: Hashable, run: Run) -> bool:
+        """Whether it can train in a stack whose members agree so; if not it goes back, to train alone."""
+        if _agreed(run) == agreed:
             return True
-        log.warning("does_not_fit", job=run.id, beside=first.id)
+        log.warning("does_not_fit", job=run.id)
         self._alone.add(run.id)
         run.end(stopped(Directive.CONTINUE))
         return False
@@ -233,10 +233,11 @@ class Runner:
         return failure
 
 
-def _agreed(member: Member) -> tuple[object, ...]:
-    """Equal for members that `fit` takes together; threads of BLAS are those that a checkpoint names."""
-    data = member.data
-    return stack_key(member.spec, data.n_inputs, data.n_outputs, data.task), len(data.x_val) > 0, threads_of([member])
+def _agreed(run: Run) -> Hashable:
+    """Equal for runs that `fit` takes together; threads of BLAS are those that a checkpoint names."""
+    member, data = run.member, run.member.data
+    key = stack_key(member.spec, data.n_inputs, data.n_outputs, data.task)
+    return key, len(data.x_val) > 0, threads_of([member]), run.backend.device
 
 
 def _check_memory(run: Run) -> None:

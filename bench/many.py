@@ -1,0 +1,169 @@
+"""`python -m bench.many --peers PYTHON`: 64 jobs over HTTP to 64 finished results, against bare loops that train them.
+
+The jobs are W7's of `bench.cpu`: 64-128-10 on the digits with 64 learning rates and seeds. They go through the whole of
+a warm deployment (HTTP, queue, claims, events, checkpoints, verified files). Beside it, in the same run: scikit-learn's
+MLPClassifier one after another, and JAX with `vmap` in a bare loop, both without validation, curves or files. Rounds
+are interleaved; everything shares the machine's cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import os
+import statistics
+import sys
+import time
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import numpy as np
+
+from bench.api import Connection
+from bench.cpu.__main__ import Process
+from bench.cpu.workloads import WORKLOADS, Workload, rows_of
+from bench.deployment import Deployment, deployment
+from bench.harness import write_result
+
+CONNECTIONS = 8
+EPOCHS = (5, 30)
+"""W7's, and those of one such job alone (W3)."""
+
+
+class Batch:
+    """Submits all jobs of a workload to one deployment and waits for their results."""
+
+    def __init__(self, running: Deployment, w: Workload) -> None:
+        host, _, port = running.url.removeprefix("http://").partition(":")
+        self._address: Any = type("Address", (), {"host": host, "port": int(port)})()
+        self._client = httpx2.Client(base_url=running.url, timeout=60)
+        x, y = rows_of(w)
+        packed = io.BytesIO()
+        np.savez(packed, x=x[: w.rows], y=y[: w.rows])
+        answer = self._client.post("/v1/datasets", files={"file": ("digits.npz", packed.getvalue())})
+        self._dataset = answer.raise_for_status().json()["id"]
+
+    def bodies(self, w: Workload) -> list[dict[str, Any]]:
+        """The jobs as they are posted; each validates on a tenth of the rows, as is the default."""
+        found = []
+        for seed, rate in enumerate(w.learning_rates(), start=1):
+            optimizer = {"name": "sgd", "learning_rate": rate, "momentum": w.momentum, "l2": w.decay}
+            training = {"epochs": w.epochs, "batch_size": w.batch_size, "validation_fraction": 0.1, "seed": seed}
+            found.append(
+                {
+                    "dataset": self._dataset,
+                    "net": {"hidden": list(w.widths[1:-1]), "activation": w.activation},
+                    "optimizer": optimizer,
+                    "schedule": "constant",
+                    "training": training,
+                    "tags": ["many"],
+                }
+            )
+        return found
+
+    def run(self, w: Workload) -> dict[str, float]:
+        """Seconds until all are accepted, and until all results are published."""
+        before, bodies, start = self._ended(), self.bodies(w), time.perf_counter()
+        ids = asyncio.run(self._submit(bodies))
+        accepted = time.perf_counter() - start
+        while self._ended() < before + w.jobs:
+            time.sleep(0.01)
+        took = time.perf_counter() - start
+        jobs = self._client.get("/v1/jobs", params={"limit": 100, "tag": "many"}).raise_for_status().json()["data"]
+        ours = [job for job in jobs if job["id"] in ids]
+        if len(ours) != w.jobs or any(job["status"] != "succeeded" for job in ours):
+            raise RuntimeError(f"{len(ours)} jobs of {w.jobs}: {[job['error'] for job in ours if job['error']][:1]}")
+        stacks = [job["environment"]["stack"] for job in ours]
+        return {"accepted_s": accepted, "seconds": took, "largest_stack": float(max(stacks))}
+
+    def _ended(self) -> int:
+        counts = self._client.get("/v1/queue").raise_for_status().json()["jobs"]
+        return int(counts["succeeded"] + counts["failed"] + counts["cancelled"])
+
+    async def _submit(self, bodies: list[dict[str, Any]]) -> list[str]:
+        waiting, ids = iter(bodies), list[str]()
+
+        async def one() -> None:
+            connection = Connection(self._address)
+            await connection.open()
+            for body in waiting:
+                status, job = await connection.post("/v1/jobs", body)
+                if status != 202:
+                    raise RuntimeError(f"HTTP {status}: {job}")
+                ids.append(job["id"])
+            connection.close()
+
+        await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
+        return ids
+
+
+def sklearn_s(w: Workload) -> float:
+    """Seconds of scikit-learn, one job after another; a part of them, scaled up, since it takes long."""
+    from sklearn.neural_network import MLPClassifier
+
+    x, y = rows_of(w)
+    some, start = w.learning_rates()[:: w.jobs // 8], time.perf_counter()
+    for seed, rate in enumerate(some):
+        net = MLPClassifier(
+            w.widths[1:-1], solver="sgd", alpha=w.decay, batch_size=w.batch_size, learning_rate_init=rate,
+            momentum=w.momentum, nesterovs_momentum=False, max_iter=w.epochs, n_iter_no_change=w.epochs, tol=0.0,
+            random_state=seed,
+        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            net.fit(x[: w.rows], y[: w.rows])
+    return (time.perf_counter() - start) * w.jobs / len(some)
+
+
+def compare(running: Deployment, peers: str, epochs: int, rounds: int) -> dict[str, Any]:
+    """Medians of all, after one round that warms."""
+    w = replace(WORKLOADS["W7"], epochs=epochs)
+    batch, jax = Batch(running, w), Process(peers, "jax vmap", "W7")
+    ours: list[dict[str, float]] = []
+    bare: list[float] = []
+    one_by_one: list[float] = []
+    try:
+        for number in range(rounds + 1):
+            found, answer = batch.run(w), jax.ask(epochs)
+            if number:
+                ours.append(found)
+                bare += [] if answer is None else [answer["seconds"]]
+                one_by_one.append(sklearn_s(w))
+    finally:
+        jax.close()
+    took = statistics.median(one["seconds"] for one in ours)
+    figures: dict[str, Any] = {
+        "jobs": w.jobs,
+        "epochs": epochs,
+        "seconds": round(took, 3),
+        "accepted_s": round(statistics.median(one["accepted_s"] for one in ours), 3),
+        "largest_stack": max(one["largest_stack"] for one in ours),
+        "sklearn_s": round(statistics.median(one_by_one), 2),
+        "times_sklearn": round(statistics.median(one_by_one) / took, 2),
+        "rounds": [round(one["seconds"], 3) for one in ours],
+    }
+    if bare:
+        figures |= {"jax_vmap_s": round(statistics.median(bare), 3)}
+        figures |= {"times_jax_vmap": round(statistics.median(bare) / took, 2)}
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--peers", default=os.environ.get("MLPQ_PEERS_PYTHON", sys.executable))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--dry", action="store_true", help="print, do not write bench/results/many.json")
+    asked = parser.parse_args()
+    with deployment() as running:
+        figures = {f"{epochs} epochs": compare(running, asked.peers, epochs, asked.rounds) for epochs in EPOCHS}
+    if asked.dry:
+        print(figures)
+    else:
+        write_result("many", "64 jobs over HTTP to 64 results", "python -m bench.many --peers PYTHON", figures)
+
+
+if __name__ == "__main__":
+    main()
