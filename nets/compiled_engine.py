@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
@@ -132,8 +133,7 @@ class CompiledEngine:
         limit = np.inf if training.clip_norm is None else training.clip_norm
         fixed = [limit, self._optimizer.decay(options), *self._optimizer.numbers(options)]
         hyper = np.array(fixed, np.float64).astype(self._dtype)
-        known = dict.fromkeys(zeros_of(self._optimizer, [options]) - {"decay"}, 0.0)
-        update = updates.address_of(self._optimizer.rule_for(options).given(known), self._dtype)
+        update = _update_for(self._optimizer.name, tuple(options.items()), self._dtype)
         valid, weight = order.even
         scaled = self._scaled(weight, valid)
         rate = member.spec.net.dropout
@@ -301,6 +301,14 @@ class CompiledEngine:
     def _one(self, arrays: Mapping[str, NDArray[Any]], counts: Sequence[int], position: int) -> State:
         state: State = {name: self._panels.unpack(array[position : position + 1])[0] for name, array in arrays.items()}
         return state | {"step": np.array(counts[position], np.int64)}
+
+
+@lru_cache(maxsize=256)
+def _update_for(optimizer: str, options: tuple[tuple[str, Any], ...], dtype: np.dtype[Any]) -> int:
+    """Where the compiled update of an optimizer with these options lies."""
+    row = OPTIMIZERS[optimizer]
+    known = dict.fromkeys(zeros_of(row, [dict(options)]) - {"decay"}, 0.0)
+    return updates.address_of(row.rule_for(dict(options)).given(known), dtype)
 
 
 _NO_ROWS: Final = np.zeros(0, np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class Member:
     folds: tuple[PreparedData, ...] = ()
     origin: NDArray[Any] | None = None
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """Layout of its flat parameters."""
         return layout_of(self.spec, self.data.n_inputs, self.data.n_outputs)

@@ -6,6 +6,7 @@ The first job of a stack never waits for company: it trains while others are loo
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from worker import log
 from worker.outage import Outage
 from worker.planner import Aboard, Plan, Room, Seat, plan, score_of, share_of
 from worker.run import Run
-from worker.settings import BOARDING_S, RUN_MOST_JOBS
+from worker.settings import BOARDING_S, GATHER, GATHER_S, RUN_MOST_JOBS
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Boarding:
         self._stopping = stopping
         self._aboard = list(first)
         self._ready: deque[Run] = deque()
+        self._ready_since = 0.0
         self._overtaken_s = 0.0
         self._taken = 0
         self._closed = False
@@ -75,7 +77,12 @@ class Boarding:
         self._look_now.set()
 
     def ready(self) -> list[Run]:
-        """Those who can board now."""
+        """Those who can board now: several at a time, unless the first of them has waited for `GATHER_S`."""
+        if len(self._ready) < GATHER and time.monotonic() - self._ready_since < GATHER_S:
+            return []
+        return self._taken_out()
+
+    def _taken_out(self) -> list[Run]:
         found = []
         while self._ready:
             found.append(self._ready.popleft())
@@ -86,7 +93,7 @@ class Boarding:
         self._closed = True
         self._look_now.set()
         self._thread.join()
-        return self.ready()
+        return self._taken_out()
 
     def _run(self) -> None:
         while not (self._closed or self._stopping.is_set()):
@@ -119,6 +126,8 @@ class Boarding:
             run.late_s = late[run.id]
         for run in runs:
             if gate.prepare(run):
+                if not self._ready:
+                    self._ready_since = time.monotonic()
                 self._ready.append(run)
 
     def _chosen(self, waiting: Sequence[Companion], head: float | None, room: Room) -> Plan:

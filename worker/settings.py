@@ -23,6 +23,12 @@ BATCH_EACH_S = 0.005
 BOARDING_S = 0.1
 """Seconds between two looks for queued jobs that could join a stack; one more whenever a model leaves it."""
 
+GATHER = 4
+"""Jobs that board together: with each boarding the stack is put together anew."""
+
+GATHER_S = 0.03
+"""Seconds that a job which is ready to board waits for others."""
+
 RUN_MOST_JOBS = 1000
 """Jobs that one stack takes in one after another; then it ends, and the worker looks after itself."""
 

@@ -147,7 +147,7 @@ class Watch:
         if run.unwanted or ((run.saving or run.outbox.unsaved_checkpoint) and run.told is Command.CONTINUE):
             return
         run.step, run.saving = step, run.saving + 1
-        self._publisher.do(lambda: self._save(run, state, step, epoch))
+        self._publisher.do(run.id, lambda: self._save(run, state, step, epoch))
 
     def _save(self, run: Run, state: State, step: int, epoch: int) -> None:
         try:
@@ -169,7 +169,7 @@ class Watch:
         run.ended = True
         if self._boarding is not None:
             self._boarding.left()
-        self._publisher.do(lambda: self._finish(run, outcome))
+        self._publisher.do(run.id, lambda: self._finish(run, outcome))
 
     def _finish(self, run: Run, outcome: Outcome) -> None:
         try:
