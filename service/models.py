@@ -373,7 +373,7 @@ class QueueOut(Out):
 
 
 class WorkersOut(Out):
-    """The workers that are alive."""
+    """The workers that are alive, each with the jobs that it trains and their number (`stack`)."""
 
     object: Literal["list"]
     data: list[dict[str, Any]]

@@ -76,7 +76,9 @@ class Reporter:
         self._wake.set()
 
     def join(self) -> None:
-        """Wait until every outbox is closed; each must have been given its closing, and none is added any more."""
+        """Wait until every outbox is closed, and give back whatever has no closing; none is added any more."""
+        for outbox in self._open:
+            outbox.close(stopped(outbox.directive))
         self._joining = True
         self._wake.set()
         if self._thread.is_alive():

@@ -177,9 +177,8 @@ class Runner:
         if boarding is None:
             return []
         runs = [run for run in boarding.ready() if not run.outbox.given_up and self._fits(agreed, run)]
-        if runs:
-            failpoints.allocate(len(watch.aboard) + len(runs))
         watch.join(runs)
+        failpoints.allocate(len(watch.aboard))
         return [run.member for run in runs]
 
     def _fits(self, agreed: Hashable, run: Run) -> bool:

@@ -65,6 +65,7 @@ def get_workers(services: ServicesDep) -> Response:
     shown = []
     for worker in services.workers.list():
         view = {"object": "worker", "name": worker.id} | asdict(worker)
+        view["stack"] = len(worker.jobs)
         view["started_at"] = iso(view.pop("started_at_ms"))
         shown.append(view)
     return answer(page_of(shown, has_more=False))

@@ -14,8 +14,10 @@ export async function queueView(main) {
       h("dl", { class: "facts" }, ...counts.map(([k, v]) => h("div", {}, h("dt", {}, k.replaceAll("_", " ")), h("dd", {}, String(v))))),
       h("h2", {}, "Workers"),
       workers.data.length
-        ? h("table", {}, h("thead", {}, h("tr", {}, ...["Worker", "Host", "Device", "Training"].map((t) => h("th", { scope: "col" }, t)))),
+        ? h("table", {}, h("thead", {}, h("tr", {}, ...["Worker", "Host", "Device", "Stack", "Samples / s", "Free memory", "Training"].map((t) => h("th", { scope: "col" }, t)))),
           h("tbody", {}, ...workers.data.map((w) => h("tr", {}, h("td", {}, w.name || w.id), h("td", {}, w.host || ""), h("td", {}, w.device || ""),
+            h("td", { title: "jobs that train together" }, String(w.stack ?? "")), h("td", {}, w.samples_per_s ? Math.round(w.samples_per_s).toLocaleString() : ""),
+            h("td", {}, w.memory_free_bytes ? `${(w.memory_free_bytes / 2 ** 30).toFixed(1)} GiB` : ""),
             h("td", {}, ...(w.jobs || w.current_jobs || []).map((id) => h("a", { href: `#/jobs/${id}` }, `${id} `)))))))
         : h("p", { class: "empty" }, "No worker is running: queued jobs wait."),
     );
