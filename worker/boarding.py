@@ -19,7 +19,7 @@ from worker import log
 from worker.outage import Outage
 from worker.planner import Aboard, Plan, Room, Seat, plan, score_of, share_of
 from worker.run import Run
-from worker.settings import BOARDING_S, GATHER, GATHER_S, RUN_MOST_JOBS
+from worker.settings import BOARDING_S, GATHER, GATHER_S, LOOK_FURTHER, RUN_MOST_JOBS
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Boarding:
         gate, room = self._gate, self._gate.room(self._aboard)
         if len(self._aboard) >= room.most or self._taken >= RUN_MOST_JOBS:
             return
-        found = gate.jobs.companions(gate.key, gate.device, 4 * room.most)
+        found = gate.jobs.companions(gate.key, gate.device, room.most + LOOK_FURTHER)
         waiting = [one for one in found.waiting if one.id not in gate.refused]
         chosen = self._chosen(waiting, found.head, room)
         if not chosen.job_ids or self._closed:

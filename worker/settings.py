@@ -23,6 +23,9 @@ BATCH_EACH_S = 0.005
 BOARDING_S = 0.1
 """Seconds between two looks for queued jobs that could join a stack; one more whenever a model leaves it."""
 
+LOOK_FURTHER = 64
+"""Queued jobs that are looked at beyond those which a stack has room for: of several people's, each gets a share."""
+
 GATHER = 4
 """Jobs that board together: with each boarding the stack is put together anew."""
 

@@ -205,7 +205,7 @@ def test_priority_is_kept_to(deployed: Deployment) -> None:
     assert set(deployed.ended(ids)) == {Status.SUCCEEDED}
     started = [deployed.site.store.get(job_id).started_at_ms or 0 for job_id in ids]
     assert started[1] < min(started[0], started[2]), "the urgent one comes first"
-    assert started[3] > max(started[:3] + started[4:]), "the one that can wait is in no hurry, though it fits"
+    assert started[3] >= max(started), "the one that can wait comes in when nobody else waits, though it fits"
 
 
 def test_workers_and_jobs_tell_who_trains_with_whom(deployed: Deployment) -> None:
