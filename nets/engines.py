@@ -16,7 +16,7 @@ from nets.evaluate import Evaluator
 from nets.member import Member
 from nets.persistent_engine import PersistentEngine, program_for
 from nets.stacking import LARGE_STEP, LAYERED_GAIN
-from nets.threads import available_threads
+from nets.threads import available_threads, threads_for
 
 PERSISTENT_LANES: Final = 128.0
 """Blocks of the persistent kernel that a GPU runs at once, one for each multiprocessor; predicted, not measured."""
@@ -72,8 +72,10 @@ def lanes_for(member: Member, backend: Backend) -> float:
         return PERSISTENT_LANES
     if batch * sum(i * o for i, o in pairwise(widths)) >= LARGE_STEP:
         return 1.0
+    if backend.device == "cpu" and _compiled_for(member, backend) is None:
+        return LAYERED_GAIN if threads_for(widths, batch) == 1 else 1.0
     if backend.device == "cpu":
-        return LAYERED_GAIN if _compiled_for(member, backend) is None else float(available_threads())
+        return float(available_threads())
     return LAUNCH_BOUND_LANES
 
 

@@ -138,14 +138,15 @@ class Runner:
         backend, agreed = runs[0].backend, _agreed(runs[0])
         boarding = self._boarding(runs, reporter)
         watch = Watch(runs, self._files, self._publisher, reporter, self._stopping, self._tell, boarding, self._over)
-        again: list[Run] = []
+        broken: Exception | None = None
         try:
             failpoints.allocate(len(runs))
             members = [run.member for run in runs]
             fit(members, backend, watch, watch, boarders=lambda: self._admit(watch, boarding, agreed))
         except Exception as error:  # noqa: BLE001 - ends these jobs, not the worker
-            again = self._broken(watch.aboard, error, backend.device)
-        late = [] if boarding is None else boarding.close()
+            broken = error
+        late = [] if boarding is None else boarding.close()  # nobody prepares beside us from here on
+        again = [] if broken is None else self._broken(watch.aboard, broken, backend.device)
         return again + [run for run in late if not run.outbox.given_up and self._fits(agreed, run)]
 
     def _boarding(self, runs: Sequence[Run], reporter: Reporter) -> Boarding | None:
