@@ -54,7 +54,11 @@ class Member:
         return self.steps_per_epoch * self.spec.training.epochs
 
     def initial_parameters(self) -> NDArray[Any]:
-        """Flat (P,) before the first step."""
+        """Flat (P,) before the first step; drawn once, whoever asks."""
+        return self._initial.copy()
+
+    @cached_property
+    def _initial(self) -> NDArray[Any]:
         if self.origin is not None:
             return self.origin.astype(self.dtype)
         init = self.spec.net.init

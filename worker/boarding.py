@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kernels.errors import DiskFull, StoreUnavailable
 from nets.stacking import seconds_of
@@ -19,7 +19,7 @@ from worker import log
 from worker.outage import Outage
 from worker.planner import Aboard, Plan, Room, Seat, plan, score_of, share_of
 from worker.run import Run
-from worker.settings import BOARDING_S, GATHER, GATHER_S, LOOK_FURTHER, RUN_MOST_JOBS
+from worker.settings import BOARDING_S, GATHER, GATHER_S, LOOK_FURTHER
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,19 @@ class Boarding:
         gate: what lets a job in.
         first: the runs that the stack begins with.
         stopping: set when the process was told to go: then nobody is taken in any more.
+        most_jobs: to take in.
     """
 
-    def __init__(self, gate: Gate, first: Sequence[Run], stopping: threading.Event) -> None:
+    def __init__(self, gate: Gate, first: Sequence[Run], stopping: threading.Event, most_jobs: int) -> None:
         self._gate = gate
         self._stopping = stopping
         self._aboard = list(first)
         self._ready: deque[Run] = deque()
         self._ready_since = 0.0
         self._overtaken_s = 0.0
-        self._taken = 0
-        self._closed = False
+        self._most_jobs = most_jobs
+        self.taken = 0
+        self._closed, self._further = False, True
         self._look_now = threading.Event()
         self._outage = Outage("boarding")
         self._thread = threading.Thread(target=self._run, name="boarding", daemon=True)
@@ -88,15 +90,15 @@ class Boarding:
             found.append(self._ready.popleft())
         return found
 
-    def close(self) -> list[Run]:
-        """Look no further; those who were taken in and have not boarded."""
-        self._closed = True
+    def close(self, *, further: bool) -> list[Run]:
+        """End, after a last look for whoever goes on with this key if `further`; those who have not boarded."""
+        self._closed, self._further = True, further
         self._look_now.set()
         self._thread.join()
         return self._taken_out()
 
     def _run(self) -> None:
-        while not (self._closed or self._stopping.is_set()):
+        while self._further and not self._stopping.is_set():  # one look at least: tiny jobs end before it
             try:
                 self._look()
                 self._outage.over()
@@ -105,22 +107,24 @@ class Boarding:
             except Exception as error:  # noqa: BLE001 - the stack trains on without company
                 log.error("boarding_failed", error)
                 return
+            if self._closed:
+                return
             self._look_now.wait(BOARDING_S)
             self._look_now.clear()
 
     def _look(self) -> None:
         self._aboard = [run for run in self._aboard if not run.ended]
         gate, room = self._gate, self._gate.room(self._aboard)
-        if len(self._aboard) >= room.most or self._taken >= RUN_MOST_JOBS:
+        if len(self._aboard) >= room.most or self.taken >= self._most_jobs:
             return
         found = gate.jobs.companions(gate.key, gate.device, room.most + LOOK_FURTHER)
         waiting = [one for one in found.waiting if one.id not in gate.refused]
         chosen = self._chosen(waiting, found.head, room)
-        if not chosen.job_ids or self._closed:
+        if not chosen.job_ids:
             return
         runs = gate.claimed(gate.jobs.claim_also(gate.worker_id, chosen.job_ids, gate.lease_s))
         late = dict(zip([*(run.id for run in self._aboard), *chosen.job_ids], chosen.late_s, strict=True))
-        self._overtaken_s, self._taken = chosen.overtaken_s, self._taken + len(runs)
+        self._overtaken_s, self.taken = chosen.overtaken_s, self.taken + len(runs)
         self._aboard += runs
         for run in self._aboard:
             run.late_s = late[run.id]
@@ -131,13 +135,17 @@ class Boarding:
                 self._ready.append(run)
 
     def _chosen(self, waiting: Sequence[Companion], head: float | None, room: Room) -> Plan:
-        """Whom to take in; where all have just ended, the next of the queue if it goes on with this stack's key."""
+        """Whom to take in; where all have just ended, the next of the queue and others, if it is one with this key."""
         if self._aboard:
             crashes = self._aboard[0].claim.job.crashes
             aboard = Aboard(tuple(map(_seat, self._aboard)), crashes, self._overtaken_s)
             return plan(aboard, waiting, head, room, _seconds)
-        first = waiting[:1] if waiting and (head is None or score_of(waiting[0]) < head) else []
-        return Plan(tuple(one.id for one in first), (0.0,) * len(first), 0.0)
+        if not waiting or (head is not None and score_of(waiting[0]) > head):
+            return Plan((), (), 0.0)
+        first, *others = waiting
+        aboard = Aboard((Seat(_seconds(first), 0.0, share_of(first.tags)),), first.crashes)
+        rest = plan(aboard, others, head, replace(room, bytes=room.bytes - first.stack.bytes), _seconds)
+        return Plan((first.id, *rest.job_ids), rest.late_s, rest.overtaken_s)
 
 
 def _seconds(one: Companion) -> float:

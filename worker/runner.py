@@ -32,7 +32,7 @@ from worker.publish import Files
 from worker.publisher import Publisher
 from worker.reporter import Reporter
 from worker.run import Run
-from worker.settings import LEASE_S, STACK_MOST, STACK_MOST_GPU
+from worker.settings import LEASE_S, RUN_MOST_JOBS, STACK_MOST, STACK_MOST_GPU
 from worker.watch import Watch
 
 
@@ -69,6 +69,7 @@ class Runner:
         self._tell = tell
         self._leave = leave
         self._recycle = False
+        self._taken = 0
         self._alone: set[str] = set()
         """Jobs that must not be in a stack again in this process."""
         self._most = STACK_MOST if backend.device == "cpu" else STACK_MOST_GPU
@@ -79,6 +80,7 @@ class Runner:
         Returns:
             Whether the process should be replaced (an error of the device or of memory).
         """
+        self._taken = 0
         reporter = Reporter(self._jobs, self._files, self._stopping, self._released, self._leave)
         ready = [run for run in self._enter(claims, reporter) if self._prepare(run)]
         if ready:
@@ -114,6 +116,8 @@ class Runner:
             run.subject = self._data.subject(run.claim.job, state, self._files.origin(run.claim.job))
             run.backend = self._backend(run.member.spec.training.device)
             _check_memory(run)
+            if state is None:
+                run.member.initial_parameters()  # drawn here, where no stack waits for them
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's failure and not the worker's
             self._fail(run, error, "auto")
             return False
@@ -145,7 +149,8 @@ class Runner:
             fit(members, backend, watch, watch, boarders=lambda: self._admit(watch, boarding, agreed))
         except Exception as error:  # noqa: BLE001 - ends these jobs, not the worker
             broken = error
-        late = [] if boarding is None else boarding.close()  # nobody prepares beside us from here on
+        late = [] if boarding is None else boarding.close(further=broken is None)  # nobody prepares beside us any more
+        self._taken += 0 if boarding is None else boarding.taken
         again = [] if broken is None else self._broken(watch.aboard, broken, backend.device)
         return again + [run for run in late if not run.outbox.given_up and self._fits(agreed, run)]
 
@@ -171,7 +176,7 @@ class Runner:
             lambda claims: self._enter(claims, reporter),
             self._prepare,
         )
-        return Boarding(gate, runs, self._stopping)
+        return Boarding(gate, runs, self._stopping, RUN_MOST_JOBS - self._taken)
 
     def _admit(self, watch: Watch, boarding: Boarding | None, agreed: Hashable) -> list[Member]:
         """The members that board now."""

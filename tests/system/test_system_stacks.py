@@ -197,6 +197,15 @@ def test_two_workers_share_the_queue_and_no_job_is_trained_twice(deployed: Deplo
     deployed.site.check()
 
 
+def test_jobs_that_end_before_company_comes_train_together_all_the_same(deployed: Deployment) -> None:
+    ids = deployed.submit(*(spec(seed, epochs=2) for seed in range(30)))
+    deployed.site.processes.worker(MLPQ_COMPILED="1").ready()
+    assert set(deployed.ended(ids)) == {Status.SUCCEEDED}
+    assert sorted(deployed.stacks(ids))[len(ids) // 2] > 1
+    assert [deployed.site.store.get(job_id).fence for job_id in ids] == [1] * 30
+    deployed.site.check()
+
+
 def test_priority_is_kept_to(deployed: Deployment) -> None:
     other = {"net": {"hidden": [13]}}
     urgent, idle = {"priority": 5}, {"priority": -5}
