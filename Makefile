@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench docs site lock pictures test-page test-compose mutants clean
+.PHONY: help demo run test check bench docs site lock pictures page-pictures test-page test-compose mutants clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | expand -t 16
@@ -67,6 +67,9 @@ site: $(VENV)/dev.stamp      ## make a site of docs/ in site/ (mkdocs-material i
 
 pictures: $(VENV)/dev.stamp  ## draw the pictures of docs/explanations.md
 	$(BIN)/python -m docs.pictures
+
+page-pictures: $(VENV)/dev.stamp  ## take the pictures of docs/page.md (needs chromium)
+	$(BIN)/python -m docs.page_pictures
 
 lock:            ## pin the dependencies again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra server pyproject.toml requirements/build.in -o requirements/server.txt

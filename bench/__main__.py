@@ -17,6 +17,7 @@ ALL = (
     "listing",
     "resume",
     "overhead",
+    "page",
     "fresh_clone",
 )
 

@@ -2,6 +2,7 @@
 import { band, canvas, draw, shareOf } from "./curve.js";
 import { h } from "./dom.js";
 import { number } from "./numbers.js";
+import { extents } from "./points.js";
 
 const SMALLEST = 0.01; // share of the axis below which a drag is a click
 
@@ -37,7 +38,11 @@ export function charts(xLabel = "step") {
 }
 
 function panel(title, zoom) {
-  const svg = canvas(title), caption = h("figcaption");
+  const svg = canvas(title), sheet = h("canvas", { class: "sheet", hidden: true, "aria-hidden": "true" }), caption = h("figcaption");
+  let last = null;
+  const again = () => { if (last && !sheet.hidden) draw(svg, sheet, ...last); };
+  new ResizeObserver(again).observe(svg);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
   let range = null, full = null, from = null, marked = null;
   const at = (share) => range[0] + Math.min(1, Math.max(0, share)) * (range[1] - range[0]);
   const drop = () => { marked?.remove(); marked = from = null; };
@@ -66,14 +71,14 @@ function panel(title, zoom) {
     zoom(next);
   });
   return {
-    element: h("figure", {}, caption, svg),
+    element: h("figure", {}, caption, h("div", { class: "chart" }, svg, sheet)),
     draw(figure, view, xLabel) {
       caption.replaceChildren(h("strong", {}, title), ...(figure.legend === false ? [] : figure.lines.map(key)));
       svg.setAttribute("aria-label", `${title} by ${xLabel}: ${figure.lines.map(told).join(", ")}. Keys: + and - zoom, arrows move, Escape shows all.`);
       if (from !== null) return; // what is being marked stays as it is
-      const points = figure.lines.flatMap((line) => line.points);
-      full = points.length ? points.reduce(([a, b], p) => [Math.min(a, p[0]), Math.max(b, p[0])], [Infinity, -Infinity]) : null;
-      range = draw(svg, figure.lines, view, xLabel);
+      full = figure.lines.some((line) => line.points.length) ? extents(figure.lines, 0) : null;
+      last = [figure.lines, view, xLabel];
+      range = draw(svg, sheet, ...last);
     },
   };
 }

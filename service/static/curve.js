@@ -1,10 +1,11 @@
 // One chart with axes as SVG, and a sparkline for lists.
+import { drawMany } from "./manylines.js";
 import { logTicks, mark, number, ticks } from "./numbers.js";
-import { extent, smooth, thin, within } from "./points.js";
+import { extent, extents, smooth, thin, within } from "./points.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 560, HEIGHT = 240, LEFT = 46, RIGHT = 10, TOP = 8, BOTTOM = 24;
-const MOST_FAINT = 12; // lines behind whose smoothed form the raw one is still of use
+const MOST_LINES = 12; // as SVG, with the raw line behind its smoothed form; more are drawn on a canvas
 
 export function node(name, attributes, text) {
   const element = document.createElementNS(SVG, name);
@@ -13,8 +14,12 @@ export function node(name, attributes, text) {
   return element;
 }
 
+const tenth = (value) => Math.round(value * 10) / 10; // far cheaper than toFixed, of which many curves need thousands
+
 export function path(points, x, y) {
-  return points.map(([a, b], i) => `${i ? "L" : "M"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("");
+  let d = "";
+  for (const [a, b] of points) d += `${d ? "L" : "M"}${tenth(x(a))} ${tenth(y(b))}`;
+  return d;
 }
 
 export const canvas = (label) => node("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label, tabindex: "0" });
@@ -32,35 +37,42 @@ export function band(from, to) {
 }
 
 // lines: [{look, points: [[x, y], …]}], look being the class that colours it; view: {log, smoothing, range}.
-// Returns the range of x that is shown.
-export function draw(svg, lines, view, xLabel) {
+// Many lines go to `sheet`, a canvas over the chart. Returns the range of x that is shown.
+export function draw(svg, sheet, lines, view, xLabel) {
   const usable = lines.map((line) => ({ ...line, points: view.log ? line.points.filter((p) => p[1] > 0) : line.points }));
-  const all = usable.flatMap((line) => line.points);
-  if (!all.length) { svg.replaceChildren(); return null; }
-  const range = view.range || extent(all, 0);
+  const some = usable.some((line) => line.points.length);
+  sheet.hidden = usable.length <= MOST_LINES || !some;
+  if (!some) { svg.replaceChildren(); return null; }
+  const range = view.range || extents(usable, 0);
   const x = (v) => LEFT + ((v - range[0]) / (range[1] - range[0] || 1)) * (WIDTH - LEFT - RIGHT);
-  const [y, marks] = vertical(all, view);
+  const [y, marks] = vertical(usable, view);
   const parts = [node("title", {}, `by ${xLabel}`)];
   for (const t of marks) {
     parts.push(node("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(t), y2: y(t) }));
     parts.push(node("text", { class: "tick", x: LEFT - 6, y: y(t) + 4, "text-anchor": "end" }, mark(t)));
   }
   for (const t of ticks(range[0], range[1], 5)) {
-    parts.push(node("text", { class: "tick", x: x(t), y: HEIGHT - 8, "text-anchor": "middle" }, number(t, 6)));
+    parts.push(node("text", { class: "tick", x: x(t), y: HEIGHT - 8, "text-anchor": x(t) > WIDTH - 2 * RIGHT ? "end" : "middle" }, number(t, 6)));
   }
-  const plot = node("svg", { "aria-hidden": "true", x: LEFT, y: 0, width: WIDTH - LEFT - RIGHT, height: HEIGHT, viewBox: `${LEFT} 0 ${WIDTH - LEFT - RIGHT} ${HEIGHT}` });
-  for (const { look, points } of usable) {
-    const line = (shown, how) => node("path", { class: how, d: path(thin(within(shown, view.range), usable.length), x, y) });
-    if (view.smoothing && usable.length <= MOST_FAINT) plot.append(line(points, `line ${look} faint`));
-    plot.append(line(view.smoothing ? smooth(points, view.smoothing) : points, `line ${look}`));
-  }
-  svg.replaceChildren(...parts, plot);
+  svg.replaceChildren(...parts);
+  if (!sheet.hidden) drawMany(sheet, usable, view, { width: WIDTH, height: HEIGHT, left: LEFT, right: RIGHT, x, y });
+  else svg.append(plotted(usable, view, x, y));
   return range;
 }
 
-function vertical(all, { log, range }) {
-  let [low, high] = extent(all, 1, range);
-  if (!Number.isFinite(low)) [low, high] = extent(all, 1);
+function plotted(lines, view, x, y) {
+  const plot = node("svg", { "aria-hidden": "true", x: LEFT, y: 0, width: WIDTH - LEFT - RIGHT, height: HEIGHT, viewBox: `${LEFT} 0 ${WIDTH - LEFT - RIGHT} ${HEIGHT}` });
+  for (const { look, points } of lines) {
+    const line = (shown, how) => node("path", { class: how, d: path(thin(within(shown, view.range), lines.length), x, y) });
+    if (view.smoothing) plot.append(line(points, `line ${look} faint`));
+    plot.append(line(view.smoothing ? smooth(points, view.smoothing) : points, `line ${look}`));
+  }
+  return plot;
+}
+
+function vertical(lines, { log, range }) {
+  let [low, high] = extents(lines, 1, range);
+  if (!Number.isFinite(low)) [low, high] = extents(lines, 1);
   if (low === high) [low, high] = log ? [low / 2, high * 2] : [low - 0.5, high + 0.5];
   const scale = log ? Math.log : (v) => v;
   const y = (v) => TOP + (1 - (scale(v) - scale(low)) / (scale(high) - scale(low))) * (HEIGHT - TOP - BOTTOM);

@@ -1,8 +1,8 @@
 // Points of curves: columns of the API as points, thinned and smoothed for drawing.
 
 const MOST_POINTS = 1000; // of one line: more than the pixels of a chart
-const LEAST_POINTS = 200;
-const MOST_IN_ALL = 16_000; // of the lines of one chart, so that many stay smooth
+const LEAST_POINTS = 100;
+const MOST_IN_ALL = 6_000; // of the lines of one chart, so that many stay smooth
 
 // Thinned by keeping each bucket's extremes; `lines` is how many share the chart.
 export function thin(points, lines = 1) {
@@ -36,14 +36,24 @@ export function within(points, range) {
   return points.filter((p, i) => inside(p) || (points[i + 1] && inside(points[i + 1])) || (i && inside(points[i - 1])));
 }
 
+const known = new WeakMap(); // points → their extents without a range: a curve is drawn again and again
+
+// The smallest and the largest value on an axis, of points between two places of x.
 export function extent(points, axis, range) {
+  if (!range && known.get(points)?.[axis]) return known.get(points)[axis];
   let low = Infinity, high = -Infinity;
   for (const p of points) {
     if (range && (p[0] < range[0] || p[0] > range[1])) continue;
     if (p[axis] < low) low = p[axis];
     if (p[axis] > high) high = p[axis];
   }
+  if (!range) known.set(points, Object.assign(known.get(points) ?? [], { [axis]: [low, high] }));
   return [low, high];
+}
+
+// The same of several curves.
+export function extents(lines, axis, range) {
+  return lines.map(({ points }) => extent(points, axis, range)).reduce(([low, high], [a, b]) => [Math.min(low, a), Math.max(high, b)], [Infinity, -Infinity]);
 }
 
 export const column = (points, key) => points.filter((p) => typeof p[key] === "number").map((p) => [p.step, p[key]]);
