@@ -24,7 +24,7 @@ class Member:
     """One model of a stack: its resolved spec, its data, and the checkpoint to go on from (None: fresh).
 
     `folds` are the data of the models that cross-validate it, see `nets.folds`; `origin` (P,) are the weights that a
-    fork starts from.
+    fork starts from. After `halt_epoch` epochs it pauses by itself, if that is before its end.
     """
 
     spec: ResolvedSpec
@@ -32,6 +32,7 @@ class Member:
     state: State | None = None
     folds: tuple[PreparedData, ...] = ()
     origin: NDArray[Any] | None = None
+    halt_epoch: int | None = None
 
     @cached_property
     def layout(self) -> Layout:
@@ -52,6 +53,11 @@ class Member:
     def total_steps(self) -> int:
         """Updates of the whole planned run."""
         return self.steps_per_epoch * self.spec.training.epochs
+
+    @property
+    def halt_step(self) -> int | None:
+        """Updates after which it pauses by itself."""
+        return None if self.halt_epoch is None else self.halt_epoch * self.steps_per_epoch
 
     def initial_parameters(self) -> NDArray[Any]:
         """Flat (P,) before the first step; drawn once, whoever asks."""

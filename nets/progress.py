@@ -77,6 +77,17 @@ class Progress:
         return self.step >= self._member.total_steps
 
     @property
+    def halted(self) -> bool:
+        """True from the step on after which the model is to pause by itself, unless it is done."""
+        halt = self._member.halt_step
+        return halt is not None and self.step >= halt and not self.done
+
+    @property
+    def steps_to_halt(self) -> int:
+        """Updates until then, or until the end."""
+        return min(self._member.halt_step or self._member.total_steps, self._member.total_steps) - self.step
+
+    @property
     def steps_to_epoch_end(self) -> int:
         """Updates up to and including the last one of this epoch."""
         return self._member.steps_per_epoch - self.step % self._member.steps_per_epoch

@@ -157,7 +157,12 @@ class _Run:
             one = self._members[member]
             info = {"steps": one.total_steps, "parameters": one.layout.count, "threads": self._threads}
             self._report.started(member, {**self._backend.describe(), "engine": self._engine.name, **info})
-        self._finish_where({m: (Ending.COMPLETED, None) for m in members if self._progress[m].done})
+        halted = [member for member in members if self._progress[member].halted]
+        for member in halted:
+            self._checkpoint(member)
+        ended: dict[int, tuple[Ending, str | None]] = dict.fromkeys(halted, (Ending.PAUSED, None))
+        ended |= {member: (Ending.COMPLETED, None) for member in members if self._progress[member].done}
+        self._finish_where(ended)
 
     def board(self, newcomers: Sequence[Member]) -> None:
         """Take further models into the stack; the others go on from where they are, as after a pause."""
@@ -180,7 +185,8 @@ class _Run:
     def advance(self) -> None:
         """Run one chunk: to where something has to be decided, but no longer than CHUNK_S."""
         before = self._clock()
-        steps = min(self._engine.max_chunk(), self._clocks.chunk_steps)
+        to_halt = min(self._progress[member].steps_to_halt for member in self.active)
+        steps = min(self._engine.max_chunk(), self._clocks.chunk_steps, to_halt)
         self._engine.advance(steps)
         sums = self._engine.drain()  # the one wait for the device
         took = max(self._clock() - before, 1e-6)
@@ -263,6 +269,8 @@ class _Run:
         for member in self.active:
             command = self._control.command(member)
             limit = self._members[member].spec.training.max_runtime_s
+            if command is Command.CONTINUE and self._progress[member].halted:
+                command = Command.PAUSE
             if command in endings:
                 ended[member] = (endings[command], None)
             elif limit is not None and self._progress[member].elapsed_s >= limit:

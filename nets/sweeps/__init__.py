@@ -1,0 +1,1 @@
+"""Which points of a space of specs a sweep tries, and what it judges them by."""
