@@ -13,13 +13,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
+import orjson
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from kernels.errors import Fenced, IllegalTransition
+from kernels.errors import Fenced, IllegalTransition, StoreUnavailable
 from store import keys, scripts, wakeups
 from store.connection import redis_errors
 from store.events import EventLog
+from store.halving import decide, trial_from_text
 from store.records import (
     Claim,
     Companion,
@@ -193,7 +195,12 @@ class Claims:
         """`finish` for several claims in one round trip, as `write_many`."""
         wake = self._wake_parts()
         answers = self._call_many("finish", [[*_finish_arguments(one), *wake] for one in farewells])
-        return [_finished(one, answer) for one, answer in zip(farewells, answers, strict=True)]
+        found = [_finished(one, answer) for one, answer in zip(farewells, answers, strict=True)]
+        halved = {job.sweep for job in found if isinstance(job, Job) and job.rung is not None and job.sweep}
+        for sweep_id in halved:
+            with suppress(StoreUnavailable):  # the reaper sees to it
+                self.decide(sweep_id)
+        return found
 
     def crashed(self, job_id: str, fence: int, code: str, message: str) -> Job | None:
         """Say that the process which held the job has died; its third crash ends the job as failed.
@@ -222,7 +229,38 @@ class Claims:
         in_grace, pushed, *moved = answer
         names = [part.decode() for part in moved]
         pairs = zip(names[::2], names[1::2], strict=True)
+        for sweep_id in self._undecided():
+            self.decide(sweep_id)
         return Reaped({job_id: Status(status) for job_id, status in pairs}, int(pushed), bool(in_grace))
+
+    def decide(self, sweep_id: str) -> None:
+        """Let the trials of a sweep go on or end, as their figures now say.
+
+        Nothing happens where somebody else was quicker, who then decides on what has changed.
+        """
+        with redis_errors(), self.redis.pipeline(transaction=True) as pipe:
+            pipe.hmget(keys.sweep(sweep_id), "version", "halving")
+            pipe.hgetall(keys.trials(sweep_id))
+            (version, halving), texts = pipe.execute()
+        if version is None or halving is None:
+            self._call("decide", sweep_id, version or 0, 0, 0)
+            return
+        plan = orjson.loads(halving)
+        trials = {job_id.decode(): trial_from_text(job_id.decode(), text.decode()) for job_id, text in texts.items()}
+        rungs = plan["rungs"]
+        found = decide(trials.values(), rungs, plan["reduction"], maximize=plan["maximize"])
+        parts: list[Any] = [len(found.promoted)]
+        for job_id in found.promoted:
+            rung = trials[job_id].rung + 1
+            parts += [job_id, rung, rungs[rung] if rung < len(rungs) else ""]
+        parts.append(len(found.retired))
+        for one in found.retired:
+            parts += [one.id, one.reason]
+        self._call("decide", sweep_id, version, *parts, *self._wake_parts())
+
+    def _undecided(self) -> list[str]:
+        with redis_errors():
+            return [name.decode() for name in cast("set[bytes]", self.redis.smembers(keys.UNDECIDED))]
 
     def _call(self, script: str, *arguments: Any) -> Any:
         with redis_errors():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from kernels.errors import Conflict, IllegalTransition, InvalidInput, NotFound
@@ -56,24 +57,41 @@ class JobStore(Claims):
             InvalidInput: the key came before with another body; bad tags or priority.
             NotFound: a data set is gone.
         """
+        jobs, made = self._create([new], idempotency, [job_id or new_id()])
+        return jobs[0], made
+
+    def create_many(self, news: Sequence[NewJob], idempotency: tuple[str, str] | None = None) -> tuple[list[Job], bool]:
+        """`create` for several jobs in one transaction: all of them are accepted, in this order, or none is.
+
+        Returns:
+            The jobs, and whether this call made them (False: the same key and body came before; those of its jobs
+            that are still there).
+        """
+        return self._create(news, idempotency, [new_id() for _ in news])
+
+    def _create(
+        self, news: Sequence[NewJob], idempotency: tuple[str, str] | None, ids: Sequence[str]
+    ) -> tuple[list[Job], bool]:
+        answer = self._accept(news, ids, idempotency)
+        return [job_from_parts(parts) for parts in answer[1:]], answer[0] == b"ok"
+
+    def _accept(
+        self,
+        news: Sequence[NewJob],
+        ids: Sequence[str],
+        idempotency: tuple[str, str] | None,
+        sweep: Sequence[str | bytes] = (),
+    ) -> Any:
+        """The answer of `create.lua`, unless it is a refusal."""
         key, sha256 = ("", "") if idempotency is None else (keys.idempotency(idempotency[0]), idempotency[1])
-        parts = new_job_parts(new)
-        answer = self._call(
-            "create",
-            job_id or new_id(),
-            " ".join(dict.fromkeys((new.dataset, *new.reads))),
-            key,
-            sha256,
-            IDEMPOTENCY_S,
-            len(parts),
-            *parts,
-            *self._wake_parts(),
-        )
+        jobs = chain.from_iterable(_creation(new, job_id) for new, job_id in zip(news, ids, strict=True))
+        head = (key, sha256, IDEMPOTENCY_S, len(sweep), *sweep, len(news))
+        answer = self._call("create", *head, *jobs, *self._wake_parts())
         if answer[0] == b"other":
             raise InvalidInput.at("/headers/Idempotency-Key", "was used before with another body")
         if answer[0] == b"no_dataset":
             raise NotFound(f"no data set {answer[1].decode()}")
-        return job_from_parts(answer[1]), answer[0] == b"ok"
+        return answer
 
     def get(self, job_id: str) -> Job:
         """The record of a job. Raises: NotFound."""
@@ -88,15 +106,19 @@ class JobStore(Claims):
         tag: str | None = None,
         limit: int = 20,
         after: str | None = None,
+        sweep: str | None = None,
     ) -> Page:
-        """Jobs newest first, those after the job `after`, with this status and this tag where given.
+        """Jobs newest first, those after the job `after`, with this status and this tag, or of this sweep.
 
         Raises:
-            InvalidInput: a limit outside 1..100, or a cursor that names no job.
+            InvalidInput: a limit outside 1..100, a cursor that names no job, or a sweep together with a tag.
         """
+        if sweep is not None and tag is not None:
+            raise InvalidInput.at("/query/sweep", "cannot be asked for together with a tag")
         if not 1 <= limit <= PAGE_MAX:
             raise InvalidInput.at("/query/limit", f"is {limit}; must be 1..{PAGE_MAX}")
-        answer = self._call("page", keys.index(status, tag), limit, after or "")
+        index = keys.index(status, tag) if sweep is None else keys.swept(sweep, status)
+        answer = self._call("page", index, limit, after or "")
         if answer[0] == b"missing":
             raise InvalidInput.at("/query/after", f"names no job: {(after or '')[:80]!r}")
         return Page(tuple(job_from_parts(parts) for parts in answer[2:]), bool(answer[1]))
@@ -172,6 +194,12 @@ class JobStore(Claims):
         """How many jobs will be started before this one, or None when it is not queued."""
         parts = self._call("get", job_id)
         return job_from_parts(parts).queue_position if parts else None
+
+
+def _creation(new: NewJob, job_id: str) -> list[Any]:
+    """A job as `create.lua` takes it."""
+    parts = new_job_parts(new)
+    return [job_id, " ".join(dict.fromkeys((new.dataset, *new.reads))), len(parts), *parts]
 
 
 def new_id() -> str:

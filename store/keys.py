@@ -14,6 +14,11 @@ idempotency {hash}  string   "<sha256 of the body> <job id>", kept 24 h
 deleted {id}        string   the sequence of a deleted job, kept 1 h, so that a page cursor outlives it
 claimed {token}     string   ids taken by one claim, kept 60 s, so that a repeated call gets the same answer
 dataset {id}        hash     a data set's record; dataset_jobs {id}: set of unfinished jobs that read it
+sweeps              zset     every sweep, score = creation sequence
+sweep {id}          hash     what a sweep tries; `version` counts what happened to its trials
+trials {id}         hash     job id -> "state place rung value …", where a sweep halves (see `halving`)
+undecided           set      sweeps whose trials have moved since somebody last decided about them
+swept {id} {s}      zset     the jobs of a sweep, and those with this status
 worker {id}         string   what a worker says of itself (JSON), gone when it stops saying it
 data_dir            string   which data directory holds the files of all this (JSON); see `identity`
 """
@@ -48,6 +53,12 @@ TEMPLATES: Mapping[str, str] = MappingProxyType(
         "datasets": PREFIX + "datasets",
         "dataset": PREFIX + "dataset:%s",
         "dataset_jobs": PREFIX + "dataset:%s:jobs",
+        "sweeps": PREFIX + "sweeps",
+        "sweep": PREFIX + "sweep:%s",
+        "trials": PREFIX + "sweep:%s:trials",
+        "undecided": PREFIX + "sweeps:undecided",
+        "swept": PREFIX + "jobs:sweep:%s",
+        "swept_both": PREFIX + "jobs:sweep:%s:%s",
         "workers": PREFIX + "workers",
         "worker": PREFIX + "worker:%s",
         "data_dir": PREFIX + "data_dir",
@@ -63,6 +74,8 @@ QUEUE = TEMPLATES["queue"]
 LEASES = TEMPLATES["leases"]
 DATASETS = TEMPLATES["datasets"]
 WORKERS = TEMPLATES["workers"]
+SWEEPS = TEMPLATES["sweeps"]
+UNDECIDED = TEMPLATES["undecided"]
 DATA_DIR = TEMPLATES["data_dir"]
 
 
@@ -85,6 +98,21 @@ def index(status: str | None = None, tag: str | None = None) -> str:
     if tag is not None:
         return TEMPLATES["tag"] % tag
     return JOBS
+
+
+def sweep(sweep_id: str) -> str:
+    """The record of a sweep."""
+    return TEMPLATES["sweep"] % sweep_id
+
+
+def trials(sweep_id: str) -> str:
+    """How far the trials of a sweep are that halves."""
+    return TEMPLATES["trials"] % sweep_id
+
+
+def swept(sweep_id: str, status: str | None = None) -> str:
+    """The index that holds exactly the jobs of this sweep with this status (None: any)."""
+    return TEMPLATES["swept"] % sweep_id if status is None else TEMPLATES["swept_both"] % (sweep_id, status)
 
 
 def idempotency(key: str) -> str:

@@ -52,6 +52,7 @@ class NewJob:
 
     `asked` is what the user said, without what was filled in. `origin` is what a fork starts from: `job`, `checkpoint`
     (a step, or None for the result), and the `key`, `sha256` and `bytes` of its own copy of those weights.
+    `point` is what its sweep has set; after `halt_epoch` it pauses until its sweep decides.
     """
 
     spec: Json
@@ -64,6 +65,9 @@ class NewJob:
     asked: Json = field(default_factory=dict)
     origin: Json | None = None
     stack: Stackable | None = None
+    sweep: str | None = None
+    point: Json | None = None
+    halt_epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,10 @@ class Job:
     last_metric_step: int
     sequence: int
     stack: Stackable | None
+    sweep: str | None = None
+    point: Json | None = None
+    rung: int | None = None
+    halt_epoch: int | None = None
 
     @property
     def terminal(self) -> bool:
@@ -190,6 +198,9 @@ def new_job_parts(new: NewJob) -> list[str | bytes | int]:
         *("priority", check_priority(new.priority)),
         *(("asked", encode(new.asked)) if new.asked else ()),
         *(("origin", encode(new.origin)) if new.origin is not None else ()),
+        *(("sweep", new.sweep) if new.sweep is not None else ()),
+        *(("point", encode(new.point)) if new.point is not None else ()),
+        *(("rung", 0, "halt_epoch", new.halt_epoch) if new.halt_epoch is not None else ()),
         *(("stack_key", new.stack.key, "stack", encode(asdict(new.stack))) if new.stack is not None else ()),
     ]
 
@@ -267,6 +278,10 @@ def job_from_parts(parts: Sequence[bytes]) -> Job:
         last_metric_step=int(fields[b"last_metric_step"]),
         sequence=int(fields[b"sequence"]),
         stack=None if b"stack" not in fields else Stackable(**document(b"stack")),
+        sweep=text(b"sweep"),
+        point=document(b"point"),
+        rung=integer(b"rung"),
+        halt_epoch=integer(b"halt_epoch"),
     )
 
 

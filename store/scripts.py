@@ -32,6 +32,9 @@ NAMES = (
     "finish",
     "crashed",
     "reap",
+    "decide",
+    "sweep_cancel",
+    "sweep_delete",
 )
 
 

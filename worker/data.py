@@ -99,7 +99,7 @@ class DataCache:
         if origin is not None:
             origin.check(spec, about)
             start = origin.parameters(np.dtype(spec.training.precision))
-        member = Member(spec, kept.data[0], state, kept.data[1:], start)
+        member = Member(spec, kept.data[0], state, kept.data[1:], start, job.halt_epoch)
         return Subject(member, about, self._holdout(asked.training, kept))
 
     @property

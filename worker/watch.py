@@ -23,6 +23,9 @@ from worker.publisher import Publisher
 from worker.reporter import Reporter
 from worker.run import Run
 
+RUNG = "rung"
+"""Why a trial pauses that its sweep has wait; see `finish.lua`."""
+
 PROGRESS_S = 1.0
 """Seconds between two messages about throughput to the worker registry."""
 
@@ -144,7 +147,8 @@ class Watch:
         While an earlier one waits, for the disk or for a Redis that is away, there is no use in another but at a stop.
         """
         run = self._runs[member]
-        if run.unwanted or ((run.saving or run.outbox.unsaved_checkpoint) and run.told is Command.CONTINUE):
+        goes_on = run.told is Command.CONTINUE and step != run.member.halt_step
+        if run.unwanted or ((run.saving or run.outbox.unsaved_checkpoint) and goes_on):
             return
         run.step, run.saving = step, run.saving + 1
         self._publisher.do(run.id, lambda: self._save(run, state, step, epoch))
@@ -185,6 +189,8 @@ class Watch:
     def _closing(self, run: Run, outcome: Outcome) -> Closing:
         if outcome.kind is Ending.CANCELLED:
             return stopped(Directive.CANCEL)
+        if outcome.kind is Ending.PAUSED and outcome.step == run.member.halt_step:
+            return Closing(Status.PAUSED, RUNG)
         if outcome.kind is Ending.PAUSED:
             asked = run.outbox.directive is Directive.PAUSE
             return stopped(Directive.PAUSE if asked else Directive.CONTINUE)

@@ -68,9 +68,13 @@ local function dequeue(id)
   end
 end
 
--- Every index that holds jobs of this status and these tags, apart from the one of all jobs.
-local function index_keys(status, tags)
+-- Every index that holds jobs of this status, these tags and this sweep (or false), apart from the one of all jobs.
+local function index_keys(status, tags, sweep)
   local found = { KEY.status:format(status) }
+  if sweep then
+    found[#found + 1] = KEY.swept:format(sweep)
+    found[#found + 1] = KEY.swept_both:format(sweep, status)
+  end
   for _, tag in ipairs(tags) do
     found[#found + 1] = KEY.tag:format(tag)
     found[#found + 1] = KEY.both:format(status, tag)
@@ -84,11 +88,25 @@ local function status_event(id, key, kind, now)
     reason == '' and 'null' or cjson.encode(reason), attempt, failure or 'null', iso(now)), now)
 end
 
+-- A trial of a sweep that halves has moved: somebody is to decide what follows.
+local function set_trial(sweep, id, text)
+  redis.call('HSET', KEY.trials:format(sweep), id, text)
+  redis.call('HINCRBY', KEY.sweep:format(sweep), 'version', 1)
+  redis.call('SADD', KEY.undecided, sweep)
+end
+
+local function end_trial(sweep, id)
+  local trial = redis.call('HGET', KEY.trials:format(sweep), id)
+  if trial then
+    set_trial(sweep, id, (trial:gsub('^%S+', 'ended')))
+  end
+end
+
 -- THE transition: record, indexes, queue, leases and log change together, or (illegal) nothing does.
 local function move(id, to, reason, now)
   local key = KEY.job:format(id)
-  local from, tags, dataset, priority, sequence, reads =
-    unpack(redis.call('HMGET', key, 'status', 'tags', 'dataset', 'priority', 'sequence', 'reads'))
+  local from, tags, dataset, priority, sequence, reads, sweep =
+    unpack(redis.call('HMGET', key, 'status', 'tags', 'dataset', 'priority', 'sequence', 'reads', 'sweep'))
   if not (from and TRANSITIONS[from][to]) then
     error('illegal transition of ' .. id .. ': ' .. tostring(from) .. ' to ' .. to)
   end
@@ -98,6 +116,13 @@ local function move(id, to, reason, now)
   for _, tag in ipairs(cjson.decode(tags)) do
     redis.call('ZREM', KEY.both:format(from, tag), id)
     redis.call('ZADD', KEY.both:format(to, tag), sequence, id)
+  end
+  if sweep then
+    redis.call('ZREM', KEY.swept_both:format(sweep, from), id)
+    redis.call('ZADD', KEY.swept_both:format(sweep, to), sequence, id)
+    if TERMINAL[to] then
+      end_trial(sweep, id)
+    end
   end
   if to == 'queued' then
     enqueue(id, priority, sequence)
@@ -194,4 +219,17 @@ local function crash(id, code, message, now)
   end
   move(id, to, to ~= asked and '' or asked == 'failed' and 'crashed' or code, now)
   return to
+end
+
+-- A job that has ended is no more; for `cursor_s` its id still finds its place in a listing.
+local function forget(id, cursor_s)
+  local key = KEY.job:format(id)
+  local status, tags, sequence, sweep = unpack(redis.call('HMGET', key, 'status', 'tags', 'sequence', 'sweep'))
+  for _, name in ipairs(index_keys(status, cjson.decode(tags), sweep)) do
+    redis.call('ZREM', name, id)
+  end
+  redis.call('ZREM', KEY.jobs, id)
+  redis.call('SET', KEY.deleted:format(id), sequence, 'EX', cursor_s)
+  redis.call('DEL', key, KEY.events:format(id))
+  notify(id)
 end

@@ -1,52 +1,107 @@
--- Accept a job: record, indexes, queue, first event and wake-up in one step.
--- ARGV: id, dataset ids (the job's own, then others that it reads, apart by spaces), idempotency key or '', body sha256, seconds to keep the key, n, n record parts, wake-up parts …
--- Answers {'ok' | 'same', record} | {'other'} | {'no_dataset', dataset id}.
-local id, datasets, idempotency, sha256, ttl, n = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
-local key = KEY.job:format(id)
+-- Accept jobs, and the sweep that they belong to: records, indexes, queue, first events and wake-ups in one step; all or
+-- none. ARGV: idempotency key or '', body sha256, seconds to keep the key,
+--   s, s parts of the sweep's record (0: there is no sweep), the first two of them `id` and the id,
+--   jobs, then for each: id, dataset ids (the job's own, then others that it reads, apart by spaces), n, n record parts,
+--   wake-up parts …
+-- Answers {'ok' | 'same', record, record, …} or with a sweep {'ok' | 'same', its id}
+--   | {'other'} | {'no_dataset', dataset id, number of the job}.
+local idempotency, sha256, ttl, s = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local sweep = s > 0 and ARGV[6]
+local count, at = tonumber(ARGV[5 + s]), 6 + s
 
-if redis.call('EXISTS', key) == 1 then
-  return { 'ok', record(id) } -- the answer to this very call was lost and the client sent it again
+local jobs, ids = {}, {}
+for i = 1, count do
+  local n = tonumber(ARGV[at + 2])
+  jobs[i], ids[i] = { id = ARGV[at], datasets = ARGV[at + 1], first = at + 3, last = at + 2 + n }, ARGV[at]
+  at = at + 3 + n
+end
+local wake_parts = { unpack(ARGV, at) }
+
+local function answer(kind, made)
+  local found = { kind }
+  for _, id in ipairs(made) do
+    if sweep then
+      found[2] = id
+    elseif redis.call('EXISTS', KEY.job:format(id)) == 1 then
+      found[#found + 1] = record(id)
+    end
+  end
+  return found
+end
+
+local function exists(name)
+  return redis.call('EXISTS', (sweep and KEY.sweep or KEY.job):format(name)) == 1
+end
+
+local made = sweep and { sweep } or ids
+if exists(made[1]) then
+  return answer('ok', made) -- the answer to this very call was lost and the client sent it again
 end
 if idempotency ~= '' then
   local seen = redis.call('GET', idempotency)
   if seen then
-    local before, other = seen:match('^(%S+) (%S+)$')
+    local before, names = seen:match('^(%S+) (%S+)$')
     if before ~= sha256 then
       return { 'other' }
     end
-    if redis.call('EXISTS', KEY.job:format(other)) == 1 then
-      return { 'same', record(other) }
+    local others, there = {}, false
+    for name in names:gmatch('[^,]+') do
+      others[#others + 1] = name
+      there = there or exists(name)
+    end
+    if there then
+      return answer('same', others)
     end
   end
 end
-for dataset in datasets:gmatch('%S+') do
-  if dataset:sub(1, 3) == 'ds_' and redis.call('EXISTS', KEY.dataset:format(dataset)) == 0 then
-    return { 'no_dataset', dataset } -- deleted since the caller looked; built-in sets cannot go
+local known = {}
+for i, job in ipairs(jobs) do
+  for dataset in job.datasets:gmatch('%S+') do
+    if not known[dataset] and dataset:sub(1, 3) == 'ds_' and redis.call('EXISTS', KEY.dataset:format(dataset)) == 0 then
+      return { 'no_dataset', dataset, i - 1 } -- deleted since the caller looked; built-in sets cannot go
+    end
+    known[dataset] = true
   end
 end
 if idempotency ~= '' then
-  redis.call('SET', idempotency, sha256 .. ' ' .. id, 'EX', ttl)
+  redis.call('SET', idempotency, sha256 .. ' ' .. table.concat(made, ','), 'EX', ttl)
 end
 
 local now = now_ms()
-local sequence = redis.call('INCR', KEY.sequence)
-local own, others = datasets:match('^(%S+) ?(.*)$')
-redis.call('HSET', key, 'id', id, 'dataset', own, 'sequence', sequence, 'status', 'queued', 'status_reason', '',
-  'attempt', 1, 'crashes', 0, 'fence', 0, 'last_event', 0, 'last_metric_step', -1, 'created_at_ms', now,
-  'updated_at_ms', now, unpack(ARGV, 7, 6 + n))
-local tags, priority = unpack(redis.call('HMGET', key, 'tags', 'priority'))
-redis.call('ZADD', KEY.jobs, sequence, id)
-for _, name in ipairs(index_keys('queued', cjson.decode(tags))) do
-  redis.call('ZADD', name, sequence, id)
+
+local function create(id, datasets, first, last)
+  local key = KEY.job:format(id)
+  local sequence = redis.call('INCR', KEY.sequence)
+  local own, others = datasets:match('^(%S+) ?(.*)$')
+  redis.call('HSET', key, 'id', id, 'dataset', own, 'sequence', sequence, 'status', 'queued', 'status_reason', '',
+    'attempt', 1, 'crashes', 0, 'fence', 0, 'last_event', 0, 'last_metric_step', -1, 'created_at_ms', now,
+    'updated_at_ms', now, unpack(ARGV, first, last))
+  local tags, priority = unpack(redis.call('HMGET', key, 'tags', 'priority'))
+  redis.call('ZADD', KEY.jobs, sequence, id)
+  for _, name in ipairs(index_keys('queued', cjson.decode(tags), sweep)) do
+    redis.call('ZADD', name, sequence, id)
+  end
+  enqueue(id, priority, sequence)
+  if others ~= '' then
+    redis.call('HSET', key, 'reads', others)
+  end
+  for dataset in datasets:gmatch('%S+') do
+    redis.call('SADD', KEY.dataset_jobs:format(dataset), id)
+  end
+  status_event(id, key, 'status', now)
+  wake_for(id, wake_parts)
+  notify(id)
 end
-enqueue(id, priority, sequence)
-if others ~= '' then
-  redis.call('HSET', key, 'reads', others)
+
+if sweep then
+  local sequence = redis.call('INCR', KEY.sequence)
+  redis.call('HSET', KEY.sweep:format(sweep), 'sequence', sequence, 'version', 0, 'created_at_ms', now, unpack(ARGV, 5, 4 + s))
+  redis.call('ZADD', KEY.sweeps, sequence, sweep)
 end
-for dataset in datasets:gmatch('%S+') do
-  redis.call('SADD', KEY.dataset_jobs:format(dataset), id)
+for place, job in ipairs(jobs) do
+  create(job.id, job.datasets, job.first, job.last)
+  if sweep and redis.call('HEXISTS', KEY.job:format(job.id), 'rung') == 1 then
+    redis.call('HSET', KEY.trials:format(sweep), job.id, 'training ' .. place - 1 .. ' 0')
+  end
 end
-status_event(id, key, 'status', now)
-wake_for(id, { unpack(ARGV, 7 + n) })
-notify(id)
-return { 'ok', record(id) }
+return answer('ok', made)

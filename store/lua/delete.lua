@@ -2,7 +2,7 @@
 -- Answers {'ok', record} | {'missing'} | {'busy', status}.
 local id = ARGV[1]
 local key = KEY.job:format(id)
-local status, tags, sequence = unpack(redis.call('HMGET', key, 'status', 'tags', 'sequence'))
+local status = redis.call('HGET', key, 'status')
 if not status then
   return { 'missing' }
 end
@@ -10,11 +10,5 @@ if not TERMINAL[status] then
   return { 'busy', status }
 end
 local last = record(id)
-for _, name in ipairs(index_keys(status, cjson.decode(tags))) do
-  redis.call('ZREM', name, id)
-end
-redis.call('ZREM', KEY.jobs, id)
-redis.call('SET', KEY.deleted:format(id), sequence, 'EX', ARGV[2])
-redis.call('DEL', key, KEY.events:format(id))
-notify(id)
+forget(id, ARGV[2])
 return { 'ok', last }

@@ -5,6 +5,24 @@
 local id, fence, asked, reason, token, step, n =
   ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local key = KEY.job:format(id)
+
+-- Whether the job's progress is at the epochs after which its sweep has it wait.
+local function reached_rung(job)
+  local halt, progress = unpack(redis.call('HMGET', job, 'halt_epoch', 'progress'))
+  return halt and progress and cjson.decode(progress).epoch >= tonumber(halt)
+end
+
+-- The trial's figure at this rung becomes known.
+local function arrive(trial, job)
+  local sweep, metrics = unpack(redis.call('HMGET', job, 'sweep', 'metrics'))
+  local state, rest = redis.call('HGET', KEY.trials:format(sweep), trial):match('^(%S+) (.*)$')
+  if state == 'training' then -- one that waits and was resumed by its user has arrived before
+    local figure = cjson.decode(metrics or '{}')[redis.call('HGET', KEY.sweep:format(sweep), 'objective')]
+    local text = type(figure) == 'number' and string.format('%.17g', figure) or '-'
+    set_trial(sweep, trial, 'waiting ' .. rest .. ' ' .. text)
+  end
+end
+
 local status = holds(key, fence)
 if not status then
   local present, last = unpack(redis.call('HMGET', key, 'fence', 'last_write'))
@@ -12,6 +30,18 @@ if not status then
     return { 'ok', record(id) } -- it is done: the answer was lost and the worker sent it again
   end
   return { 'fenced' }
+end
+-- A trial that its sweep halves has trained as far as it may; one that may meanwhile train on goes back to the queue.
+local epoch_reached = asked == 'paused' and reason == 'rung' and reached_rung(key)
+if asked == 'paused' and reason == 'rung' then
+  if epoch_reached and status == 'running' then
+    move(id, 'pausing', 'rung', now_ms())
+    status = 'pausing'
+  elseif epoch_reached then
+    reason = 'paused' -- its user has asked for the pause, and has to end it
+  else
+    asked, reason = 'queued', 'given_back'
+  end
 end
 local to = YIELDS[status] and YIELDS[status][asked] or asked
 if not TRANSITIONS[status][to] then
@@ -35,6 +65,9 @@ if to == asked then -- a cancel that won publishes nothing
 end
 for i = first_event, first_event + m - 1, 2 do
   emit(id, ARGV[i], ARGV[i + 1], now)
+end
+if epoch_reached and to == 'paused' then
+  arrive(id, key)
 end
 move(id, to, to == asked and reason or '', now)
 if to == 'queued' then

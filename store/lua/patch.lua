@@ -2,16 +2,16 @@
 -- Indexes and the queue follow in the same step. Answers the record, empty for no such job.
 local id = ARGV[1]
 local key = KEY.job:format(id)
-local status, old_tags, sequence = unpack(redis.call('HMGET', key, 'status', 'tags', 'sequence'))
+local status, old_tags, sequence, sweep = unpack(redis.call('HMGET', key, 'status', 'tags', 'sequence', 'sweep'))
 if not status then
   return {}
 end
-for _, name in ipairs(index_keys(status, cjson.decode(old_tags))) do
+for _, name in ipairs(index_keys(status, cjson.decode(old_tags), sweep)) do
   redis.call('ZREM', name, id)
 end
 redis.call('HSET', key, 'updated_at_ms', now_ms(), unpack(ARGV, 2))
 local tags, priority = unpack(redis.call('HMGET', key, 'tags', 'priority'))
-for _, name in ipairs(index_keys(status, cjson.decode(tags))) do
+for _, name in ipairs(index_keys(status, cjson.decode(tags), sweep)) do
   redis.call('ZADD', name, sequence, id)
 end
 if status == 'queued' then

@@ -1,0 +1,121 @@
+"""Successive halving as a pure decision: whatever the order of arrivals, every trial ends, and the best go on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from store.halving import Decision, State, Trial, decide, trial_from_text
+
+Figures = list[list[float | None]]
+
+
+class Sweep:
+    """Trials that train in an order that somebody else chooses; decisions are carried out at once."""
+
+    def __init__(self, count: int, rungs: list[int], reduction: int, maximize: bool) -> None:
+        self.trials = {f"t{place}": Trial(f"t{place}", place, State.TRAINING, 0) for place in range(count)}
+        self.rungs, self.reduction, self.maximize = rungs, reduction, maximize
+        self.promotions: list[tuple[str, int]] = []
+        self.finished: set[str] = set()
+
+    def decision(self) -> Decision:
+        return decide(self.trials.values(), self.rungs, self.reduction, maximize=self.maximize)
+
+    def carry_out(self) -> None:
+        found = self.decision()
+        for name in found.promoted:
+            trial = self.trials[name]
+            assert trial.state is State.WAITING
+            self.promotions.append((name, trial.rung))
+            self.trials[name] = replace(trial, state=State.TRAINING, rung=trial.rung + 1)
+        for one in found.retired:
+            assert self.trials[one.id].state is State.WAITING
+            self.trials[one.id] = replace(self.trials[one.id], state=State.ENDED)
+        assert not self.decision(), "nothing more follows"
+
+    def training(self) -> list[str]:
+        return [name for name, trial in self.trials.items() if trial.state is State.TRAINING]
+
+    def arrive(self, name: str, figure: float | None) -> None:
+        trial = self.trials[name]
+        if trial.rung == len(self.rungs):
+            self.trials[name] = replace(trial, state=State.ENDED)
+            self.finished.add(name)
+        else:
+            self.trials[name] = replace(trial, state=State.WAITING, figures=(*trial.figures, figure))
+
+    def end(self, name: str) -> None:
+        self.trials[name] = replace(self.trials[name], state=State.ENDED)
+
+
+sweeps = st.builds(
+    Sweep, st.integers(1, 30), st.sampled_from([[1], [1, 3], [2, 4, 8]]), st.integers(2, 4), st.booleans()
+)
+figures = st.one_of(st.floats(-5, 5), st.none())
+
+
+@settings(max_examples=150, deadline=None)
+@given(sweeps, st.data())
+def test_every_trial_ends_and_the_best_of_the_first_rung_trained_to_the_end(sweep: Sweep, data: st.DataObject) -> None:
+    while names := sweep.training():
+        sweep.arrive(data.draw(st.sampled_from(names)), data.draw(st.floats(-5, 5)))
+        sweep.carry_out()
+    assert {trial.state for trial in sweep.trials.values()} == {State.ENDED}
+    assert len(set(sweep.promotions)) == len(sweep.promotions)
+    assert sweep.finished
+    count = len(sweep.trials)
+    sign = -1 if sweep.maximize else 1
+    ranked = sorted(sweep.trials.values(), key=lambda trial: (sign * trial.figures[0], trial.place))
+    promoted = {name for name, rung in sweep.promotions if rung == 0}
+    assert {trial.id for trial in ranked[: max(count // sweep.reduction, 1)]} <= promoted
+
+
+@settings(max_examples=150, deadline=None)
+@given(sweeps, st.data())
+def test_nobody_waits_for_ever_whatever_fails_or_is_cancelled(sweep: Sweep, data: st.DataObject) -> None:
+    while names := [name for name, trial in sweep.trials.items() if trial.state is not State.ENDED]:
+        assert sweep.training(), "somebody trains as long as anybody waits"
+        if data.draw(st.integers(0, 4)) == 0:
+            sweep.end(data.draw(st.sampled_from(names)))
+        else:
+            sweep.arrive(data.draw(st.sampled_from(sweep.training())), data.draw(figures))
+        if data.draw(st.booleans()) or not sweep.training():  # a decision may come late, after several arrivals
+            sweep.carry_out()
+
+
+@given(sweeps, st.data())
+def test_the_order_in_which_trials_are_told_does_not_matter(sweep: Sweep, data: st.DataObject) -> None:
+    for name in list(sweep.trials):
+        if data.draw(st.booleans()):
+            sweep.arrive(name, data.draw(figures))
+    found = sweep.decision()
+    sweep.trials = dict(data.draw(st.permutations(list(sweep.trials.items()))))
+    again = sweep.decision()
+    assert (set(found.promoted), set(found.retired)) == (set(again.promoted), set(again.retired))
+
+
+def test_the_best_third_goes_on_without_waiting_for_the_others() -> None:
+    sweep = Sweep(9, [1, 3], 3, False)
+    for name, figure in (("t0", 0.5), ("t1", 0.4), ("t2", 0.6)):
+        sweep.arrive(name, figure)
+    assert sweep.decision() == Decision(promoted=("t1",))
+    sweep.carry_out()
+    sweep.arrive("t3", 0.9)
+    found = sweep.decision()
+    assert [(one.id, one.reason) for one in found.retired] == [("t3", "not_promoted: 4 of 4 after 1 epochs")]
+
+
+def test_a_figure_that_is_not_finite_never_goes_on() -> None:
+    sweep = Sweep(2, [1], 2, True)
+    sweep.arrive("t0", None)
+    sweep.arrive("t1", None)
+    found = sweep.decision()
+    assert found.promoted == ()
+    assert len(found.retired) == 2
+
+
+def test_a_trial_is_read_as_the_scripts_write_it() -> None:
+    assert trial_from_text("j", "waiting 3 1 0.5 -") == Trial("j", 3, State.WAITING, 1, (0.5, None))
