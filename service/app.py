@@ -24,10 +24,10 @@ from service.explanations import Explanations
 from service.feed import Feed
 from service.guard import Guard
 from service.metrics import Metrics
-from service.models import GradientCheckRequest, JobPatch, JobRequest, PredictRequest
+from service.models import BatchRequest, GradientCheckRequest, JobPatch, JobRequest, PredictRequest, SweepRequest
 from service.predictors import Predictors
 from service.problems import problem_of
-from service.routes import datasets, events, explanations, gradients, jobs, lecture, page, results, system
+from service.routes import datasets, events, explanations, gradients, jobs, lecture, page, results, sweeps, system
 from service.settings import Settings
 from service.tables import Tables
 from store.connection import connect, connect_async
@@ -38,6 +38,7 @@ from store.idempotency import Idempotency
 from store.identity import Ownership
 from store.jobs import JobStore
 from store.reaper import Reaper
+from store.sweeps import SweepStore
 from store.workers import Workers
 
 VERSION = "0.1.0"
@@ -45,7 +46,7 @@ DESCRIPTION = "Train fully connected networks over HTTP: submit a job, watch the
 THREADS = 256
 """Requests that may wait for the store at once; while it hangs each holds a thread for 0.8 s."""
 
-BODIES = (JobRequest, JobPatch, PredictRequest, GradientCheckRequest)
+BODIES = (JobRequest, BatchRequest, SweepRequest, JobPatch, PredictRequest, GradientCheckRequest)
 """Models that `service.body.json_body` reads; FastAPI does not see them."""
 
 
@@ -64,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.services = build(settings, metrics)
     # the busiest first
-    for module in (jobs, events, results, explanations, gradients, datasets, lecture, system, page):
+    for module in (jobs, events, results, sweeps, explanations, gradients, datasets, lecture, system, page):
         app.include_router(module.router)
     for error in (MlpqError, HTTPException, RequestValidationError, ClientDisconnect):
         app.add_exception_handler(error, refuse)
@@ -83,6 +84,7 @@ def build(settings: Settings, metrics: Metrics) -> Services:
     return Services(
         settings=settings,
         jobs=JobStore(redis),
+        sweeps=SweepStore(redis),
         log=EventLog(redis),
         workers=Workers(redis),
         idempotency=Idempotency(redis),

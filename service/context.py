@@ -18,6 +18,7 @@ from store.files import LocalArtifacts
 from store.idempotency import Idempotency
 from store.identity import Ownership
 from store.jobs import JobStore
+from store.sweeps import SweepStore
 from store.transitions import Status
 from store.workers import WorkerInfo, Workers
 
@@ -38,6 +39,7 @@ class Services:
 
     settings: Settings
     jobs: JobStore
+    sweeps: SweepStore
     log: EventLog
     workers: Workers
     idempotency: Idempotency

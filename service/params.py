@@ -18,10 +18,12 @@ from service.text import echo
 
 _JOB_ID = re.compile(r"job_[0-9a-zA-Z]{1,64}", re.ASCII)
 _DATASET_ID = re.compile(r"ds_[0-9a-zA-Z]{1,64}|[a-z][a-z0-9_]{1,31}", re.ASCII)
+_SWEEP_ID = re.compile(r"swp_[0-9a-zA-Z]{1,64}", re.ASCII)
 _EVENT_ID = re.compile(r"[0-9]{1,15}", re.ASCII)
 _HEADER_KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
 
 NO_JOB = "there is no such job"
+NO_SWEEP = "there is no such sweep"
 NO_DATASET = "there is no such data set"
 
 
@@ -52,6 +54,13 @@ def checked_dataset_id(text: str) -> str:
     return text
 
 
+def checked_sweep_id(text: str) -> str:
+    """`text` if it could be a sweep's id. Raises NotFound."""
+    if not _SWEEP_ID.fullmatch(text):
+        raise NotFound(NO_SWEEP)
+    return text
+
+
 def checked_header_key(text: str) -> str:
     """`text` if it can be an idempotency key. Raises ValueError."""
     if not _HEADER_KEY.fullmatch(text):
@@ -73,6 +82,7 @@ JobId = Annotated[str, Path(description="`job_…`, as the service made it"), Af
 DatasetId = Annotated[
     str, Path(description="`ds_…`, or the name of a built-in set"), AfterValidator(checked_dataset_id)
 ]
+SweepId = Annotated[str, Path(description="`swp_…`, as the service made it"), AfterValidator(checked_sweep_id)]
 IdempotencyKey = Annotated[
     Annotated[str, AfterValidator(checked_header_key)] | None,
     Header(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,9 @@ from service.text import echo, safe_sentence
 MEDIA_TYPE = "application/problem+json"
 
 _SHOWN_ERRORS = 20
-"""A body of a million bad numbers is told about its first twenty."""
+"""A body of a million bad numbers is told about its first twenty, and about the first in every item of a list."""
+_SHOWN_ITEMS = 1_000
+_ITEM = re.compile(r"/[a-z]+/[0-9]+(?=/|$)")
 
 ERRORS: Mapping[type[errors.MlpqError], tuple[int, str]] = {
     errors.InvalidInput: (422, "The request holds values that are not allowed"),
@@ -74,10 +77,22 @@ class Problem:
             "code": self.code,
             "errors": [
                 {"pointer": safe_sentence(e.pointer), "detail": safe_sentence(e.detail)}
-                for e in self.errors[:_SHOWN_ERRORS]
+                for e in _worth_showing(self.errors)
             ],
         }
         return Response(orjson.dumps(body), self.status, self.headers, MEDIA_TYPE)
+
+
+def _worth_showing(found: Sequence[FieldError]) -> list[FieldError]:
+    shown, items = list(found[:_SHOWN_ERRORS]), set[str]()
+    for place, error in enumerate(found):
+        item = _ITEM.match(error.pointer)
+        if item is None or item[0] in items:
+            continue
+        items.add(item[0])
+        if place >= _SHOWN_ERRORS and len(items) <= _SHOWN_ITEMS:
+            shown.append(error)
+    return shown
 
 
 def problem_of(error: Exception) -> Problem:

@@ -16,6 +16,7 @@ from nets.table import TableInfo
 from service.context import Services
 from service.gradients import check_of
 from service.models import CHECK_ROWS, JobRequest
+from service.problems import Refused
 from service.splits import info_of, reads, sizes_for
 from service.text import echo
 from store.records import Job, Json, NewJob, Stackable
@@ -61,6 +62,14 @@ def record(
             services.tables.forget(dataset)
         resolved_of(services, request)  # names the one that is gone
         raise
+
+
+def check_room(services: Services, jobs: int = 1) -> None:
+    """Raise Refused (429) where so many jobs are more than may still be queued."""
+    limit = services.settings.max_queued
+    if services.queued() + jobs > limit:
+        detail = f"{limit} jobs may wait at once; {services.queued()} wait already"
+        raise Refused(429, "queue_full", "Too much is queued", detail, {"Retry-After": "10"})
 
 
 def ask(services: Services, job_id: str, action: Action, key: str | None) -> Job:
@@ -112,10 +121,13 @@ class Resolved:
         return memory_estimate_bytes(self.spec, self.about, self.sizes.train + self.sizes.val)
 
 
-def resolved_of(services: Services, request: JobRequest) -> Resolved:
-    """The spec with every default. Raises InvalidInput, also for what cannot train on this data or these workers."""
+def resolved_of(services: Services, request: JobRequest, sizes: Sizes | None = None) -> Resolved:
+    """The spec with every default. Raises InvalidInput, also for what cannot train on this data or these workers.
+
+    `sizes` are given by who has counted the same rows already.
+    """
     info = info_of(services, request.dataset)
-    sizes = sizes_for(services, request.dataset, request.training)
+    sizes = sizes or sizes_for(services, request.dataset, request.training)
     spec = resolve(request, info, sizes)
     found = Resolved(spec, inputs_of(info, spec.training), sizes)
     _check_classes(found)

@@ -51,6 +51,8 @@ def job_view(job: Job, nobody_takes: Callable[[str], bool]) -> dict[str, Any]:
         "tags": job.tags,
         "metadata": job.metadata,
         "priority": job.priority,
+        "sweep": job.sweep,
+        "point": job.point,
         "links": links,
     }
 

@@ -7,13 +7,23 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
+from service.batch import submit_many
 from service.body import accepts, json_body
 from service.context import Services
 from service.fork import fork, named_in
-from service.models import DryRunOut, ForkRequest, JobList, JobOut, JobPatch, JobRequest
+from service.models import (
+    BatchBody,
+    BatchOut,
+    BatchRequest,
+    DryRunOut,
+    ForkRequest,
+    JobList,
+    JobOut,
+    JobPatch,
+    JobRequest,
+)
 from service.params import After, Checkpoint, IdempotencyKey, JobId, Limit, ServicesDep, answer, answers, page_of
-from service.problems import Refused
-from service.submit import ask, dry_run_of, submit
+from service.submit import ask, check_room, dry_run_of, submit
 from service.views import job_view
 from store.records import Job
 from store.transitions import Action, Status
@@ -45,10 +55,31 @@ def create_job(
     """Queue a job; with `dry_run=true` answer what it would be: spec, size, memory, gradient check, initial loss."""
     if dry_run:
         return answer(dry_run_of(services, body))
-    _check_room(services)
+    check_room(services)
     idempotency = None if key is None else (key, "jobs:" + request.state.body_sha256)
     job = submit(services, body, idempotency)
     return answer(_shown(services, job), 202, {"Location": f"/v1/jobs/{job.id}"})
+
+
+@router.post(
+    ":batch",
+    status_code=202,
+    openapi_extra=accepts(BatchRequest),
+    responses=answers(
+        {202: {"model": BatchOut, "description": "All recorded and queued"}}, 400, 413, 415, 422, 429, 507
+    ),
+)
+def create_jobs(
+    request: Request,
+    services: ServicesDep,
+    body: Annotated[BatchBody, Depends(json_body(BatchBody))],
+    key: IdempotencyKey = None,
+) -> Response:
+    """Queue up to 1 000 jobs at once, or none: every wrong one is named by its pointer, `/jobs/3/net/hidden`."""
+    check_room(services, len(body.jobs))
+    idempotency = None if key is None else (key, "batch:" + request.state.body_sha256)
+    found = submit_many(services, body.jobs, idempotency)
+    return answer(page_of([_shown(services, job) for job in found], has_more=False), 202)
 
 
 @router.get("", responses=answers({200: {"model": JobList}}, 422))
@@ -56,11 +87,12 @@ def list_jobs(
     services: ServicesDep,
     status: Annotated[Status | None, Query(description="Only jobs with this status")] = None,
     tag: Annotated[str | None, Query(max_length=64, description="Only jobs with this tag")] = None,
+    sweep: Annotated[str | None, Query(max_length=80, description="Only jobs of this sweep; not with a tag")] = None,
     limit: Limit = 20,
     after: After = None,
 ) -> Response:
     """Jobs, newest first."""
-    page = services.jobs.page(status, tag, limit, after)
+    page = services.jobs.page(status, tag, limit, after, sweep)
     return answer(page_of([_shown(services, job) for job in page.items], page.has_more))
 
 
@@ -131,16 +163,10 @@ def fork_job(
 
     The optimizer starts afresh; what prepares the inputs stays as these weights know it, on another data set too.
     """
-    _check_room(services)
+    check_room(services)
     idempotency = None if key is None else (key, f"fork:{job_id}:{checkpoint}:{request.state.body_sha256}")
     job = fork(services, services.jobs.get(job_id), named_in(body), checkpoint, idempotency)
     return answer(_shown(services, job), 202, {"Location": f"/v1/jobs/{job.id}"})
-
-
-def _check_room(services: Services) -> None:
-    if services.queued() >= services.settings.max_queued:
-        detail = f"{services.settings.max_queued} jobs wait already"
-        raise Refused(429, "queue_full", "Too much is queued", detail, {"Retry-After": "10"})
 
 
 def _shown(services: Services, job: Job) -> dict[str, Any]:

@@ -1,0 +1,71 @@
+"""/v1/sweeps: many jobs of one plan: submit, look, cancel, delete."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
+
+from service.body import accepts, json_body
+from service.models import SweepDetailsOut, SweepList, SweepRequest
+from service.params import After, IdempotencyKey, Limit, ServicesDep, SweepId, answer, answers, page_of
+from service.sweep_views import CURVES, MAX_CURVES, POINTS, details, sweep_view
+from service.sweeps import submit_sweep
+
+router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
+
+
+@router.post(
+    "",
+    status_code=202,
+    openapi_extra=accepts(SweepRequest),
+    responses=answers(
+        {202: {"model": SweepDetailsOut, "description": "Recorded, all jobs queued"}}, 400, 413, 415, 422, 429, 507
+    ),
+)
+def create_sweep(
+    request: Request,
+    services: ServicesDep,
+    body: Annotated[SweepRequest, Depends(json_body(SweepRequest))],
+    key: IdempotencyKey = None,
+) -> Response:
+    """Queue a job for every point of a `grid`, of `random` draws or of a `list`, or draws that `asha` halves."""
+    idempotency = None if key is None else (key, "sweeps:" + request.state.body_sha256)
+    sweep = submit_sweep(services, body, idempotency)
+    shown = details(sweep, services.sweeps.members(sweep.id), services.log)
+    return answer(shown, 202, {"Location": f"/v1/sweeps/{sweep.id}"})
+
+
+@router.get("", responses=answers({200: {"model": SweepList}}, 422))
+def list_sweeps(services: ServicesDep, limit: Limit = 20, after: After = None) -> Response:
+    """Sweeps, newest first, without their jobs."""
+    found, has_more = services.sweeps.page_sweeps(limit, after)
+    return answer(page_of([sweep_view(sweep) for sweep in found], has_more))
+
+
+@router.get("/{sweep_id}", responses=answers({200: {"model": SweepDetailsOut}}, 404, 422))
+def get_sweep(
+    services: ServicesDep,
+    sweep_id: SweepId,
+    curves: Annotated[int, Query(ge=0, le=MAX_CURVES, description="Of how many jobs, the best first")] = CURVES,
+    max_points: Annotated[int, Query(ge=2, le=1000, description="Points of each curve")] = POINTS,
+) -> Response:
+    """One sweep as it is now: its jobs with point and objective, the best of them, curves."""
+    sweep = services.sweeps.get_sweep(sweep_id)
+    return answer(details(sweep, services.sweeps.members(sweep_id), services.log, curves, max_points))
+
+
+@router.post("/{sweep_id}/cancel", status_code=202, responses=answers({202: {"model": SweepDetailsOut}}, 404))
+def cancel_sweep(services: ServicesDep, sweep_id: SweepId) -> Response:
+    """Cancel every job that has not ended; a sweep that has ended stays as it is."""
+    sweep = services.sweeps.cancel_sweep(sweep_id)
+    return answer(details(sweep, services.sweeps.members(sweep_id), services.log), 202)
+
+
+@router.delete("/{sweep_id}", status_code=204, responses=answers({204: {"description": "Deleted"}}, 404, 409))
+def delete_sweep(services: ServicesDep, sweep_id: SweepId) -> Response:
+    """Forget a sweep whose jobs have all ended, with its jobs, their events and files."""
+    for job_id in services.sweeps.delete_sweep(sweep_id):
+        services.artifacts.delete_folder(job_id)
+    return Response(status_code=204)

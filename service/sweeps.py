@@ -1,0 +1,136 @@
+"""From a plan to the jobs of its points: every point is looked at before any is recorded."""
+
+from __future__ import annotations
+
+from kernels.errors import FieldError, InvalidInput, NotFound
+from nets.sweeps.objective import check_objective, direction_of, figures
+from nets.sweeps.plan import Plan
+from nets.sweeps.points import PathError, Point, points_of, with_point
+from service.batch import Errors, Resolver
+from service.body import validated
+from service.context import Services
+from service.models import JobRequest, SweepRequest
+from service.submit import Resolved, check_room, resolved_of
+from service.text import echo
+from store.records import Json, NewJob
+from store.sweeps import Halving, NewSweep, Sweep
+
+_MOST_NAMED = 100
+"""Distinct complaints about points after which no more are looked for."""
+
+
+def submit_sweep(services: Services, request: SweepRequest, idempotency: tuple[str, str] | None) -> Sweep:
+    """Record a sweep and queue all of its jobs.
+
+    Raises InvalidInput, naming every path and value that no job can have. Refused: so many jobs may not wait.
+    """
+    points = points_of(request)
+    check_room(services, len(points))
+    new = _new_sweep(services, request, points)
+    try:
+        return services.sweeps.create_sweep(new, idempotency)[0]
+    except NotFound:  # a data set was deleted since its description was read
+        for job in new.jobs:
+            for dataset in (job.dataset, *job.reads):
+                services.tables.forget(dataset)
+        _new_sweep(services, request, points)  # names the one that is gone
+        raise
+
+
+def _new_sweep(services: Services, request: SweepRequest, points: list[Point]) -> NewSweep:
+    base = _base(request)
+    found = _resolved_base(services, base)
+    halves = request.asha is not None
+    known = figures(found.spec, found.about.task, found.sizes, while_training=halves)
+    check_objective(request.objective, known)
+    direction = request.direction or direction_of(request.objective)
+    halving = None
+    if request.asha is not None:
+        _check_halving(found)
+        halving = Halving(request.asha.rungs, request.asha.reduction, direction == "maximize")
+    return NewSweep(
+        plan=request.model_dump(mode="json", include={request.kind}, exclude_none=True),
+        dataset=request.dataset,
+        base=request.base,
+        objective=request.objective,
+        direction=direction,
+        jobs=_jobs(services, request, base, points, found.spec.to_json()),
+        name=request.name or "",
+        halving=halving,
+    )
+
+
+def _base(request: SweepRequest) -> Json:
+    """The job that the points change."""
+    base = dict(request.base)
+    if base.setdefault("dataset", request.dataset) != request.dataset:
+        raise InvalidInput.at("/base/dataset", f"is {echo(base['dataset'])}; must be that of the sweep, or left out")
+    if request.asha is not None:
+        training = base.get("training", {})
+        if isinstance(training, dict):
+            most = request.asha.max_epochs
+            if training.get("epochs", most) != most:
+                detail = f"is {echo(training['epochs'])}; asha.max_epochs, which is {most}, says how long trials train"
+                raise InvalidInput.at("/base/training/epochs", detail)
+            base["training"] = {**training, "epochs": most}
+    return base
+
+
+def _resolved_base(services: Services, base: Json) -> Resolved:
+    try:
+        return resolved_of(services, validated(JobRequest, base))
+    except InvalidInput as error:
+        raise InvalidInput(*(FieldError(_below_base(one.pointer), one.detail) for one in error.errors)) from None
+
+
+def _below_base(pointer: str) -> str:
+    return pointer if pointer == "/dataset" else f"/base{pointer}"
+
+
+def _check_halving(found: Resolved) -> None:
+    training = found.spec.training
+    for field in ("folds", "max_runtime_s", "early_stopping"):
+        if getattr(training, field) is not None:
+            raise InvalidInput.at(f"/base/training/{field}", "is given; asha decides how long each trial trains")
+
+
+def _jobs(services: Services, request: SweepRequest, base: Json, points: list[Point], defaults: Json) -> list[NewJob]:
+    resolver, errors, jobs = Resolver(services), dict[str, FieldError](), list[NewJob]()
+    for place, point in enumerate(points):
+        own = Errors()
+        with own.below(""):
+            jobs.append(resolver.new_job(_job_request(request, base, place, point, defaults), point))
+        for error in own.found:
+            named = _named(request, place, point, error)
+            errors.setdefault(named.pointer, named)
+        if len(errors) >= _MOST_NAMED:
+            break
+    if errors:
+        raise InvalidInput(*errors.values())
+    return jobs
+
+
+def _job_request(request: SweepRequest, base: Json, place: int, point: Point, defaults: Json) -> JobRequest:
+    try:
+        body = with_point(base, point, defaults)
+    except PathError as error:
+        raise InvalidInput.at("/" + error.path.replace(".", "/"), str(error)) from None
+    if request.name and not base.get("name"):
+        body["name"] = f"{request.name[:190]} #{place}"
+    return validated(JobRequest, body)
+
+
+def _named(plan: Plan, place: int, point: Point, error: FieldError) -> FieldError:
+    """A complaint about a job as one about the path and the value of the plan that it comes from."""
+    steps = error.pointer.strip("/").replace("/", ".")
+    paths = [path for path in point if f"{steps}.".startswith(f"{path}.") or path.startswith(f"{steps}.")]
+    if not steps or not paths:
+        return FieldError(f"/{plan.kind}", f"cannot have point {place}: {error.pointer} {error.detail}")
+    path = max(paths, key=len)
+    below = steps[len(path) :].replace(".", "/")
+    if plan.grid is not None:
+        value = next(i for i, one in enumerate(plan.grid[path]) if one is point[path])
+        return FieldError(f"/grid/{path}/{value}{below}", error.detail)
+    if plan.list is not None:
+        return FieldError(f"/list/{place}/{path}{below}", error.detail)
+    return FieldError(f"/{plan.kind}/space/{path}", f"gives point {place} what no job can have: {error.detail}")
