@@ -25,8 +25,9 @@ Written by `make docs` from the parser; do not edit. `mlpq COMMAND --help` says 
 
 PYTHON_HEAD = """# The Python client
 
-Written by `make docs` from the code; do not edit. Every example is run by the tests. `AsyncClient` and `AsyncJob` have
-the same calls, which are awaited; `jobs`, `datasets`, `events` and `watch` are read with `async for`."""
+Written by `make docs` from the code; do not edit. Every example is run by the tests. `AsyncClient`, `AsyncJob` and
+`AsyncSweep` have the same calls, which are awaited; `jobs`, `sweeps`, `datasets`, `events` and `watch` are read with
+`async for`."""
 
 
 def _table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -136,6 +137,7 @@ def python_client() -> str:
     from mlpq.client import Client
     from mlpq.job import Job
     from mlpq.settings import TrainSettings
+    from mlpq.sweep import Sweep
 
     settings = ", ".join(f"`{name}`" for name in inspect.get_annotations(TrainSettings))
     parts = [
@@ -146,6 +148,9 @@ def python_client() -> str:
         "## Job",
         _docstring(inspect.getdoc(Job) or ""),
         *_calls("job", Job),
+        "## Sweep",
+        _docstring(inspect.getdoc(Sweep) or ""),
+        *_calls("sweep", Sweep),
         "## Settings of train",
         _paragraphs(inspect.getdoc(TrainSettings) or ""),
         f"{settings}. What each may be says [the reference of a job](reference.md).",
@@ -168,8 +173,11 @@ def _calls(name: str, kind: type) -> list[str]:
 def _signature(call: Callable[..., Any]) -> str:
     signature = inspect.signature(call)
     parameters = [one for name, one in signature.parameters.items() if name != "self"]
-    answer = {"J": "Job"}.get(str(signature.return_annotation), str(signature.return_annotation))
-    answer = answer.replace("AsyncIterator[J]", "Iterator[Job]").replace("AsyncIterator", "Iterator")
+    answer = {"J": "Job", "S": "Sweep", "list[J]": "list[Job]"}.get(
+        str(signature.return_annotation), str(signature.return_annotation)
+    )
+    answer = answer.replace("AsyncIterator[J]", "Iterator[Job]").replace("AsyncIterator[S]", "Iterator[Sweep]")
+    answer = answer.replace("AsyncIterator", "Iterator")
     shown = re.sub(
         r"'([^']*)'", r"\1", str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
     )

@@ -40,6 +40,7 @@ _EVENTS = ["CheckpointEvent", "EndEvent", "Event", "LogEvent", "MetricEvent", "R
 _WHERE = {
     **dict.fromkeys(("AsyncClient", "Client"), "mlpq.client"),
     **dict.fromkeys(("AsyncJob", "Job"), "mlpq.job"),
+    **dict.fromkeys(("AsyncSweep", "Sweep", "Trial"), "mlpq.sweep"),
     **dict.fromkeys(("Evaluation", "Prediction"), "mlpq.results"),
     **dict.fromkeys(_ERRORS, "mlpq.errors"),
     **dict.fromkeys(_EVENTS, "mlpq.events"),
@@ -81,6 +82,9 @@ if TYPE_CHECKING:
     from mlpq.records import Progress as Progress
     from mlpq.results import Evaluation as Evaluation
     from mlpq.results import Prediction as Prediction
+    from mlpq.sweep import AsyncSweep as AsyncSweep
+    from mlpq.sweep import Sweep as Sweep
+    from mlpq.sweep import Trial as Trial
 
 __all__ = ["__version__", *sorted(_WHERE)]
 

@@ -35,6 +35,9 @@ RETRY_STATUS = frozenset({429, 502, 503, 504})
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 
+BATCH_JOBS = 1_000
+"""Jobs that one request may hold."""
+
 _AFTER: Mapping[str, tuple[str, ...]] = {
     "cancel": ("cancelling", "cancelled"),
     "pause": ("pausing", "paused"),
@@ -93,6 +96,14 @@ class Api:
     async def submit(self, specification: Mapping[str, Any]) -> JobRecord:
         """Create a job."""
         return job_from(await self.post_json("/v1/jobs", specification))
+
+    async def submit_many(self, specifications: Sequence[Mapping[str, Any]]) -> list[JobRecord]:
+        """Create jobs, up to `BATCH_JOBS` in one request: all of one request or none."""
+        found: list[JobRecord] = []
+        for start in range(0, len(specifications), BATCH_JOBS):
+            body = {"jobs": list(specifications[start : start + BATCH_JOBS])}
+            found += map(job_from, (await self.post_json("/v1/jobs:batch", body))["data"])
+        return found
 
     async def dry_run(self, specification: Mapping[str, Any]) -> Json:
         """Resolve a job without creating it."""
@@ -228,6 +239,11 @@ def json_request(method: str, path: str, body: Mapping[str, Any], query: Mapping
 def job_path(job_id: str) -> str:
     """Where a job lives. Raises InvalidArgumentError for an empty id."""
     return f"/v1/jobs/{_step(job_id, 'a job')}"
+
+
+def sweep_path(sweep_id: str) -> str:
+    """Where a sweep lives. Raises InvalidArgumentError for an empty id."""
+    return f"/v1/sweeps/{_step(sweep_id, 'a sweep')}"
 
 
 def _explanation_path(job_id: str, name: str) -> str:

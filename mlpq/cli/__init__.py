@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from mlpq.cli import data, explain, jobs, lecture, local, results, settings, top, train
+from mlpq.cli import data, explain, jobs, lecture, local, results, settings, sweep, top, train
 from mlpq.cli.arguments import join_widths
 from mlpq.cli.exits import EXIT_HELP, FAILED, exit_status
 from mlpq.errors import MlpqError
@@ -44,7 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (local, train, data, jobs, top, results, explain, lecture, settings):
+for part in (local, train, sweep, data, jobs, top, results, explain, lecture, settings):
     part.register(app)
 
 

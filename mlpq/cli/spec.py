@@ -28,6 +28,28 @@ def read_spec(source: str) -> dict[str, Any]:
     Raises:
         InvalidArgumentError: it cannot be read, is no JSON or YAML, or holds something other than settings.
     """
+    document, named = _document(source)
+    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
+        raise InvalidArgumentError(f"{named} holds no settings; must be like `net: {{hidden: [64]}}`", HINT)
+    return document
+
+
+def read_specs(source: str) -> list[dict[str, Any]]:
+    """Specifications from a file with a list of them, or with `jobs`, which is one.
+
+    Raises:
+        InvalidArgumentError: as `read_spec`.
+    """
+    document, named = _document(source)
+    if isinstance(document, dict) and document.keys() == {"jobs"}:
+        document = document["jobs"]
+    if not isinstance(document, list) or not document or not all(isinstance(one, dict) for one in document):
+        raise InvalidArgumentError(f"{named} holds no list of specifications", "for example: - {dataset: iris}")
+    return document
+
+
+def _document(source: str) -> tuple[Any, str]:
+    """What a file holds, and how to call it."""
     try:
         text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -35,12 +57,9 @@ def read_spec(source: str) -> dict[str, Any]:
         raise InvalidArgumentError(f"{source} cannot be read: {reason}", HINT) from error
     named = "standard input" if source == "-" else source
     try:
-        document = _json(text, named) if text.lstrip().startswith("{") else _yaml(text, named)
+        return (_json(text, named) if text.lstrip().startswith("{") else _yaml(text, named)), named
     except RecursionError as error:
         raise InvalidArgumentError(f"{named} is nested too deeply", HINT) from error
-    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
-        raise InvalidArgumentError(f"{named} holds no settings; must be like `net: {{hidden: [64]}}`", HINT)
-    return document
 
 
 def _json(text: str, named: str) -> Any:

@@ -14,5 +14,6 @@ except ImportError as error:
 
 from mlpq.estimators.classifier import MLPClassifier
 from mlpq.estimators.regressor import MLPRegressor
+from mlpq.estimators.together import together
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "together"]

@@ -15,6 +15,7 @@ ELSEWHERE = {"lecture_figures.py": "tests/lecture/test_L16_L30_pictures.py"}
 
 SAID = {
     "asyncio_jobs.py": "16 hidden units",
+    "optuna_ask_tell.py": "best validation loss",
     "own_csv.py": "a hot day sells",
     "plain_numpy.py": "largest difference",
     "train_digits.py": "'W1': (64, 128)",

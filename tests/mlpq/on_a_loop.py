@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any, Self
 
-from mlpq import AsyncClient, AsyncJob, Client
+from mlpq import AsyncClient, AsyncJob, AsyncSweep, Client
 from mlpq.both import AsyncItems
 
 
@@ -54,7 +54,7 @@ class OnALoop:
     def _handle(self, value: Any) -> Any:
         if value is self._held:
             return self
-        return OnALoop(self._loop, value) if isinstance(value, AsyncJob) else value
+        return OnALoop(self._loop, value) if isinstance(value, AsyncJob | AsyncSweep) else value
 
 
 KINDS = ("blocking", "asyncio")

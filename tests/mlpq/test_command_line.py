@@ -312,6 +312,9 @@ def test_a_terminal_sees_a_bar_and_a_curve_and_ctrl_c_leaves_the_job_running(mlp
         "capabilities",
         "explain",
         "top",
+        "sweep",
+        "sweeps",
+        "batch",
         "config",
     ],
 )

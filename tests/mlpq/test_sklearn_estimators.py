@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits, load_iris
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_val_score
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -25,6 +25,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from kernels.operations import ACTIVATIONS
 from mlpq import Client, InvalidInputError, MLPClassifier, MLPRegressor, NotFoundError, ServiceUnreachableError
+from mlpq.estimators import together
 from mlpq.estimators.activations import activate
 from mlpq.estimators.training import TAG
 from tests.kernels.references import VALUES, parameter_sets
@@ -360,3 +361,39 @@ def test_what_the_docs_show_runs() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     accuracy = float(done.stdout.split()[0])
     assert accuracy > 0.95
+
+
+@pytest.mark.parametrize("kind", ["grid", "random"])
+def test_a_search_together_finds_what_it_finds_one_by_one(kind: str, client: Client) -> None:
+    net = MLPClassifier(hidden_layer_sizes=(8,), max_iter=5, random_state=0, keep=True, client=client)
+    values = {"alpha": [1e-4, 1e-2], "learning_rate_init": [1e-3, 1e-1]}
+
+    def search() -> Any:
+        if kind == "grid":
+            return GridSearchCV(net, values, cv=2).fit(*IRIS)
+        return RandomizedSearchCV(net, values, n_iter=3, cv=2, random_state=1).fit(*IRIS)
+
+    alone = search()
+    before = {job.id for job in client.jobs(tag=TAG, limit=None)}
+    with together():
+        found = search()
+    told = {name for name in alone.cv_results_ if not name.endswith("_time")}
+    for name in told:
+        assert np.array_equal(np.asarray(found.cv_results_[name]), np.asarray(alone.cv_results_[name])), name
+    assert found.best_params_ == alone.best_params_
+    assert all(map(np.array_equal, found.best_estimator_.coefs_, alone.best_estimator_.coefs_))
+    jobs = sorted((job for job in client.jobs(tag=TAG, limit=None) if job.id not in before), key=moment_of)
+    fits = jobs[: len(told_splits(found))]
+    first_end = min(job.record.finished_at for job in fits)
+    assert sum(job.record.created_at < first_end for job in fits) > 1, "several were submitted before one had ended"
+    for job in client.jobs(tag=TAG, limit=None):
+        job.delete()
+
+
+def moment_of(job: Any) -> Any:
+    return job.record.created_at
+
+
+def told_splits(search: Any) -> list[tuple[int, int]]:
+    """The fits of a search, beside the last one on all rows."""
+    return [(point, fold) for point in range(len(search.cv_results_["params"])) for fold in range(2)]

@@ -1,0 +1,116 @@
+"""Sweeps and batches from Python and from the command line, on a real service."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlpq import InvalidInputError, JobFailedError
+from tests.mlpq.command import Mlpq
+from tests.mlpq.on_a_loop import KINDS, connect
+
+BASE = {"net": {"hidden": [8]}, "training": {"epochs": 3}}
+GRID = {"optimizer.learning_rate": [1e-6, 0.05], "net.hidden": [[], [8]]}
+GRID_OPTIONS = ("--grid", "optimizer.learning_rate=1e-6,0.05", "--grid", "net.hidden=[],[8]")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sweep_is_awaited_and_tells_its_best(kind: str, service_url: str) -> None:
+    with connect(kind, service_url) as client:
+        sweep = client.sweep("iris", grid=GRID, base=BASE, name="rates", objective="val_accuracy")
+        assert (sweep.status, sweep.direction, len(sweep.trials)) == ("queued", "maximize", 4)
+        sweep.wait(timeout_s=60)
+        rows = sweep.table()
+        assert rows[0]["job"] == sweep.best.id
+        assert [row["val_accuracy"] for row in rows] == sorted((row["val_accuracy"] for row in rows), reverse=True)
+        assert set(rows[0]) == {"job", *GRID, "val_accuracy", "status", "epoch"}
+        best = sweep.best_job()
+        assert best.final_metrics["val_accuracy"] == sweep.best.objective
+        assert {job.id for job in sweep.jobs()} == {trial.id for trial in sweep.trials}
+        assert sweep.curves(jobs=2)[best.id]["epoch"] == [1, 2, 3]
+        assert sweep.id in {one.id for one in client.sweeps(limit=5)}
+        sweep.delete()
+        assert sweep.id not in {one.id for one in client.sweeps(limit=5)}
+
+
+def test_a_sweep_that_is_cancelled_has_no_result(client: Any) -> None:
+    long = client.sweep("digits", grid={"training.seed": range(3)}, base={"training": {"epochs": 1_000_000}})
+    long.cancel()
+    with pytest.raises(JobFailedError, match="cancelled"):
+        long.wait(timeout_s=30)
+    assert long.wait(check=False).status == "cancelled"
+
+
+def test_what_no_job_can_have_is_named(client: Any) -> None:
+    with pytest.raises(InvalidInputError) as error:
+        client.sweep("iris", grid={"net.hidden": [[8], [0]]})
+    assert [problem.pointer for problem in error.value.errors] == ["/grid/net.hidden/1/0"]
+    with pytest.raises(InvalidInputError) as error:
+        client.submit_many([{"dataset": "iris"}, {"dataset": "iris", "net": {"hidden": [0]}}])
+    assert [problem.pointer for problem in error.value.errors] == ["/jobs/1/net/hidden/0"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_more_jobs_than_one_request_takes_are_queued_in_order(kind: str, service_url: str) -> None:
+    specification = {"dataset": "iris", "training": {"epochs": 1}, "priority": -1}
+    with connect(kind, service_url) as client:
+        jobs = client.submit_many([specification | {"name": f"n{number}"} for number in range(1003)])
+        assert [job.record.name for job in jobs] == [f"n{number}" for number in range(1003)]
+        assert client.submit_many([]) == []
+        for job in jobs:
+            job.cancel()
+
+
+def test_a_sweep_from_the_command_line(mlpq: Mlpq, tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("net: {hidden: [8]}\n")
+    shown = mlpq("sweep", "iris", *GRID_OPTIONS, "--spec", "base.yaml", "--set", "training.epochs=3", "--watch")
+    head, titles, *rows = [line for line in shown.splitlines() if line.strip()]
+    assert head.split()[1] == "succeeded"
+    assert titles.split() == ["job", *GRID, "val_loss", "epoch", "status"]
+    assert [row.startswith("*") for row in rows] == [True, False, False, False]
+    again = mlpq.json("sweep", "last")
+    assert (again["id"], again["best"]["id"]) == (head.split()[0], rows[0].split()[1])
+    assert again["id"] in mlpq("sweeps")
+    assert mlpq.json("sweeps", "--limit", "1")["data"][0]["id"] == again["id"]
+
+
+def test_draws_and_halving_from_the_command_line(mlpq: Mlpq) -> None:
+    draws = ("--random", "4", "--draw", "optimizer.learning_rate=log_uniform:1e-4:0.1")
+    draws += ("--draw", "net.hidden=choice:[8],[4,4]", "--draw", "training.batch_size=int:8:32")
+    found = mlpq.json("sweep", "iris", *draws, "--asha", "1:4:2", "--seed", "3", "--watch")
+    assert (found["kind"], found["rungs"], found["n_jobs"], found["status"]) == ("asha", [1, 2], 4, "succeeded")
+    assert {job["epoch"] for job in found["jobs"]} <= {1, 2, 4}
+    found = mlpq.json("sweep", "digits", *draws, "--set", "training.epochs=1000000")
+    assert found["kind"] == "random"
+    assert mlpq.json("sweep", found["id"], "--cancel")["status"] in {"cancelled", "cancelling"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--grid", "net.hidden"),
+        ("--grid", "net.bias=true", "--draw", "net.dropout=uniform:0:1"),
+        ("--grid", "net.bias=true", "--random", "3"),
+        ("--draw", "net.dropout=uniform:0:1"),
+        ("--draw", "net.dropout=uniform:0", "--random", "3"),
+        ("--draw", "net.dropout=uniform:0:0.5", "--random", "3", "--asha", "1"),
+    ],
+)
+def test_options_that_are_no_plan_are_refused(mlpq: Mlpq, options: tuple[str, ...]) -> None:
+    mlpq("sweep", "iris", *options, status=2)
+    assert mlpq.stderr.startswith("mlpq: ")
+
+
+@pytest.mark.parametrize("ending", ["yaml", "json"])
+def test_a_list_of_jobs_from_a_file(mlpq: Mlpq, tmp_path: Path, ending: str) -> None:
+    jobs = [{"dataset": "iris", "name": f"n{number}", "training": {"seed": number}} for number in range(3)]
+    text = json.dumps({"jobs": jobs}) if ending == "json" else "\n".join(f"- {json.dumps(job)}" for job in jobs)
+    (tmp_path / f"jobs.{ending}").write_text(text)
+    found = mlpq.json("batch", f"jobs.{ending}", "--set", "training.epochs=1")["data"]
+    assert [(job["name"], job["spec"]["training"]["epochs"]) for job in found] == [("n0", 1), ("n1", 1), ("n2", 1)]
+    (tmp_path / "none.yaml").write_text("dataset: iris")
+    mlpq("batch", "none.yaml", status=2)
