@@ -8,6 +8,7 @@ import { lectureView } from "./lecture.js";
 import { forkView, newView } from "./new.js";
 import { playgroundView } from "./playground.js";
 import { queueView } from "./queue.js";
+import { sweepsView, sweepView } from "./sweeps.js";
 
 const main = document.getElementById("view");
 const line = document.getElementById("connection");
@@ -27,6 +28,8 @@ const routes = [
   [/^#\/new(?:\/(job_\w+))?$/, "new", newView],
   [/^#\/playground(?:\?(.*))?$/, "playground", playgroundView],
   [/^#\/lecture(?:\/(L\d\d))?$/, "lecture", lectureView],
+  [/^#\/sweeps$/, "sweeps", sweepsView],
+  [/^#\/sweeps\/(swp_\w+)$/, "sweeps", sweepView],
   [/^#\/queue$/, "queue", queueView],
   [/^#\/(?:\?(.*))?$/, "jobs", jobsView],
   [/^/, "jobs", jobsView],

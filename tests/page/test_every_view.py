@@ -34,6 +34,10 @@ def views(running: Deployment) -> list[str]:
                 120,
                 "the end",
             )
+        grid = {"optimizer.learning_rate": [0.01, 0.1], "net.hidden": [[4], [8, 8]]}
+        plan = {"dataset": "moons", "grid": grid, "base": {"training": {"epochs": 3}}}
+        sweep = client.post("/v1/sweeps", json=plan).raise_for_status().json()["id"]
+        wait_until(lambda: client.get(f"/v1/sweeps/{sweep}").json()["status"] == "succeeded", 120, "the end")
     first = jobs[0]
     return [
         "",
@@ -41,6 +45,8 @@ def views(running: Deployment) -> list[str]:
         f"new/{first}",
         f"fork/{first}",
         "queue",
+        "sweeps",
+        f"sweeps/{sweep}",
         "playground",
         "lecture",
         f"jobs/{first}",
@@ -64,7 +70,7 @@ def test_every_control_has_a_name_and_every_view_a_title(page: Page, running: De
         expect(page.locator("h1")).to_be_visible()
         expect(page).to_have_title(f"{page.locator('h1').text_content()} · mlpq")
         titles.add(page.title())
-        if view.startswith(("jobs/", "compare/")):
+        if view.startswith(("jobs/", "compare/", "sweeps/")):
             expect(page.locator("figure svg path.line").first).to_be_visible()
         assert NAMELESS.findall(page.locator("body").aria_snapshot()) == [], view
     assert len(titles) == len(views)

@@ -1,0 +1,104 @@
+// Sweeps: the list of them, and one with its best job, its curves, the way from settings to the outcome, and every job.
+import { call } from "./api.js";
+import { connection } from "./app.js";
+import { charts } from "./charts.js";
+import { lookOf } from "./compare.js";
+import { ago, alert, ENDED, h, status } from "./dom.js";
+import { number } from "./numbers.js";
+import { parallel } from "./parallel.js";
+import { shown } from "./settings.js";
+
+const PERIOD_MS = 2000;
+const MOST_CURVES = 16; // lines that colours and dashes tell apart
+const MOST_WAYS = 200; // jobs whose settings are drawn, the best first
+const PAGE = 50;
+
+export async function sweepsView(main) {
+  const { data } = await call(`/v1/sweeps?limit=${PAGE}`);
+  const heads = ["Sweep", "Status", "Data set", "Plan", "Ended", "Started"];
+  const rows = data.map((sweep) => h("tr", {}, h("td", {}, h("a", { href: `#/sweeps/${sweep.id}` }, sweep.name || sweep.id)), h("td", {}, status(sweep.status)),
+    h("td", {}, sweep.dataset), h("td", {}, sweep.kind), h("td", { class: "number" }, `${ended(sweep)}/${sweep.n_jobs}`), h("td", { class: "soft" }, ago(sweep.created_at))));
+  main.replaceChildren(h("h1", {}, "Sweeps"), data.length ? h("div", { class: "scroll" }, table(heads, rows, ["Ended"]))
+    : h("p", { class: "empty" }, "None yet. Start one with ", h("code", {}, "mlpq sweep digits --grid optimizer.learning_rate=0.01,0.1"), "."));
+}
+
+export async function sweepView(main, id) {
+  const path = `/v1/sweeps/${id}?curves=${MOST_CURVES}&max_points=200`;
+  const head = h("h1"), facts = h("dl", { class: "facts" }), trouble = h("div"), lines = charts("epoch"), ways = h("div", { class: "ways" }), jobs = h("div");
+  const cancel = h("button", { class: "danger", onclick: stopAll }, "Cancel all");
+  let timer = null, gone = false, drawn = "";
+
+  async function stopAll() {
+    cancel.disabled = true;
+    try { await call(`/v1/sweeps/${id}/cancel`, { method: "POST" }); trouble.replaceChildren(); } catch (error) { trouble.replaceChildren(alert(error)); }
+    cancel.disabled = false;
+    await look();
+  }
+  async function look() {
+    clearTimeout(timer);
+    const sweep = await call(path);
+    if (gone) return;
+    connection(true);
+    draw(sweep);
+    if (!ENDED.has(sweep.status)) timer = setTimeout(again, PERIOD_MS);
+  }
+  const again = () => look().catch(() => { connection(false); if (!gone) timer = setTimeout(again, PERIOD_MS); });
+
+  function draw(sweep) {
+    const next = JSON.stringify(sweep);
+    if (next === drawn) return;
+    drawn = next;
+    const ranked = inOrder(sweep), objective = sweep.objective.replaceAll("_", " ");
+    head.textContent = sweep.name || `Sweep on ${sweep.dataset}`;
+    cancel.hidden = ENDED.has(sweep.status);
+    const best = sweep.best && [h("a", { href: `#/jobs/${sweep.best.id}` }, nameOf(sweep.best)), ` ${objective} ${number(sweep.best.objective)}`];
+    facts.replaceChildren(...[["status", status(sweep.status)], ["jobs ended", `${ended(sweep)} of ${sweep.n_jobs}`], ["better is", sweep.direction === "minimize" ? "less" : "more"], ["best", ...(best || ["–"])]]
+      .map(([name, ...value]) => h("div", {}, h("dt", {}, name), h("dd", {}, ...value))));
+    lines.show(curvesOf(sweep, ranked));
+    if (!ways.contains(document.activeElement)) ways.replaceChildren(...waysOf(sweep, ranked, objective)); // not under a person's hands
+    const paths = pathsOf(sweep);
+    jobs.replaceChildren(h("h2", {}, "Jobs, the best first"), h("div", { class: "scroll" }, table(["Job", ...paths, objective, "Epoch", "Status"], ranked.map((job) =>
+      h("tr", {}, h("td", {}, job.id === sweep.best?.id ? "★ " : "", h("a", { href: `#/jobs/${job.id}` }, nameOf(job))), ...paths.map((one) => h("td", {}, told(job.point[one]))),
+        h("td", { class: job.id === sweep.best?.id ? "number best" : "number" }, number(job.objective)), h("td", { class: "number" }, String(job.epoch)),
+        h("td", {}, status(job.status), job.status_reason ? h("small", {}, job.status_reason) : null))), [objective, "Epoch"])));
+  }
+
+  await look();
+  main.replaceChildren(h("div", { class: "head" }, head, h("div", { class: "actions" }, cancel)), trouble, facts, lines.element, ways, jobs);
+  return () => { gone = true; clearTimeout(timer); };
+}
+
+const ended = (sweep) => [...ENDED].reduce((sum, one) => sum + (sweep.counts[one] || 0), 0);
+const nameOf = (job) => job.name || job.id;
+const told = (value) => (typeof value === "number" ? number(value) : value !== null && typeof value === "object" ? JSON.stringify(value) : shown(value));
+const pathsOf = (sweep) => [...new Set(sweep.jobs.flatMap((job) => Object.keys(job.point)))];
+
+function inOrder(sweep) {
+  const sign = sweep.direction === "maximize" ? -1 : 1;
+  const place = (job) => (job.objective === null ? Infinity : sign * job.objective);
+  return [...sweep.jobs].sort((a, b) => (place(a) === place(b) ? 0 : place(a) - place(b)));
+}
+
+function table(heads, rows, numbers) {
+  return h("table", {}, h("thead", {}, h("tr", {}, ...heads.map((text) => h("th", { scope: "col", class: numbers.includes(text) ? "number" : null }, text)))), h("tbody", {}, ...rows));
+}
+
+// One chart for each figure that the curves have; a job has the same colour in all of them.
+function curvesOf(sweep, ranked) {
+  const having = ranked.filter((job) => sweep.curves[job.id]);
+  const names = [...new Set(having.flatMap((job) => Object.keys(sweep.curves[job.id])))].filter((name) => name !== "epoch");
+  return names.map((name) => ({
+    title: name.replaceAll("_", " "), log: name.endsWith("loss"), legend: false,
+    lines: having.map((job, i) => ({ name: nameOf(job), look: lookOf(i), points: pointsOf(sweep.curves[job.id], name) })).filter((line) => line.points.length),
+  })).filter((figure) => figure.lines.length);
+}
+
+const pointsOf = (columns, name) => (columns[name] || []).map((value, i) => [columns.epoch[i], value]).filter(([, value]) => typeof value === "number");
+
+function waysOf(sweep, ranked, objective) {
+  const some = ranked.filter((job) => job.objective !== null).slice(0, MOST_WAYS), paths = pathsOf(sweep);
+  if (some.length < 2 || !paths.length) return [];
+  const value = (one) => (one !== null && typeof one === "object" ? JSON.stringify(one) : one);
+  const rows = paths.map((path) => [path, some.map((job) => value(job.point[path]))]);
+  return [parallel(some.map((job, i) => ({ name: nameOf(job), look: lookOf(i) })), rows, [objective, some.map((job) => job.objective)]).element];
+}

@@ -1,0 +1,50 @@
+"""A sweep on the page: its best job, its curves, the way from settings to the outcome, and its end."""
+
+from __future__ import annotations
+
+import httpx2
+import pytest
+from playwright.sync_api import Page, expect
+
+from bench.deployment import Deployment
+from tests.processes import wait_until
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+GRID = {"optimizer.learning_rate": [0.0001, 0.05], "net.hidden": [[4], [8]]}
+
+
+def swept(client: httpx2.Client, **body: object) -> str:
+    answer = client.post("/v1/sweeps", json={"dataset": "iris"} | body).raise_for_status()
+    return str(answer.json()["id"])
+
+
+def test_a_sweep_shows_its_best_its_curves_and_every_point(
+    page: Page, running: Deployment, client: httpx2.Client
+) -> None:
+    sweep = swept(client, grid=GRID, base={"training": {"epochs": 5}}, name="rates and widths")
+    page.goto(f"{running.url}/#/sweeps/{sweep}")
+    expect(page.get_by_role("heading", name="rates and widths")).to_be_visible()
+    expect(page.locator(".facts .status")).to_have_text("succeeded")
+    best = client.get(f"/v1/sweeps/{sweep}").json()["best"]
+    expect(page.locator("dl.facts")).to_contain_text(best["name"])
+    figure = page.locator(".charts figure").filter(has_text="val loss")
+    expect(figure.locator("path.line")).to_have_count(4)
+    expect(page.locator("svg.parallel path.line")).to_have_count(4)
+    rows = page.locator("table tbody tr")
+    expect(rows).to_have_count(4)
+    expect(rows.first).to_contain_text("★")
+    expect(rows.first.get_by_role("link")).to_have_attribute("href", f"#/jobs/{best['id']}")
+    expect(page.get_by_role("button", name="Cancel all")).to_be_hidden()
+    page.get_by_role("link", name="Sweeps").click()
+    row = page.get_by_role("row").filter(has_text="rates and widths")
+    expect(row).to_contain_text("4/4")
+
+
+def test_a_sweep_is_cancelled_as_a_whole(page: Page, running: Deployment, client: httpx2.Client) -> None:
+    seeds = {"training.seed": [1, 2, 3]}
+    sweep = swept(client, dataset="digits", grid=seeds, base={"training": {"epochs": 1_000_000}})
+    page.goto(f"{running.url}/#/sweeps/{sweep}")
+    page.get_by_role("button", name="Cancel all").click()
+    expect(page.locator(".facts .status")).to_have_text("cancelled")
+    wait_until(lambda: client.get(f"/v1/sweeps/{sweep}").json()["counts"]["cancelled"] == 3, 30, "all are cancelled")
