@@ -57,8 +57,8 @@ class JobStore(Claims):
             InvalidInput: the key came before with another body; bad tags or priority.
             NotFound: a data set is gone.
         """
-        jobs, made = self._create([new], idempotency, [job_id or new_id()])
-        return jobs[0], made
+        kind, parts = self._accept([new], [job_id or new_id()], idempotency)
+        return job_from_parts(parts), kind == b"ok"
 
     def create_many(self, news: Sequence[NewJob], idempotency: tuple[str, str] | None = None) -> tuple[list[Job], bool]:
         """`create` for several jobs in one transaction: all of them are accepted, in this order, or none is.
@@ -67,13 +67,10 @@ class JobStore(Claims):
             The jobs, and whether this call made them (False: the same key and body came before; those of its jobs
             that are still there).
         """
-        return self._create(news, idempotency, [new_id() for _ in news])
-
-    def _create(
-        self, news: Sequence[NewJob], idempotency: tuple[str, str] | None, ids: Sequence[str]
-    ) -> tuple[list[Job], bool]:
-        answer = self._accept(news, ids, idempotency)
-        return [job_from_parts(parts) for parts in answer[1:]], answer[0] == b"ok"
+        kind, *found = self._accept(news, [new_id() for _ in news], idempotency)
+        if len(news) > 1:
+            found = self._call_many("get", [[name] for name in found])
+        return [job_from_parts(parts) for parts in found if parts], kind == b"ok"
 
     def _accept(
         self,

@@ -196,6 +196,7 @@ def new_job_parts(new: NewJob) -> list[str | bytes | int]:
         *("tags", encode(check_tags(new.tags))),
         *("metadata", encode(new.metadata)),
         *("priority", check_priority(new.priority)),
+        *("wanted", _device(new.spec)),
         *(("asked", encode(new.asked)) if new.asked else ()),
         *(("origin", encode(new.origin)) if new.origin is not None else ()),
         *(("sweep", new.sweep) if new.sweep is not None else ()),
@@ -203,6 +204,12 @@ def new_job_parts(new: NewJob) -> list[str | bytes | int]:
         *(("rung", 0, "halt_epoch", new.halt_epoch) if new.halt_epoch is not None else ()),
         *(("stack_key", new.stack.key, "stack", encode(asdict(new.stack))) if new.stack is not None else ()),
     ]
+
+
+def _device(spec: Json) -> str:
+    """What the spec says of the device; see `queue_of` in common.lua."""
+    training = spec.get("training")
+    return str(training.get("device", "auto")) if isinstance(training, dict) else "auto"
 
 
 def report_parts(

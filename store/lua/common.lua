@@ -38,6 +38,10 @@ local function queue_score(priority, sequence)
   return -tonumber(priority) * 1e13 + tonumber(sequence)
 end
 
+local function queue_for(wanted)
+  return wanted:sub(1, 5) == 'cuda:' and KEY.device_queue:format(wanted) or KEY.queue
+end
+
 -- Where a job waits: with all others, or with those whose spec names the same GPU.
 local function queue_of(id)
   local key = KEY.job:format(id)
@@ -47,7 +51,7 @@ local function queue_of(id)
     wanted = type(training) == 'table' and training.device or 'auto'
     redis.call('HSET', key, 'wanted', wanted)
   end
-  return wanted:sub(1, 5) == 'cuda:' and KEY.device_queue:format(wanted) or KEY.queue
+  return queue_for(wanted)
 end
 
 -- A job begins to wait, or moves in the queue: in its queue and, if it may train beside others, in theirs.
@@ -82,10 +86,14 @@ local function index_keys(status, tags, sweep)
   return found
 end
 
+local function status_text(status, reason, attempt, failure, now)
+  return string.format('{"status":"%s","status_reason":%s,"attempt":%s,"error":%s,"at":"%s"}', status,
+    reason == '' and 'null' or cjson.encode(reason), attempt, failure or 'null', iso(now))
+end
+
 local function status_event(id, key, kind, now)
   local status, reason, attempt, failure = unpack(redis.call('HMGET', key, 'status', 'status_reason', 'attempt', 'error'))
-  emit(id, kind, string.format('{"status":"%s","status_reason":%s,"attempt":%s,"error":%s,"at":"%s"}', status,
-    reason == '' and 'null' or cjson.encode(reason), attempt, failure or 'null', iso(now)), now)
+  emit(id, kind, status_text(status, reason, attempt, failure, now), now)
 end
 
 -- A trial of a sweep that halves has moved: somebody is to decide what follows.

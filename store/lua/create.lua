@@ -3,8 +3,9 @@
 --   s, s parts of the sweep's record (0: there is no sweep), the first two of them `id` and the id,
 --   jobs, then for each: id, dataset ids (the job's own, then others that it reads, apart by spaces), n, n record parts,
 --   wake-up parts …
--- Answers {'ok' | 'same', record, record, …} or with a sweep {'ok' | 'same', its id}
---   | {'other'} | {'no_dataset', dataset id, number of the job}.
+-- Answers {'ok' | 'same', record} for one job, {'ok' | 'same', id, id, …} for several (their records take longer to
+--   read than to write, and nobody else is served meanwhile), {'ok' | 'same', id of the sweep},
+--   {'other'} or {'no_dataset', dataset id, number of the job}.
 local idempotency, sha256, ttl, s = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local sweep = s > 0 and ARGV[6]
 local count, at = tonumber(ARGV[5 + s]), 6 + s
@@ -20,10 +21,8 @@ local wake_parts = { unpack(ARGV, at) }
 local function answer(kind, made)
   local found = { kind }
   for _, id in ipairs(made) do
-    if sweep then
-      found[2] = id
-    elseif redis.call('EXISTS', KEY.job:format(id)) == 1 then
-      found[#found + 1] = record(id)
+    if sweep or redis.call('EXISTS', KEY.job:format(id)) == 1 then
+      found[#found + 1] = (sweep or count > 1) and id or record(id)
     end
   end
   return found
@@ -68,28 +67,42 @@ if idempotency ~= '' then
 end
 
 local now = now_ms()
+local first_event = status_text('queued', '', 1, nil, now)
+local added, reading = {}, {}
 
-local function create(id, datasets, first, last)
-  local key = KEY.job:format(id)
-  local sequence = redis.call('INCR', KEY.sequence)
+-- Members of indexes and queues are added together: the number of commands is what takes time.
+local function add(name, score, id)
+  local members = added[name] or {}
+  added[name] = members
+  members[#members + 1], members[#members + 2] = score, id
+end
+
+local function create(id, datasets, first, last, sequence)
+  local key, given = KEY.job:format(id), {}
+  for i = first, last, 2 do
+    given[ARGV[i]] = ARGV[i + 1]
+  end
   local own, others = datasets:match('^(%S+) ?(.*)$')
   redis.call('HSET', key, 'id', id, 'dataset', own, 'sequence', sequence, 'status', 'queued', 'status_reason', '',
-    'attempt', 1, 'crashes', 0, 'fence', 0, 'last_event', 0, 'last_metric_step', -1, 'created_at_ms', now,
+    'attempt', 1, 'crashes', 0, 'fence', 0, 'last_event', 1, 'last_metric_step', -1, 'created_at_ms', now,
     'updated_at_ms', now, unpack(ARGV, first, last))
-  local tags, priority = unpack(redis.call('HMGET', key, 'tags', 'priority'))
-  redis.call('ZADD', KEY.jobs, sequence, id)
-  for _, name in ipairs(index_keys('queued', cjson.decode(tags), sweep)) do
-    redis.call('ZADD', name, sequence, id)
-  end
-  enqueue(id, priority, sequence)
   if others ~= '' then
     redis.call('HSET', key, 'reads', others)
   end
-  for dataset in datasets:gmatch('%S+') do
-    redis.call('SADD', KEY.dataset_jobs:format(dataset), id)
+  add(KEY.jobs, sequence, id)
+  for _, name in ipairs(index_keys('queued', cjson.decode(given.tags), sweep)) do
+    add(name, sequence, id)
   end
-  status_event(id, key, 'status', now)
-  wake_for(id, wake_parts)
+  local score = queue_score(given.priority, sequence)
+  add(queue_for(given.wanted), score, id)
+  if given.stack_key then
+    add(KEY.stack:format(given.stack_key), score, id)
+  end
+  for dataset in datasets:gmatch('%S+') do
+    reading[dataset] = reading[dataset] or {}
+    table.insert(reading[dataset], id)
+  end
+  redis.call('XADD', KEY.events:format(id), '0-1', 'type', 'status', 'data', first_event, 'at', now)
   notify(id)
 end
 
@@ -98,10 +111,22 @@ if sweep then
   redis.call('HSET', KEY.sweep:format(sweep), 'sequence', sequence, 'version', 0, 'created_at_ms', now, unpack(ARGV, 5, 4 + s))
   redis.call('ZADD', KEY.sweeps, sequence, sweep)
 end
+local sequence = redis.call('INCRBY', KEY.sequence, count) - count
 for place, job in ipairs(jobs) do
-  create(job.id, job.datasets, job.first, job.last)
+  create(job.id, job.datasets, job.first, job.last, sequence + place)
   if sweep and redis.call('HEXISTS', KEY.job:format(job.id), 'rung') == 1 then
     redis.call('HSET', KEY.trials:format(sweep), job.id, 'training ' .. place - 1 .. ' 0')
   end
+end
+for name, members in pairs(added) do
+  redis.call('ZADD', name, unpack(members))
+end
+for dataset, readers in pairs(reading) do
+  redis.call('SADD', KEY.dataset_jobs:format(dataset), unpack(readers))
+end
+if added[KEY.queue] then
+  wake(#added[KEY.queue] / 2, wake_parts)
+elseif redis.call('LLEN', KEY.entries) == 0 then
+  push(1, wake_parts)
 end
 return answer('ok', made)

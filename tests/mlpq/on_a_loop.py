@@ -54,6 +54,8 @@ class OnALoop:
     def _handle(self, value: Any) -> Any:
         if value is self._held:
             return self
+        if isinstance(value, list):
+            return [self._handle(one) for one in value]
         return OnALoop(self._loop, value) if isinstance(value, AsyncJob | AsyncSweep) else value
 
 

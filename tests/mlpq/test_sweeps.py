@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlpq import InvalidInputError, JobFailedError
+from mlpq import ConflictError, InvalidInputError, JobFailedError
 from tests.mlpq.command import Mlpq
 from tests.mlpq.on_a_loop import KINDS, connect
 
@@ -21,7 +22,7 @@ GRID_OPTIONS = ("--grid", "optimizer.learning_rate=1e-6,0.05", "--grid", "net.hi
 def test_a_sweep_is_awaited_and_tells_its_best(kind: str, service_url: str) -> None:
     with connect(kind, service_url) as client:
         sweep = client.sweep("iris", grid=GRID, base=BASE, name="rates", objective="val_accuracy")
-        assert (sweep.status, sweep.direction, len(sweep.trials)) == ("queued", "maximize", 4)
+        assert (sweep.direction, len(sweep.trials)) == ("maximize", 4)
         sweep.wait(timeout_s=60)
         rows = sweep.table()
         assert rows[0]["job"] == sweep.best.id
@@ -61,7 +62,8 @@ def test_more_jobs_than_one_request_takes_are_queued_in_order(kind: str, service
         assert [job.record.name for job in jobs] == [f"n{number}" for number in range(1003)]
         assert client.submit_many([]) == []
         for job in jobs:
-            job.cancel()
+            with suppress(ConflictError):  # it has ended
+                job.cancel()
 
 
 def test_a_sweep_from_the_command_line(mlpq: Mlpq, tmp_path: Path) -> None:
