@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeAlias, TypeVar, Unpack, cast
 
 import mlpq
-from mlpq.api import Api, dataset_path, sweep_path
+from mlpq.api import Api, dataset_path
 from mlpq.arrays import table_to_npz
 from mlpq.bars import upload_bar
 from mlpq.both import Asyncio, Blocking, iteration, operation
@@ -20,8 +20,9 @@ from mlpq.errors import InvalidArgumentError
 from mlpq.job import AsyncJob, Job, JobCalls
 from mlpq.records import DatasetRecord, JobRecord, Json, dataset_from, job_from
 from mlpq.sending import ProgressCallback
-from mlpq.settings import Part, TrainSettings, job_specification
-from mlpq.sweep import AsyncSweep, Sweep, SweepCalls, sweep_specification
+from mlpq.settings import TrainSettings, job_specification
+from mlpq.sweep import AsyncSweep, Sweep
+from mlpq.sweeping import SweepingCalls
 from mlpq.transport import BlockingTransport, Transport
 
 if TYPE_CHECKING:
@@ -35,16 +36,14 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 J = TypeVar("J")
 """The handles of jobs: `Job` or `AsyncJob`."""
 
-
 S = TypeVar("S")
 """The handles of sweeps: `Sweep` or `AsyncSweep`."""
 
 
-class ClientCalls(ABC, Generic[J, S]):
+class ClientCalls(SweepingCalls[S], Generic[J, S]):
     """What `Client` and `AsyncClient` have in common: all but how a call is made and how requests travel."""
 
     _handles: ClassVar[type[JobCalls[Any]]]
-    _sweeps: ClassVar[type[SweepCalls[Any, Any]]]
 
     def __init__(
         self,
@@ -127,68 +126,6 @@ class ClientCalls(ABC, Generic[J, S]):
             InvalidInputError: some are wrong; `errors` names each, as in `/jobs/3/net/hidden`.
         """
         return [self._handle(record) for record in await self._api.submit_many(specifications)]
-
-    @operation
-    async def sweep(
-        self,
-        dataset: Dataset,
-        *,
-        grid: Mapping[str, Sequence[Any]] | None = None,
-        random: Part | None = None,
-        points: Sequence[Part] | None = None,
-        asha: Part | None = None,
-        base: Part | None = None,
-        objective: str | None = None,
-        direction: str | None = None,
-        name: str | None = None,
-    ) -> S:
-        """Queue a job for every point of a space, and return the sweep's handle at once.
-
-        >>> found = client.sweep("iris", grid={"optimizer.learning_rate": [0.001, 0.1], "net.hidden": [[], [8]]},
-        ...                      base={"training": {"epochs": 5}}).wait()
-        >>> len(found.trials), found.best.point["optimizer.learning_rate"]
-        (4, 0.1)
-        >>> space = {"optimizer.learning_rate": {"log_uniform": [0.001, 1.0]}, "net.hidden": {"choice": [[8], [16]]}}
-        >>> client.sweep("iris", asha={"n": 6, "space": space, "min_epochs": 2, "max_epochs": 6}).wait().status
-        'succeeded'
-
-        Args:
-            dataset: as for `train`.
-            grid: values by dotted path of a job's specification; every combination is tried.
-            random: `{"n": 20, "seed": 0, "space": {path: {"log_uniform": [a, b]}}}`; or `uniform`, `int`, `choice`.
-            points: settings by path, one mapping a job.
-            asha: the same as `random` with `min_epochs`, `max_epochs` and `reduction`: one in `reduction` trains on.
-            base: the specification that all jobs share, without `dataset`.
-            objective: a figure of the jobs; default `val_loss`.
-            direction: `minimize` or `maximize`; default by the figure.
-            name: what the sweep is called.
-
-        Raises:
-            InvalidInputError: some point is no job; `errors` names the path and the value.
-        """
-        told = {"grid": grid, "random": random, "list": points, "asha": asha, "base": base, "name": name}
-        settings = told | {"objective": objective, "direction": direction}
-        body = sweep_specification(await self._dataset_id(dataset), settings)
-        return self._sweep(await self._api.post_json("/v1/sweeps", body))
-
-    @operation
-    async def sweep_of(self, sweep_id: str) -> S:
-        """A handle on an existing sweep.
-
-        >>> client.sweep_of(sweep.id)
-        <Sweep swp_... succeeded on iris, 2 of 2 jobs>
-        """
-        return self._sweep(await self._api.get_json(sweep_path(sweep_id), {"curves": "0"}))
-
-    @iteration
-    async def sweeps(self, limit: int | None = 20) -> AsyncIterator[S]:
-        """Sweeps, newest first; `refresh` brings their jobs.
-
-        >>> [found.ended for found in client.sweeps(limit=1)]
-        [True]
-        """
-        async for document in self._api.listed("/v1/sweeps", {}, limit):
-            yield self._sweep(document)
 
     @operation
     async def fork(self, job_id: str, changes: Mapping[str, Any], checkpoint: int | str | None = None) -> J:
@@ -360,9 +297,6 @@ class ClientCalls(ABC, Generic[J, S]):
         ['cpu']
         """
         return await self._api.get_json("/v1/workers")
-
-    def _sweep(self, record: Json) -> S:
-        return cast("S", self._sweeps(self._api, record))
 
     def _handle(self, record: JobRecord) -> J:
         return cast("J", self._handles(self._api, record))

@@ -11,10 +11,8 @@ from service.batch import submit_many
 from service.body import accepts, json_body
 from service.context import Services
 from service.fork import fork, named_in
+from service.many import BatchBody, BatchOut, BatchRequest
 from service.models import (
-    BatchBody,
-    BatchOut,
-    BatchRequest,
     DryRunOut,
     ForkRequest,
     JobList,
