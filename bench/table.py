@@ -52,6 +52,23 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
         lambda f: ", ".join(f"{name} {one['times_best_peer']:.2f}" for name, one in f.items()),
     ),
     (
+        "many",
+        "64 jobs over HTTP to 64 results: times JAX vmap in a bare loop, times scikit-learn one by one",
+        lambda f: ", ".join(
+            f"{name} {one.get('times_jax_vmap', 0):.2f}, {one['times_sklearn']:.1f}" for name, one in f.items()
+        ),
+    ),
+    (
+        "bulk",
+        "tiny jobs while workers are killed at random: finished per second, lost or doubled",
+        lambda f: f"{f['jobs']} jobs, {f['kills']} kills: {f['finished_per_s']:.0f} / s, {f['lost'] + f['doubled']}",
+    ),
+    (
+        "mixtures",
+        "random stacks whose jobs are bit for bit those trained alone",
+        lambda f: f"{f['jobs'] - f['different']} of {f['jobs']} jobs in {f['mixtures']} stacks",
+    ),
+    (
         "overhead",
         "what the service costs around the trainer (W1 tiny, W4 MNIST-size)",
         lambda f: ", ".join(f"{name} {100 * one['overhead']:+.1f} %" for name, one in f.items()),
