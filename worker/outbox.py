@@ -80,13 +80,20 @@ class Outbox:
         """Closed while it was still being prepared: whoever prepares it leaves it alone."""
         self.checkpoints = claim.job.checkpoints
         """The two manifests that the record names now, the newest first."""
+        self._step = 0
         self._pending: deque[Batch] = deque()
         self._sending: Batch | None = None
         self._lock = threading.Lock()
 
     def add(self, *events: Event, checkpoint: dict[str, Any] | None = None, **fields: Any) -> bool:
-        """Append events, and fields of the record that change with them. Returns whether they are the first to wait."""
+        """Append events, and fields of the record that change with them. Returns whether they are the first to wait.
+
+        Progress never goes back: a checkpoint that was long in writing tells of a step that others have passed.
+        """
         with self._lock:
+            if fields.get("progress", {}).get("step", self._step) < self._step:
+                del fields["progress"]
+            self._step = fields.get("progress", {}).get("step", self._step)
             first = not self._has_events()
             batch = self._open_batch()
             batch.events += events

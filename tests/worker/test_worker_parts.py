@@ -309,3 +309,18 @@ def test_the_smallest_limit_of_the_control_groups_counts(
     assert granted_bytes(tmp_path / "groups", tmp_path / "cgroup") == granted
     assert granted_bytes(tmp_path / "groups", tmp_path / "absent") is None
     assert 0 < total_bytes() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def test_progress_never_goes_back_because_a_checkpoint_took_long(redis: Redis) -> None:
+    store = JobStore(redis)
+    store.create(NewJob(spec={}, dataset="digits"))
+    claim = store.claim("w")
+    assert claim is not None
+    outbox = Outbox(claim)
+    outbox.add(("metric", {"step": 20}), progress={"step": 20})
+    outbox.add(("checkpoint", {"step": 10}), checkpoint={"step": 10}, progress={"step": 10})
+    assert outbox.next_batch().fields == {"progress": {"step": 20}}
+    outbox.acknowledge()
+    outbox.add(progress={"step": 15})
+    outbox.add(progress={"step": 30})
+    assert outbox.next_batch().fields == {"progress": {"step": 30}}
