@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PANEL = "Train"
 LOOK_S = 0.5
-DRAW_HINT = "for example --draw optimizer.learning_rate=log_uniform:1e-4:1 or --draw net.hidden=choice:[8],[16]"
+DRAW_HINT = "for example --draw optimizer.learning_rate=log_uniform:1e-4:1 or --draw 'net.hidden=choice:[8],[16]'"
 
 
 def register(app: typer.Typer) -> None:
@@ -63,7 +63,7 @@ def sweep(
 ) -> None:
     """Try many settings, and see which is best.
 
-    For example: mlpq sweep digits --grid optimizer.learning_rate=0.01,0.1 --grid net.hidden=[],[64] --watch
+    For example: mlpq sweep digits --grid optimizer.learning_rate=0.01,0.1 --grid 'net.hidden=[],[64]' --watch
 
     Draws: mlpq sweep digits --random 20 --draw optimizer.learning_rate=log_uniform:1e-4:1 --asha 1:27:3
     """

@@ -3,7 +3,7 @@
 -- Answers {score of the best queued job that is none of them and that this device may take or '', record, record, …},
 -- each record as field, value, … of what a planner looks at.
 local key, device, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local ids = redis.call('ZRANGE', KEY.stack:format(key), 0, most - 1)
+local ids = most > 0 and redis.call('ZRANGE', KEY.stack:format(key), 0, most - 1) or {}
 local among = {}
 for _, id in ipairs(ids) do
   among[id] = true

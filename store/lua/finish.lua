@@ -9,7 +9,7 @@ local key = KEY.job:format(id)
 -- Whether the job's progress is at the epochs after which its sweep has it wait.
 local function reached_rung(job)
   local halt, progress = unpack(redis.call('HMGET', job, 'halt_epoch', 'progress'))
-  return halt and progress and cjson.decode(progress).epoch >= tonumber(halt)
+  return halt and progress and (tonumber(cjson.decode(progress).epoch) or 0) >= tonumber(halt)
 end
 
 -- The trial's figure at this rung becomes known.

@@ -70,6 +70,14 @@ def check_laws(redis: Redis, store: JobStore) -> None:
         for job_id, score in redis.zrange(keys.stack(key), 0, -1, withscores=True):
             places = {redis.zscore(queue, job_id) for queue in (keys.QUEUE, *queues.values())} - {None}
             assert places == {score}, "a stack keeps the order of the queue"
+    for sweep in {job.sweep for job in jobs if job.sweep is not None}:
+        mine = [job for job in jobs if job.sweep == sweep]
+        assert _members(redis, keys.swept(sweep)) == {job.id for job in mine}, sweep
+        for status in Status:
+            assert _members(redis, keys.swept(sweep, status)) == {job.id for job in mine if job.status is status}
+        for job in mine:
+            trial = redis.hget(keys.trials(sweep), job.id)
+            assert trial is None or trial.startswith(b"ended") == job.terminal or job.status is Status.CANCELLING, trial
     assert _members(redis, keys.LEASES) == {job.id for job in jobs if job.status in HELD}
     unfinished = {job.id for job in jobs if job.status not in TERMINAL and job.dataset == "digits"}
     assert {member.decode() for member in redis.smembers(keys.dataset_jobs("digits"))} == unfinished

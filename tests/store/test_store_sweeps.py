@@ -134,6 +134,17 @@ def test_the_reaper_decides_where_nobody_has(store: SweepStore, redis: Redis, mo
     assert statuses(store, ids) == ["cancelled", "queued"]
 
 
+def test_who_waits_while_the_others_give_up_goes_on(store: SweepStore, redis: Redis) -> None:
+    _, ids = halved(store, 3)
+    halt(store, ids[0], 0.5)
+    store.request(ids[1], "cancel")
+    store.request(ids[2], "cancel")
+    assert store.get(ids[0]).status_reason == "rung"
+    store.reap()
+    assert store.get(ids[0]).status_reason == "promoted"
+    assert redis.smembers(keys.UNDECIDED) == set()
+
+
 def test_a_decision_on_what_has_changed_is_not_carried_out(store: SweepStore, redis: Redis) -> None:
     sweep, ids = halved(store, 4)
     halt(store, ids[0], 0.5)
