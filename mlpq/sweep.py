@@ -111,10 +111,22 @@ class SweepCalls(Generic[S, J]):
         return dict(self.record)
 
     def __repr__(self) -> str:
-        counts = self.record.get("counts") or {}
-        done = sum(counts.get(status, 0) for status in ENDED)
         of = self.record.get("n_jobs")
-        return f"<{type(self).__name__} {self.id} {self.status} on {self.record.get('dataset')}, {done} of {of} jobs>"
+        about = f"{self.status} on {self.record.get('dataset')}, {self._done} of {of} jobs"
+        return f"<{type(self).__name__} {self.id} {about}>"
+
+    def _repr_html_(self) -> str:
+        """The sweep as a card, for notebooks."""
+        from mlpq.notebook.cards import sweep_card
+
+        jobs = int(self.record.get("n_jobs") or 0)
+        return sweep_card(self.record.get("name") or self.id, self.status, self._done, jobs, self.table())
+
+    @property
+    def _done(self) -> int:
+        """Jobs that have ended."""
+        counts = self.record.get("counts") or {}
+        return sum(int(counts.get(status, 0)) for status in ENDED)
 
     @operation
     async def refresh(self) -> S:

@@ -16,6 +16,9 @@ OTHER_STATUS = "#808080"
 SHOWN_COLUMNS = 12
 """Columns of a data set that its card lists."""
 
+SHOWN_JOBS = 10
+"""Jobs of a sweep that its card lists, the best ones."""
+
 _CARD = (
     "font:13px/1.5 system-ui,sans-serif;max-width:460px;margin:4px 0;padding:10px 14px;"
     "border:1px solid #8886;border-radius:8px"
@@ -47,6 +50,16 @@ def dataset_card(record: DatasetRecord) -> str:
     parts = [f'<div><b>{escape(record.name)}</b> <span style="{_FAINT}">{escape(about)}</span></div>']
     parts += [f"<div>⚠ {escape(warning)}</div>" for warning in record.warnings]
     parts.append(_columns(record.columns))
+    return _card(parts)
+
+
+def sweep_card(name: str, status: str, done: int, jobs: int, rows: Sequence[Mapping[str, Any]]) -> str:
+    """A sweep: how many of its jobs have ended, and the best of them."""
+    parts = [f"<div>{_status(status)} <b>{escape(name)}</b></div>"]
+    parts.append(f'{_bar(done / max(jobs, 1), "jobs ended")}<div style="{_FAINT}">{done} of {jobs} jobs</div>')
+    if rows:
+        lines = [[_cell(value) for value in row.values()] for row in rows[:SHOWN_JOBS]]
+        parts.append(_table(list(rows[0]), lines))
     return _card(parts)
 
 
@@ -92,18 +105,29 @@ def _figures(pairs: Iterable[tuple[str, str]]) -> str:
 def _columns(columns: Sequence[Column]) -> str:
     if not columns:
         return ""
-    rows = "".join(_row(column) for column in columns[:SHOWN_COLUMNS])
+    shown = _table(("column", "kind", "missing", "values"), [_cells(column) for column in columns[:SHOWN_COLUMNS]])
     more = len(columns) - SHOWN_COLUMNS
     rest = f'<div style="{_FAINT}">and {more} more columns</div>' if more > 0 else ""
-    head = "".join(f'<th style="text-align:left">{name}</th>' for name in ("column", "kind", "missing", "values"))
-    return f'<table style="font-size:inherit"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{rest}'
+    return shown + rest
 
 
-def _row(column: Column) -> str:
+def _table(heads: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    head = "".join(f'<th style="text-align:left">{escape(name)}</th>' for name in heads)
+    rows = "".join(
+        "<tr>" + "".join(f'<td style="text-align:left">{escape(str(cell))}</td>' for cell in cells) + "</tr>"
+        for cells in lines
+    )
+    return f'<table style="font-size:inherit"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _cells(column: Column) -> Sequence[Any]:
     values: Any = ""
     if column.categories:
         values = ", ".join(column.categories[:4]) + (", …" if len(column.categories) > 4 else "")
     elif column.minimum is not None and column.maximum is not None and column.kind != "datetime":
         values = f"{column.minimum:g} – {column.maximum:g}"
-    cells = (column.name, column.kind, column.missing or "", values)
-    return "<tr>" + "".join(f'<td style="text-align:left">{escape(str(cell))}</td>' for cell in cells) + "</tr>"
+    return column.name, column.kind, column.missing or "", values

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mlpq import Client
-from mlpq.notebook.cards import job_card, upload_card
+from mlpq.notebook.cards import job_card, sweep_card, upload_card
 from mlpq.notebook.svg import MARGIN_RIGHT, MOST_POINTS, curves
 from mlpq.plot import Series
 from mlpq.records import dataset_from, job_from
@@ -46,6 +46,16 @@ class Tags(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+def test_a_sweep_is_a_card_with_its_best_jobs() -> None:
+    rows = [{"job": f"job_{n}", "net.hidden": [8], "val_loss": n / 3, "status": RUDE} for n in range(12)]
+    card = Tags(sweep_card(RUDE, "running", 3, 12, rows))
+    assert RUDE in card.text
+    assert "script" not in card.tags
+    assert "3 of 12 jobs" in card.text
+    assert card.tags.count("tr") == 11
+    assert "0.3333" in card.text
 
 
 def test_a_card_shows_a_job_with_its_curve_and_figures(client: Client) -> None:
