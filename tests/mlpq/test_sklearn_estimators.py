@@ -357,7 +357,7 @@ def test_ctrl_c_stops_the_job_and_leaves_nothing(client: Client, tidy: None) -> 
 
 def test_what_the_docs_show_runs() -> None:
     text = (Path(__file__).parents[2] / "docs" / "sklearn.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     accuracy = float(done.stdout.split()[0])
     assert accuracy > 0.95
@@ -365,7 +365,8 @@ def test_what_the_docs_show_runs() -> None:
 
 @pytest.mark.parametrize("kind", ["grid", "random"])
 def test_a_search_together_finds_what_it_finds_one_by_one(kind: str, client: Client) -> None:
-    net = MLPClassifier(hidden_layer_sizes=(8,), max_iter=5, random_state=0, keep=True, client=client)
+    long = {"max_iter": 500, "batch_size": 4, "tol": None}  # no fit ends before the next is submitted
+    net = MLPClassifier(hidden_layer_sizes=(32,), random_state=0, keep=True, client=client, **long)
     values = {"alpha": [1e-4, 1e-2], "learning_rate_init": [1e-3, 1e-1]}
 
     def search() -> Any:
