@@ -47,6 +47,11 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ),
     ("listing", "a page of jobs at 100 000 jobs, worst filter", lambda f: f"{f['worst_ms']:.1f} ms"),
     (
+        "page",
+        "the page: sent over the network / first paint of the list of jobs, median",
+        lambda f: f"{f['weight']['sent_bytes'] / 1000:.0f} kB / {f['first_paint']['jobs']['median_ms']:.0f} ms",
+    ),
+    (
         "cpu",
         "training on the CPU: times the best of torch and JAX, of the workloads named",
         lambda f: ", ".join(f"{name} {one['times_best_peer']:.2f}" for name, one in f.items()),

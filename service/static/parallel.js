@@ -6,15 +6,17 @@ import { shown } from "./settings.js";
 
 const MOST_AXES = 8; // of settings; the table below has all of them
 const MOST_NAMES = 8; // values that an axis of words has room to name
-const HEIGHT = 250, TOP = 34, BOTTOM = 16, GAP = 150, MARGIN = 70;
+const WIDTH = 1000, HEIGHT = 250, TOP = 34, BOTTOM = 16, MARGIN = 70;
+const GAP = 150; // between axes, at least
 const LOGARITHMIC = 20; // times the smallest value, from which an axis is
 
 // rows: [[setting, [value of each job]]]; outcome: [name, [value of each job]].
 // Returns {element, point(index)}: `point` brings one job out, or none.
 export function parallel(runs, rows, outcome) {
   const axes = [...rows.slice(0, MOST_AXES), outcome].map(([name, values]) => axis(name, values));
-  const width = 2 * MARGIN + (axes.length - 1) * GAP;
-  const x = (i) => MARGIN + i * GAP;
+  const gap = Math.max(GAP, (WIDTH - 2 * MARGIN) / (axes.length - 1));
+  const width = 2 * MARGIN + (axes.length - 1) * gap;
+  const x = (i) => MARGIN + i * gap;
   const svg = node("svg", { class: "parallel", viewBox: `0 0 ${width} ${HEIGHT}`, role: "group", "aria-label": "Settings and outcome of each job" });
   svg.style.minWidth = `${Math.min(width, 120 * axes.length)}px`;
   const said = h("p", { class: "soft facts-line", role: "status" }, HINT);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import httpx2
 import pytest
 
 from mlpq.embedded import EmbeddedServer
+from service.routes.page import STATIC
 from service.settings import from_environment
 from tests.processes import Processes, Service, free_port, wait_until
 from tests.service.api_parts import SPEC, assert_problem, raw_exchange, twin_of
@@ -133,6 +135,12 @@ def test_the_page_and_its_files(api: httpx2.Client) -> None:
     script = api.get("/static/app.js")
     assert script.headers["content-type"].startswith("text/javascript")
     assert api.get("/static/app.js", headers={"If-None-Match": script.headers["etag"]}).status_code == 304
+    plain = api.get("/static/app.js", headers={"Accept-Encoding": "gzip;q=0"})
+    assert (script.headers["content-encoding"], plain.headers.get("content-encoding")) == ("gzip", None)
+    assert plain.text == script.text
+    assert plain.headers["etag"] != script.headers["etag"]
+    modules = {path.name for path in STATIC.glob("*.js")}
+    assert set(re.findall(r'modulepreload" href="/static/([^"]+)"', page.text)) == modules
     assert "http" not in page.text.replace("http-equiv", "").split("<body")[0], "no one else's files"
 
 
