@@ -6,13 +6,12 @@ import { h } from "./dom.js";
 const PERIOD_MS = 3000;
 
 export async function queueView(main) {
+  const facts = h("dl", { class: "facts" }), table = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Workers" });
   async function draw() {
     const [queue, workers] = await Promise.all([call("/v1/queue"), call("/v1/workers")]);
     const counts = Object.entries(queue.jobs || queue.counts || queue).filter(([, v]) => typeof v === "number");
-    main.replaceChildren(
-      h("h1", {}, "Queue"),
-      h("dl", { class: "facts" }, ...counts.map(([k, v]) => h("div", {}, h("dt", {}, k.replaceAll("_", " ")), h("dd", {}, String(v))))),
-      h("h2", {}, "Workers"),
+    facts.replaceChildren(...counts.map(([k, v]) => h("div", {}, h("dt", {}, k.replaceAll("_", " ")), h("dd", {}, String(v)))));
+    table.replaceChildren(
       workers.data.length
         ? h("table", {}, h("thead", {}, h("tr", {}, ...["Worker", "Host", "Device", "Stack", "Samples / s", "Free memory", "Training"].map((t) => h("th", { scope: "col" }, t)))),
           h("tbody", {}, ...workers.data.map((w) => h("tr", {}, h("td", {}, w.name || w.id), h("td", {}, w.host || ""), h("td", {}, w.device || ""),
@@ -23,6 +22,7 @@ export async function queueView(main) {
     );
   }
   await draw();
+  main.replaceChildren(h("h1", {}, "Queue"), facts, h("h2", {}, "Workers"), table);
   const timer = setInterval(() => draw().then(() => connection(true), () => connection(false)), PERIOD_MS);
   return () => clearInterval(timer);
 }

@@ -32,6 +32,10 @@ def views(running: Deployment) -> dict[str, str]:
                 120,
                 "the end",
             )
+        grid = {"optimizer.learning_rate": [0.001, 0.1], "training.seed": [1, 2]}
+        body = {"dataset": "iris", "grid": grid, "base": {"training": {"epochs": 2}}, "name": "a sweep"}
+        sweep = client.post("/v1/sweeps", json=body).raise_for_status().json()["id"]
+        wait_until(lambda: client.get(f"/v1/sweeps/{sweep}").json()["status"] == "succeeded", 120, "its end")
     return {
         "jobs": "",
         "new": "new",
@@ -42,6 +46,8 @@ def views(running: Deployment) -> dict[str, str]:
         "playground": "playground",
         "lecture": "lecture/L05",
         "queue": "queue",
+        "sweeps": "sweeps",
+        "sweep": f"sweeps/{sweep}",
         "not here": "jobs/job_none",
     }
 
@@ -54,6 +60,8 @@ SHOWN = {
     "fork": "svg.net",
     "lecture": "#L05 tbody tr",
     "jobs": "tbody tr",
+    "sweeps": "tbody tr",
+    "sweep": ".parallel .job",
     "not here": "[role=alert]",
 }
 """What a view has when it is drawn."""
