@@ -47,7 +47,7 @@ test-compose: $(VENV)/dev.stamp   ## build the image, bring docker-compose.yml u
 	$(BIN)/python -m pytest -m compose tests/compose
 
 test-page: $(VENV)/dev.stamp      ## the page in a real browser (needs chromium)
-	$(BIN)/python -m pytest -m browser tests/page
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m browser tests/page
 
 mutants: $(VENV)/dev.stamp   ## turn every sign of a gradient and see the tests fail (minutes)
 	$(BIN)/python -m tests.mutants
