@@ -74,16 +74,24 @@ class EventLog:
         """
         if max_points is not None and max_points < 2:
             raise InvalidInput.at("/query/max_points", f"is {max_points}; must be 2 or more")
-        points = [point for point in self._metrics(job_id) if point.get("step", 0) > after_step]
-        chosen = [points[index] for index in thin(len(points), max_points)]
+        points = list(self._metrics(job_id))
+        if after_step >= 0:
+            points = [point for point in points if orjson.loads(point).get("step", 0) > after_step]
+        chosen = [orjson.loads(points[index]) for index in thin(len(points), max_points)]
         names = dict.fromkeys(["step", *(name for point in chosen for name in point)])
         return {name: [point.get(name) for point in chosen] for name in names}
 
-    def _metrics(self, job_id: str) -> Iterator[dict[str, Any]]:
+    def _metrics(self, job_id: str) -> Iterator[bytes]:
+        """The data of every metric event, as stored: of a long curve few points are looked into."""
         after = 0
-        while batch := self.read(job_id, after, 5000):
-            yield from (orjson.loads(event.data) for event in batch if event.type == "metric")
-            after = batch[-1].id
+        while True:
+            with redis_errors():
+                found = self.redis.xrange(keys.events(job_id), min=_start(after), max="+", count=5000)
+            entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", found)
+            if not entries:
+                return
+            yield from (fields[b"data"] for _, fields in entries if fields[b"type"] == b"metric")
+            after = _number(entries[-1][0])
 
 
 def thin(length: int, most: int | None) -> list[int]:
@@ -127,10 +135,14 @@ def _start(after: int) -> str:
     return f"(0-{after}"
 
 
+def _number(entry_id: bytes) -> int:
+    return int(entry_id.partition(b"-")[2])
+
+
 def _events(entries: Any) -> list[Event]:
     return [
         Event(
-            id=int(entry_id.partition(b"-")[2]),
+            id=_number(entry_id),
             type=fields[b"type"].decode(),
             data=fields[b"data"],
             at_ms=int(fields[b"at"]),
