@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,11 +53,19 @@ class Batch:
     events: list[Event] = field(default_factory=list)
     checkpoint: dict[str, Any] | None = None
     fields: dict[str, Any] = field(default_factory=dict)
+    later: Callable[[], dict[str, Any]] | None = None
+    """Further fields, worked out when they are needed: those of the last of many points."""
     closing: Closing | None = None
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __bool__(self) -> bool:
         return bool(self.events or self.checkpoint or self.closing or self.fields)
+
+    def settle(self) -> None:
+        """Work out what was left for later."""
+        if self.later is not None:
+            self.fields |= self.later()
+            self.later = None
 
     @property
     def full(self) -> bool:
@@ -81,6 +89,7 @@ class Outbox:
         self.checkpoints = claim.job.checkpoints
         """The two manifests that the record names now, the newest first."""
         self._step = 0
+        self._waiting = 0
         self._pending: deque[Batch] = deque()
         self._sending: Batch | None = None
         self._lock = threading.Lock()
@@ -94,12 +103,24 @@ class Outbox:
             if fields.get("progress", {}).get("step", self._step) < self._step:
                 del fields["progress"]
             self._step = fields.get("progress", {}).get("step", self._step)
-            first = not self._has_events()
-            batch = self._open_batch()
-            batch.events += events
+            batch = self._append(events)
+            batch.settle()
             batch.checkpoint = checkpoint
             batch.fields |= fields
-            return first
+            return self._waiting == len(events)
+
+    def add_point(self, point: dict[str, Any], fields: Callable[[], dict[str, Any]]) -> bool:
+        """Append a metric event; of the points that are sent together only the last one's `fields` are asked for."""
+        with self._lock:
+            self._step = point["step"]
+            self._append((("metric", point),)).later = fields
+            return self._waiting == 1
+
+    def _append(self, events: tuple[Event, ...]) -> Batch:
+        batch = self._open_batch()
+        batch.events += events
+        self._waiting += len(events)
+        return batch
 
     def close(self, closing: Closing) -> None:
         """Append the ending, if there is none yet. It travels with events, and with fields that an ending may have."""
@@ -119,12 +140,14 @@ class Outbox:
         with self._lock:
             if self._sending is None:
                 self._sending = self._pending.popleft() if self._pending else Batch()
+                self._sending.settle()
             return self._sending
 
     def acknowledge(self) -> None:
         """The store has what `next_batch` gave."""
         with self._lock:
             self.closed = self._sending is not None and self._sending.closing is not None
+            self._waiting -= 0 if self._sending is None else len(self._sending.events)
             self._sending = None
 
     def pointed_at(self, checkpoint: dict[str, Any]) -> None:
@@ -135,10 +158,7 @@ class Outbox:
     def events_wait(self) -> bool:
         """Whether there are events to send."""
         with self._lock:
-            return self._has_events()
-
-    def _has_events(self) -> bool:
-        return any(batch.events for batch in (*self._pending, self._sending) if batch is not None)
+            return self._waiting > 0
 
     @property
     def closing_waits(self) -> bool:
@@ -161,7 +181,7 @@ class Outbox:
         """Someone else holds the job: forget everything unsent."""
         with self._lock:
             self._pending.clear()
-            self._sending = None
+            self._sending, self._waiting = None, 0
             self.fenced = self.closed = True
 
 

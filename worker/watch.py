@@ -131,9 +131,8 @@ class Watch:
         if run.step <= run.told_step:
             return
         run.told_step = run.step
-        data = finite(point) | {"attempt": run.claim.job.attempt}
-        latest = {key: value for key, value in data.items() if key.startswith(("train_", "val_"))}
-        if run.outbox.add(("metric", data), progress=_progress(run, point["step"], point["epoch"]), metrics=latest):
+        data = {**point, "attempt": run.claim.job.attempt}
+        if run.outbox.add_point(data, lambda: _latest(run, data)):
             self._reporter.wake()
         if time.monotonic() - self._told_progress_at > PROGRESS_S:
             self._told_progress_at = time.monotonic()
@@ -221,6 +220,12 @@ class Watch:
         trace = error if failure.code == "internal" else None
         log.error("write_failed", trace, job=run.id, fence=run.claim.fence, code=failure.code, detail=str(error)[:300])
         return failure
+
+
+def _latest(run: Run, point: dict[str, Any]) -> dict[str, Any]:
+    """What the record says after a point."""
+    metrics = {key: value for key, value in finite(point).items() if key.startswith(("train_", "val_"))}
+    return {"progress": _progress(run, point["step"], point["epoch"]), "metrics": metrics}
 
 
 def _progress(run: Run, step: int, epoch: int) -> dict[str, Any]:

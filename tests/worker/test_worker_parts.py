@@ -128,6 +128,32 @@ def test_fields_that_an_ending_cannot_carry_go_before_it(claim: Claim) -> None:
     assert outbox.next_batch().closing is not None
 
 
+def test_of_points_that_are_sent_together_only_the_last_ones_fields_are_asked_for(claim: Claim) -> None:
+    outbox, asked = Outbox(claim), list[int]()
+
+    def fields(step: int) -> dict[str, object]:
+        asked.append(step)
+        return {"progress": {"step": step}, "metrics": {"train_loss": step}}
+
+    def point(step: int) -> bool:
+        return outbox.add_point({"step": step}, lambda: fields(step))
+
+    assert [point(step) for step in (1, 2, 3)] == [True, False, False]
+    first = outbox.next_batch()
+    assert (asked, first.fields) == ([3], {"progress": {"step": 3}, "metrics": {"train_loss": 3}})
+    assert first.events == [("metric", {"step": step}) for step in (1, 2, 3)]
+    assert not point(4)
+    outbox.acknowledge()
+    outbox.add(("checkpoint", {"step": 2}), checkpoint={"step": 2}, progress={"step": 2})
+    assert outbox.next_batch().fields["progress"] == {"step": 4}, "a checkpoint of an earlier step"
+    outbox.acknowledge()
+    point(5)
+    outbox.add(("checkpoint", {"step": 6}), checkpoint={"step": 6}, progress={"step": 6})
+    assert outbox.next_batch().fields == {"progress": {"step": 6}, "metrics": {"train_loss": 5}}
+    outbox.acknowledge()
+    assert not outbox.events_wait
+
+
 def test_a_long_outage_fills_many_bounded_batches_in_order(claim: Claim) -> None:
     outbox = Outbox(claim)
     n = 3 * BATCH_EVENTS + 7
