@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
 from kernels.backend import Backend
 from nets.member import Member
 from nets.trainer import Command
@@ -10,6 +14,28 @@ from store.transitions import Status
 from worker.data import Subject
 from worker.failures import Failure
 from worker.outbox import Closing, Outbox
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much there is to do; it may be asked when the data is gone already."""
+
+    epochs: int
+    steps: int
+    steps_per_epoch: int
+    rows: int
+
+    @classmethod
+    def of(cls, member: Member) -> Self:
+        """Of a member that is to be trained."""
+        training = member.spec.training
+        return cls(training.epochs, member.total_steps, member.steps_per_epoch, len(member.data.x_train))
+
+    def progress(self, step: int, epoch: int, samples_per_s: float | None) -> dict[str, Any]:
+        """How far a run is, and how long the rest takes at that rate, where there is one."""
+        left = (self.steps - step) / self.steps_per_epoch * self.rows
+        eta_s = round(left / samples_per_s, 1) if samples_per_s else None
+        return {"epoch": epoch, "epochs": self.epochs, "step": step, "steps": self.steps, "eta_s": eta_s}
 
 
 class Run:
@@ -45,6 +71,11 @@ class Run:
     def member(self) -> Member:
         """What `fit` trains."""
         return self.subject.member
+
+    @cached_property
+    def extent(self) -> Extent:
+        """How much there is to do. Asked first while there is a subject."""
+        return Extent.of(self.member)
 
     @property
     def unwanted(self) -> bool:

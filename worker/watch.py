@@ -21,7 +21,7 @@ from worker.outbox import Closing, finite, stopped
 from worker.publish import Files
 from worker.publisher import Publisher
 from worker.reporter import Reporter
-from worker.run import Run
+from worker.run import Extent, Run
 
 RUNG = "rung"
 """Why a trial pauses that its sweep has wait; see `finish.lua`."""
@@ -131,8 +131,8 @@ class Watch:
         if run.step <= run.told_step:
             return
         run.told_step = run.step
-        data = {**point, "attempt": run.claim.job.attempt}
-        if run.outbox.add_point(data, lambda: _latest(run, data)):
+        data, extent = {**point, "attempt": run.claim.job.attempt}, run.extent
+        if run.outbox.add_point(data, lambda: _latest(extent, data)):
             self._reporter.wake()
         if time.monotonic() - self._told_progress_at > PROGRESS_S:
             self._told_progress_at = time.monotonic()
@@ -163,7 +163,9 @@ class Watch:
         finally:
             run.saving -= 1
         event = {key: manifest[key] for key in ("step", "epoch", "bytes", "sha256")}
-        run.outbox.add(("checkpoint", event), checkpoint=manifest, progress=_progress(run, step, epoch))
+        run.outbox.add(
+            ("checkpoint", event), checkpoint=manifest, progress=run.extent.progress(step, epoch, run.samples_per_s)
+        )
         self._reporter.wake()
 
     def finished(self, member: int, outcome: Outcome) -> None:
@@ -222,20 +224,7 @@ class Watch:
         return failure
 
 
-def _latest(run: Run, point: dict[str, Any]) -> dict[str, Any]:
+def _latest(extent: Extent, point: dict[str, Any]) -> dict[str, Any]:
     """What the record says after a point."""
     metrics = {key: value for key, value in finite(point).items() if key.startswith(("train_", "val_"))}
-    return {"progress": _progress(run, point["step"], point["epoch"]), "metrics": metrics}
-
-
-def _progress(run: Run, step: int, epoch: int) -> dict[str, Any]:
-    """How far a run is, and how long the rest takes at the rate of its last metric point, if there was one."""
-    member, rate = run.member, run.samples_per_s
-    epochs_left = (member.total_steps - step) / member.steps_per_epoch
-    return {
-        "epoch": epoch,
-        "epochs": member.spec.training.epochs,
-        "step": step,
-        "steps": member.total_steps,
-        "eta_s": round(len(member.data.x_train) * epochs_left / rate, 1) if rate else None,
-    }
+    return {"progress": extent.progress(point["step"], point["epoch"], point["samples_per_s"]), "metrics": metrics}
