@@ -2,13 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 
 from joblib import parallel_config
 
+from mlpq.client import Client
+from mlpq.errors import MlpqError
+from mlpq.records import DatasetRecord
+
 FITS = 64
 """Fits under way at the same time; each is a thread that waits for the service."""
+
+
+class Shared:
+    """Data sets that fits have in common: each is sent once, and deleted at the end unless somebody keeps it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sent: dict[Hashable, Future[DatasetRecord]] = {}
+        self._clients: dict[Hashable, Client] = {}
+        self._kept: set[Hashable] = set()
+
+    def record(self, key: Hashable, client: Client, send: Callable[[], DatasetRecord], *, keep: bool) -> DatasetRecord:
+        """The data set of this key: sent by whoever asks first, waited for by the others."""
+        with self._lock:
+            found = self._sent.get(key)
+            first = found is None
+            sent = self._sent[key] = found or Future()
+            self._clients[key] = client
+            if keep:
+                self._kept.add(key)
+        if first:
+            try:
+                sent.set_result(send())
+            except BaseException as error:
+                with self._lock:
+                    del self._sent[key]
+                sent.set_exception(error)
+                raise
+        return sent.result()
+
+    def close(self) -> None:
+        """Delete what nobody keeps, with a connection of its own: those of the fits may be closed."""
+        for key in self._sent.keys() - self._kept:
+            again, made_with = self._clients[key].__reduce__()
+            with suppress(MlpqError), again(*made_with) as client:
+                client.delete_dataset(self._sent[key].result().id)
+
+
+_active: list[Shared] = []
+"""What the innermost `together` shares; joblib's threads see no context variables."""
+
+
+def shared() -> Shared | None:
+    """What fits share now, or None outside `together`."""
+    return _active[-1] if _active else None
 
 
 @contextmanager
@@ -16,8 +67,12 @@ def together(fits: int = FITS) -> Iterator[None]:
     """Let `GridSearchCV`, `RandomizedSearchCV`, `cross_val_score`, … inside submit up to `fits` fits before they wait.
 
     It is joblib's threading backend with so many threads: an estimator of ours only waits in them, so their number
-    has nothing to do with cores. Results are those of one fit after another, bit for bit on a CPU. A search with
-    `n_jobs` of its own keeps that number.
+    has nothing to do with cores. Fits on the same rows send them once. Results are those of one fit after another, bit
+    for bit on a CPU. A search with `n_jobs` of its own keeps that number.
     """
-    with parallel_config(backend="threading", n_jobs=fits):
-        yield
+    _active.append(Shared())
+    try:
+        with parallel_config(backend="threading", n_jobs=fits):
+            yield
+    finally:
+        _active.pop().close()

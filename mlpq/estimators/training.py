@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import sys
 import uuid
@@ -15,6 +16,7 @@ import numpy as np
 from mlpq.arrays import Array
 from mlpq.client import Client
 from mlpq.errors import MlpqError
+from mlpq.estimators.together import shared
 from mlpq.events import MetricEvent
 from mlpq.job import Job
 from mlpq.records import DatasetRecord
@@ -104,9 +106,21 @@ def train(
 
 @contextmanager
 def _uploaded(client: Client, rows: Rows, name: str, *, keep: bool) -> Iterator[DatasetRecord]:
-    """The rows as a data set of their own, whose name makes it nobody else's; gone afterwards unless kept."""
-    own = f"{name} {uuid.uuid4().hex[:12]}"
-    record = client.upload_bytes(rows.npz(), "rows.npz", name=own, task=rows.task, standardize=rows.standardize)
+    """The rows as a data set of their own, whose name makes it nobody else's; gone afterwards unless kept.
+
+    Inside `together` fits on the same rows share one, which is gone when that ends.
+    """
+    content, own = rows.npz(), f"{name} {uuid.uuid4().hex[:12]}"
+
+    def send() -> DatasetRecord:
+        return client.upload_bytes(content, "rows.npz", name=own, task=rows.task, standardize=rows.standardize)
+
+    common = shared()
+    if common is not None:
+        key = (client.url, hashlib.sha256(content).hexdigest(), rows.task, rows.standardize)
+        yield common.record(key, client, send, keep=keep)
+        return
+    record = send()
     try:
         yield record
     except BaseException:

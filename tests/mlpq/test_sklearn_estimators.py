@@ -385,8 +385,12 @@ def test_a_search_together_finds_what_it_finds_one_by_one(kind: str, client: Cli
     assert all(map(np.array_equal, found.best_estimator_.coefs_, alone.best_estimator_.coefs_))
     jobs = sorted((job for job in client.jobs(tag=TAG, limit=None) if job.id not in before), key=moment_of)
     fits = jobs[: len(told_splits(found))]
-    first_end = min(job.record.finished_at for job in fits)
-    assert sum(job.record.created_at < first_end for job in fits) > 1, "several were submitted before one had ended"
+    assert len({job.record.dataset for job in fits}) == 2, "each fold is sent once"
+    waited = [
+        sum(other.record.created_at < one.record.finished_at for other in fits[place:])
+        for place, one in enumerate(fits)
+    ]
+    assert max(waited) > 1, "several were submitted before one had ended"
     for job in client.jobs(tag=TAG, limit=None):
         job.delete()
 
@@ -398,3 +402,13 @@ def moment_of(job: Any) -> Any:
 def told_splits(search: Any) -> list[tuple[int, int]]:
     """The fits of a search, beside the last one on all rows."""
     return [(point, fold) for point in range(len(search.cv_results_["params"])) for fold in range(2)]
+
+
+def test_what_fits_share_is_gone_when_they_are_no_longer_together(client: Client, tidy: None) -> None:
+    before = {dataset.id for dataset in client.datasets()}
+    with together():
+        cross_val_score(MLPClassifier(hidden_layer_sizes=(8,), max_iter=3), *IRIS, cv=2)
+        with pytest.raises(InvalidInputError):
+            MLPClassifier(solver={"name": "sgd", "momentum": 7.0}).fit(*IRIS)
+    assert {dataset.id for dataset in client.datasets()} == before
+    assert list(client.jobs(tag=TAG)) == []
