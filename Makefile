@@ -40,8 +40,8 @@ check: $(VENV)/dev.stamp     ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check                  ## every check and every test, on two processes: most tests wait for others
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: check                  ## every check and every test, on three processes: most tests wait for others
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 test-compose: $(VENV)/dev.stamp   ## build the image, bring docker-compose.yml up, break it, find all intact
 	$(BIN)/python -m pytest -m compose tests/compose

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mlpq.cli.arguments import assign, join_widths, merge, named_parts, read_json, split_of, widths
+from mlpq.cli.arguments import join_widths, named_parts, split_of, widths
 from mlpq.cli.rows import fit_rows, read_rows
+from mlpq.cli.spec import assign, merge, read_spec
 from mlpq.errors import InvalidArgumentError
 from mlpq.settings import TrainSettings, job_specification
 
@@ -122,13 +123,13 @@ def test_merging_goes_part_by_part() -> None:
     }
 
 
-def test_files_that_are_no_json_objects_are_refused(tmp_path: Path) -> None:
+def test_files_that_are_no_specifications_are_refused(tmp_path: Path) -> None:
     for content in ("[1]", "{"):
         (tmp_path / "spec.json").write_text(content)
         with pytest.raises(InvalidArgumentError):
-            read_json(str(tmp_path / "spec.json"))
+            read_spec(str(tmp_path / "spec.json"))
     with pytest.raises(InvalidArgumentError, match="No such file"):
-        read_json(str(tmp_path / "absent.json"))
+        read_spec(str(tmp_path / "absent.json"))
 
 
 def test_rows_come_from_csv_and_json(tmp_path: Path) -> None:
