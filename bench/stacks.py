@@ -1,7 +1,7 @@
 """`python -m bench.stacks`: what a step costs by its multiply-adds, and what stacks of several sizes gain.
 
-The constants of `nets.stacking` come from here. 16 jobs of each shape train in stacks of 1, 2, 4, 8 and 16, in this
-process, compiled or (MLPQ_COMPILED=0) layer by layer.
+What the constants of `nets.stacking` say can be held against it. 16 jobs of each shape train in stacks of 1, 2, 4, 8
+and 16, in this process, compiled or (MLPQ_COMPILED=0) layer by layer.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which jobs may train in one stack, told before any of them trains, and what their training costs.
 
-The cost rule, measured by `python -m bench.stacks` (float32, one thread of an AMD EPYC, steps with their share of
-validation and Python): 15 us for 2-16-16-3 and 32 rows (10 752 multiply-adds forward), 74 us for 64-128-10 and 64 rows
-(606 208), 3 ms for 784-256-128-10 and 128 rows (30 million).
+The cost rule, from bench/results/cpu.json and single runs (float32, one thread of an AMD EPYC, steps with their share
+of validation and Python; `python -m bench.stacks` measures it again): 15 us for 2-16-16-3 and 32 rows (10 752
+multiply-adds forward), 74 us for 64-128-10 and 64 rows (606 208), 3 ms for 784-256-128-10 and 128 rows (30 million).
 """
 
 from __future__ import annotations
