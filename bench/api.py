@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ import httpx2
 
 from bench.deployment import free_port
 from mlpq.embedded import EmbeddedServer
+
+CONNECTIONS = 8
 
 
 @dataclass(frozen=True)
@@ -80,18 +82,19 @@ def _wait_ready(running: Api, process: subprocess.Popen[bytes]) -> None:
 class Connection:
     """One kept-alive connection that posts JSON: cheap enough not to be what is measured."""
 
-    def __init__(self, running: Api) -> None:
-        self._running = running
+    def __init__(self, url: str) -> None:
+        host, _, port = url.removeprefix("http://").partition(":")
+        self._host, self._port = host, int(port)
 
     async def open(self) -> None:
         """Connect."""
-        self._reader, self._writer = await asyncio.open_connection(self._running.host, self._running.port)
+        self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
 
     async def post(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Send and wait for the answer: status and JSON."""
         content = json.dumps(body).encode()
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: {self._running.host}:{self._running.port}\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         )
         self._writer.write(head.encode() + content)
@@ -103,3 +106,32 @@ class Connection:
     def close(self) -> None:
         """Disconnect."""
         self._writer.close()
+
+
+async def post_jobs(url: str, bodies: Iterable[dict[str, Any]]) -> tuple[list[str], list[float]]:
+    """Post one job after another over each of `CONNECTIONS` connections.
+
+    Returns:
+        Their ids as they were answered, and the milliseconds of each.
+
+    Raises:
+        RuntimeError: any answer but 202.
+    """
+    waiting = iter(bodies)
+    ids: list[str] = []
+    times: list[float] = []
+
+    async def one() -> None:
+        connection = Connection(url)
+        await connection.open()
+        for body in waiting:
+            start = time.perf_counter()
+            status, job = await connection.post("/v1/jobs", body)
+            times.append((time.perf_counter() - start) * 1e3)
+            if status != 202:
+                raise RuntimeError(f"HTTP {status}: {job}")
+            ids.append(job["id"])
+        connection.close()
+
+    await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
+    return ids, times

@@ -20,11 +20,10 @@ from typing import Any
 
 import httpx2
 
-from bench.api import Connection
+from bench.api import post_jobs
 from bench.deployment import Deployment, deployment
 from bench.harness import quantile, write_result
 
-CONNECTIONS = 8
 KILL_EVERY_S = 5.0
 PAGE_EVERY_S = 0.25
 
@@ -37,26 +36,6 @@ def body(number: int) -> dict[str, Any]:
         "training": {"epochs": 5, "batch_size": 32, "seed": number % 1000},
         "tags": ["bulk"],
     }
-
-
-async def submit(running: Deployment, jobs: int) -> list[str]:
-    """Post them all; their ids."""
-    host, _, port = running.url.removeprefix("http://").partition(":")
-    address: Any = type("Address", (), {"host": host, "port": int(port)})()
-    waiting, ids = iter(range(jobs)), list[str]()
-
-    async def one() -> None:
-        connection = Connection(address)
-        await connection.open()
-        for number in waiting:
-            status, job = await connection.post("/v1/jobs", body(number))
-            if status != 202:
-                raise RuntimeError(f"HTTP {status}: {job}")
-            ids.append(job["id"])
-        connection.close()
-
-    await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
-    return ids
 
 
 class Meanwhile:
@@ -114,7 +93,7 @@ def main() -> None:
     asked = parser.parse_args()
     with deployment(workers=2) as running, httpx2.Client(base_url=running.url, timeout=60) as client:
         start, meanwhile = time.perf_counter(), Meanwhile(running)
-        ids = asyncio.run(submit(running, asked.jobs))
+        ids, _ = asyncio.run(post_jobs(running.url, map(body, range(asked.jobs))))
         accepted = time.perf_counter() - start
         while ended(client) < asked.jobs and time.perf_counter() - start < asked.limit_s:
             time.sleep(0.1)

@@ -22,13 +22,12 @@ from typing import Any
 import httpx2
 import numpy as np
 
-from bench.api import Connection
+from bench.api import post_jobs
 from bench.cpu.__main__ import Process
 from bench.cpu.workloads import WORKLOADS, Workload, rows_of
 from bench.deployment import Deployment, deployment
 from bench.harness import write_result
 
-CONNECTIONS = 8
 EPOCHS = (5, 30)
 """W7's, and those of one such job alone (W3)."""
 
@@ -37,8 +36,7 @@ class Batch:
     """Submits all jobs of a workload to one deployment and waits for their results."""
 
     def __init__(self, running: Deployment, w: Workload) -> None:
-        host, _, port = running.url.removeprefix("http://").partition(":")
-        self._address: Any = type("Address", (), {"host": host, "port": int(port)})()
+        self._url = running.url
         self._client = httpx2.Client(base_url=running.url, timeout=60)
         x, y = rows_of(w)
         packed = io.BytesIO()
@@ -67,7 +65,7 @@ class Batch:
     def run(self, w: Workload) -> dict[str, float]:
         """Seconds until all are accepted, and until all results are published."""
         before, bodies, start = self._ended(), self.bodies(w), time.perf_counter()
-        ids = asyncio.run(self._submit(bodies))
+        ids, _ = asyncio.run(post_jobs(self._url, bodies))
         accepted = time.perf_counter() - start
         while self._ended() < before + w.jobs:
             time.sleep(0.01)
@@ -82,22 +80,6 @@ class Batch:
     def _ended(self) -> int:
         counts = self._client.get("/v1/queue").raise_for_status().json()["jobs"]
         return int(counts["succeeded"] + counts["failed"] + counts["cancelled"])
-
-    async def _submit(self, bodies: list[dict[str, Any]]) -> list[str]:
-        waiting, ids = iter(bodies), list[str]()
-
-        async def one() -> None:
-            connection = Connection(self._address)
-            await connection.open()
-            for body in waiting:
-                status, job = await connection.post("/v1/jobs", body)
-                if status != 202:
-                    raise RuntimeError(f"HTTP {status}: {job}")
-                ids.append(job["id"])
-            connection.close()
-
-        await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
-        return ids
 
 
 def sklearn_s(w: Workload) -> float:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import httpx2
 
-from bench.api import Api, Connection, api
+from bench.api import CONNECTIONS, Api, Connection, api, post_jobs
 from bench.harness import quantile, write_result
 
-CONNECTIONS = 8
 WARM_UP, JOBS, BATCH = 400, 4000, 1000
 
 
-def body(number: int) -> dict[str, object]:
+def body(number: int) -> dict[str, Any]:
     return {
         "name": f"load {number}",
         "dataset": "digits",
@@ -32,30 +32,14 @@ def body(number: int) -> dict[str, object]:
 
 async def submit(running: Api, numbers: range) -> tuple[float, list[float], set[str]]:
     """Post them all; seconds in all, milliseconds of each, ids."""
-    waiting = iter(numbers)
-    times: list[float] = []
-    ids: set[str] = set()
-
-    async def one() -> None:
-        connection = Connection(running)
-        await connection.open()
-        for number in waiting:
-            start = time.perf_counter()
-            status, job = await connection.post("/v1/jobs", body(number))
-            times.append((time.perf_counter() - start) * 1e3)
-            if status != 202:
-                raise RuntimeError(f"HTTP {status}: {job}")
-            ids.add(job["id"])
-        connection.close()
-
     start = time.perf_counter()
-    await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
-    return time.perf_counter() - start, times, ids
+    ids, times = await post_jobs(running.url, map(body, numbers))
+    return time.perf_counter() - start, times, set(ids)
 
 
 async def batched(running: Api, numbers: range) -> tuple[float, float, set[str]]:
     """Post them in batches, one after another; seconds in all and of the slowest, ids."""
-    connection = Connection(running)
+    connection = Connection(running.url)
     await connection.open()
     ids: set[str] = set()
     slowest = 0.0

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from kernels.numpy_backend import NumpyBackend
+from nets.lecture.play import blobs as blobs
+from nets.lecture.play import line as line
 from nets.member import Member, State
 from nets.parts import Rows, parts_of
 from nets.prepare import PreparedData, prepare
@@ -73,21 +75,6 @@ def split(table: Table, seed: int, validation_fraction: float) -> tuple[Rows, Ro
     """The rows that train and those that validate."""
     parts = parts_of(table, TrainingOptions(seed=seed, validation_fraction=validation_fraction))
     return parts.train, parts.val
-
-
-def blobs(rows: int = 150, features: int = 4, classes: int = 3, seed: int = 0) -> Table:
-    """Overlapping Gaussian classes."""
-    rng = np.random.default_rng(seed)
-    y = rng.integers(classes, size=rows)
-    x = rng.standard_normal((rows, features)) + rng.standard_normal((classes, features))[y] * 1.5
-    return Table.from_arrays(x, y, classes=[f"class {c}" for c in range(classes)])
-
-
-def line(rows: int = 120, features: int = 3, seed: int = 0) -> Table:
-    """A noisy linear regression."""
-    rng = np.random.default_rng(seed)
-    x = rng.standard_normal((rows, features))
-    return Table.from_arrays(x, 5 + 3 * x @ np.arange(1, features + 1) + rng.standard_normal(rows), "regression")
 
 
 def pictures(

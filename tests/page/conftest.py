@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from bench.deployment import Deployment, deployment
+from tests.processes import wait_until
 
 STARTS = 20_000
 """Milliseconds in which a job must have started and the page must show it, on a busy machine."""
@@ -59,3 +60,8 @@ def _note(message: ConsoleMessage, errors: list[str]) -> None:
 def client(running: Deployment) -> Iterator[httpx2.Client]:
     with httpx2.Client(base_url=running.url, timeout=30) as opened:
         yield opened
+
+
+def reached(client: httpx2.Client, path: str, status: str = "succeeded") -> None:
+    """Wait until the job or sweep at `path` has this status."""
+    wait_until(lambda: client.get(f"/v1/{path}").json()["status"] == status, 120, f"{path} {status}")

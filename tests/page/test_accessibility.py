@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from bench.deployment import Deployment
-from tests.processes import wait_until
+from tests.page.conftest import reached
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -27,15 +27,11 @@ def views(running: Deployment) -> dict[str, str]:
         ]
         jobs = [client.post("/v1/jobs", json=body).raise_for_status().json()["id"] for body in bodies]
         for job in jobs:
-            wait_until(
-                lambda job=job: client.get(f"/v1/jobs/{job}").json()["status"] == "succeeded",  # type: ignore[misc]
-                120,
-                "the end",
-            )
+            reached(client, f"jobs/{job}")
         grid = {"optimizer.learning_rate": [0.001, 0.1], "training.seed": [1, 2]}
         body = {"dataset": "iris", "grid": grid, "base": {"training": {"epochs": 2}}, "name": "a sweep"}
         sweep = client.post("/v1/sweeps", json=body).raise_for_status().json()["id"]
-        wait_until(lambda: client.get(f"/v1/sweeps/{sweep}").json()["status"] == "succeeded", 120, "its end")
+        reached(client, f"sweeps/{sweep}")
     return {
         "jobs": "",
         "new": "new",

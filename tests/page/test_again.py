@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from bench.deployment import Deployment
-from tests.processes import wait_until
+from tests.page.conftest import reached
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -90,7 +90,7 @@ def test_change_and_retry_opens_the_form_with_the_jobs_settings(
 
 def test_a_fork_says_whose_weights_it_started_from(page: Page, running: Deployment, client: httpx2.Client) -> None:
     first = client.post("/v1/jobs", json={"dataset": "iris", "training": {"epochs": 2}}).raise_for_status().json()["id"]
-    wait_until(lambda: client.get(f"/v1/jobs/{first}").json()["status"] == "succeeded", 120, "the end")
+    reached(client, f"jobs/{first}")
     fork = client.post(f"/v1/jobs/{first}/fork", json={}).raise_for_status().json()["id"]
     page.goto(f"{running.url}/#/jobs/{fork}")
     page.get_by_role("link", name=first).click()

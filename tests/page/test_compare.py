@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from bench.deployment import Deployment
-from tests.processes import wait_until
+from tests.page.conftest import reached
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -23,7 +23,7 @@ def submitted(client: httpx2.Client, **body: Any) -> str:
 
 def trained(client: httpx2.Client, **body: Any) -> str:
     job = submitted(client, **body)
-    wait_until(lambda: client.get(f"/v1/jobs/{job}").json()["status"] == "succeeded", 120, "the end")
+    reached(client, f"jobs/{job}")
     return job
 
 

@@ -9,8 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from bench.deployment import Deployment
-from tests.page.conftest import STARTS
-from tests.processes import wait_until
+from tests.page.conftest import STARTS, reached
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -29,15 +28,11 @@ def views(running: Deployment) -> list[str]:
         ]
         jobs = [client.post("/v1/jobs", json=body).raise_for_status().json()["id"] for body in bodies]
         for job in jobs:
-            wait_until(
-                lambda job=job: client.get(f"/v1/jobs/{job}").json()["status"] == "succeeded",  # type: ignore[misc]
-                120,
-                "the end",
-            )
+            reached(client, f"jobs/{job}")
         grid = {"optimizer.learning_rate": [0.01, 0.1], "net.hidden": [[4], [8, 8]]}
         plan = {"dataset": "moons", "grid": grid, "base": {"training": {"epochs": 3}}}
         sweep = client.post("/v1/sweeps", json=plan).raise_for_status().json()["id"]
-        wait_until(lambda: client.get(f"/v1/sweeps/{sweep}").json()["status"] == "succeeded", 120, "the end")
+        reached(client, f"sweeps/{sweep}")
     first = jobs[0]
     return [
         "",

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from bench.deployment import Deployment
+from tests.page.conftest import reached
 from tests.processes import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -17,10 +18,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 def submitted(client: httpx2.Client, **body: Any) -> str:
     return str(client.post("/v1/jobs", json=body).raise_for_status().json()["id"])
-
-
-def reached(client: httpx2.Client, job: str, status: str) -> None:
-    wait_until(lambda: client.get(f"/v1/jobs/{job}").json()["status"] == status, 120, status)
 
 
 def newest(client: httpx2.Client) -> dict[str, Any]:
@@ -34,7 +31,7 @@ def test_a_fork_of_a_result_changes_what_the_form_changed_and_nothing_else(
     stops = {"metric": "val_loss", "patience": 40}
     training = {"epochs": 3, "shuffle": False, "test_fraction": 0.1, "early_stopping": stops}
     first = submitted(client, dataset="iris", name="first", net={"hidden": [9]}, training=training)
-    reached(client, first, "succeeded")
+    reached(client, f"jobs/{first}")
     page.goto(f"{running.url}/#/jobs/{first}")
     page.get_by_role("link", name="Fork").click()
     expect(page.get_by_role("heading", name="Fork: first")).to_be_visible()
@@ -61,7 +58,7 @@ def test_a_fork_starts_from_the_checkpoint_that_is_chosen(
     first = submitted(client, dataset="digits", training={"epochs": 5000, "checkpoint_every_s": 0.2})
     wait_until(lambda: client.get(f"/v1/jobs/{first}/checkpoints").json()["data"], 60, "a checkpoint")
     client.post(f"/v1/jobs/{first}/pause").raise_for_status()
-    reached(client, first, "paused")
+    reached(client, f"jobs/{first}", "paused")
     kept = [checkpoint["step"] for checkpoint in client.get(f"/v1/jobs/{first}/checkpoints").json()["data"]]
     page.goto(f"{running.url}/#/fork/{first}")
     options = page.get_by_label("Start from").locator("option")
@@ -76,7 +73,7 @@ def test_a_fork_starts_from_the_checkpoint_that_is_chosen(
 
 def test_figures_stand_in_tables_by_rows_and_by_fold(page: Page, running: Deployment, client: httpx2.Client) -> None:
     job = submitted(client, dataset="iris", training={"epochs": 4, "folds": 3, "test_fraction": 0.2})
-    reached(client, job, "succeeded")
+    reached(client, f"jobs/{job}")
     metrics = client.get(f"/v1/jobs/{job}").json()["metrics"]
     page.goto(f"{running.url}/#/jobs/{job}")
     by_rows = page.get_by_role("region", name="Figures by rows")
