@@ -177,8 +177,15 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments:
         sys.stdout.write("the weights are whole\n")
         return 0
-    with open(arguments[0], newline="", encoding="utf-8-sig") as file:  # noqa: PTH123 - one file, no more imports
-        names, chances = predict(list(csv.DictReader(file)))
+    if arguments[0] in ("-h", "--help"):
+        sys.stdout.write(__doc__ or "")
+        return 0
+    try:
+        with open(arguments[0], newline="", encoding="utf-8-sig") as file:  # noqa: PTH123 - one file, no more imports
+            names, chances = predict(list(csv.DictReader(file)))
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"predict.py: {error}\n")
+        return 2
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(["prediction", *(MODEL["classes"] if chances is not None else ())])
     out.writerows([name, *(chances[row] if chances is not None else ())] for row, name in enumerate(names))

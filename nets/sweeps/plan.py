@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
@@ -52,7 +53,7 @@ class Draw(Strict):
     def _check(self) -> Self:
         given = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if len(given) != 1:
-            raise problem("", f"names {len(given)} of {', '.join(type(self).model_fields)}; must name exactly one")
+            raise problem("", _exactly_one(given, type(self).model_fields))
         bounds = self.uniform or self.log_uniform or self.int
         if bounds is not None and not bounds[0] < bounds[1]:
             raise problem(given[0], f"is {shown(bounds)}; the first bound must be less than the second")
@@ -126,7 +127,7 @@ class Plan(Strict):
         kinds = ("grid", "random", "list", "asha")
         given = [kind for kind in kinds if getattr(self, kind) is not None]
         if len(given) != 1:
-            raise problem("", f"names {', '.join(given) or 'none'} of {', '.join(kinds)}; must name exactly one")
+            raise problem("", _exactly_one(given, kinds))
         for path, values in (self.grid or {}).items():
             repeated = _repeated(values)
             if repeated is not None:
@@ -150,3 +151,7 @@ def _repeated(values: list[Any]) -> int | None:
             return place
         seen.add(repr(value))
     return None
+
+
+def _exactly_one(given: Iterable[str], kinds: Iterable[str]) -> str:
+    return f"names {' and '.join(given) or 'none'}; must name exactly one of {', '.join(kinds)}"

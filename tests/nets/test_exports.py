@@ -177,7 +177,12 @@ def test_predict_py_reads_a_table_and_proves_itself(tmp_path: Path) -> None:
     assert "golden vectors differ by 0.01" in done.stderr
     (tmp_path / "predict.py").write_bytes(to_script(arrays))
     (tmp_path / "rows.csv").write_text("age\nold\n")
-    assert "row 0, column age: 'old' does not fit numeric" in run_script(tmp_path, "rows.csv").stderr
+    refused = run_script(tmp_path, "rows.csv")
+    assert (refused.returncode, refused.stderr) == (2, "predict.py: row 0, column age: 'old' does not fit numeric\n")
+    absent = run_script(tmp_path, "none.csv")
+    assert (absent.returncode, absent.stderr.count("\n")) == (2, 1)
+    assert "none.csv" in absent.stderr
+    assert run_script(tmp_path, "--help").stdout.startswith("Predict with one trained net")
 
 
 def test_every_format_gives_equal_bytes_for_equal_arrays() -> None:

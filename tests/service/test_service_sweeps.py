@@ -215,5 +215,11 @@ def test_what_cannot_be_swept_is_refused_by_name(
     assert redis.zcard("mlpq:jobs") == redis.zcard("mlpq:sweeps") == 0
 
 
+def test_two_plans_at_once_are_told_which(api: httpx2.Client) -> None:
+    body = {"dataset": "iris", "grid": {"training.seed": [1]}, "list": [{"training.seed": 1}]}
+    (problem,) = assert_problem(api.post("/v1/sweeps", json=body), 422, "invalid_input")["errors"]
+    assert problem["detail"] == "names grid and list; must name exactly one of grid, random, list, asha"
+
+
 def as_json(value: Any) -> bytes:
     return json.dumps(value).encode()
