@@ -11,6 +11,16 @@ export function h(name, attributes = {}, ...children) {
   return element;
 }
 
+// Replace only what is different: a new button under the pointer would lose its click, and the keyboard its focus.
+export function renew(place, ...parts) {
+  parts.forEach((part, i) => {
+    const there = place.children[i];
+    if (!there) place.append(part);
+    else if (!there.isEqualNode(part)) there.replaceWith(part);
+  });
+  while (place.children.length > parts.length) place.lastElementChild.remove();
+}
+
 export const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 
 export const status = (name) => h("span", { class: `status ${name}` }, name);

@@ -3,7 +3,7 @@ import { answered, call, download, follow } from "./api.js";
 import { connection } from "./app.js";
 import { calls } from "./calls.js";
 import { charts } from "./charts.js";
-import { alert, duration, ENDED, h, status } from "./dom.js";
+import { alert, duration, ENDED, h, renew, status } from "./dom.js";
 import { figures } from "./figures.js";
 import { learned } from "./learned.js";
 import { number } from "./numbers.js";
@@ -24,11 +24,11 @@ export async function jobView(main, id) {
 
   function draw() {
     due = null;
-    head.replaceChildren(...header(job, move));
-    facts.replaceChildren(...factsOf(job));
+    renew(head, ...header(job, move));
+    renew(facts, ...factsOf(job));
     measured.replaceChildren(...figures(ENDED.has(job.status) ? job.metrics : { ...job.metrics, ...points.at(-1) }));
     lines.show(curves(points));
-    after.replaceChildren(...downloads(job));
+    renew(after, ...downloads(job));
     if (!shown && ENDED.has(job.status) && job.links.weights) {
       shown = true;
       learned(pictures, job, gone.signal);

@@ -193,6 +193,23 @@ def test_pause_and_resume_from_the_page(page: Page, running: Deployment, client:
     assert client.get(f"/v1/jobs/{job['id']}").json()["attempt"] == 1
 
 
+def test_a_button_keeps_its_focus_and_its_click_while_the_curves_grow(
+    page: Page, running: Deployment, client: httpx2.Client
+) -> None:
+    job = client.post("/v1/jobs", json=LONG | {"name": "grows"}).raise_for_status().json()
+    page.goto(f"{running.url}/#/jobs/{job['id']}")
+    expect(page.locator("figure .line").first).to_be_visible(timeout=STARTS)
+    pause = page.get_by_role("button", name="Pause")
+    drawn = page.locator("figure .line").first.get_attribute("d")
+    pause.hover()
+    page.mouse.down()
+    page.wait_for_function("drawn => document.querySelector('figure .line').getAttribute('d') !== drawn", arg=drawn)
+    expect(pause).to_be_focused()
+    page.mouse.up()
+    expect(page.locator(".status.paused")).to_be_visible(timeout=STARTS)
+    client.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
+
+
 def test_a_page_that_was_offline_when_its_job_ended_shows_the_end(
     page: Page, running: Deployment, client: httpx2.Client
 ) -> None:
