@@ -167,11 +167,19 @@ class Stack:
                 hosts.write_text("\n".join([*others, f"{address} redis", ""]))
 
     def down(self) -> None:
-        """Remove containers, volumes and networks, whatever state they are in."""
+        """Remove containers, volumes and networks, whatever state they are in.
+
+        podman refuses one that changes its state meanwhile ("container state improper"), so it is asked again.
+        """
         for kind, remove in (("container", "rm -f -t 2"), ("volume", "rm -f"), ("network", "rm -f")):
-            names = self.left(kind)
-            if names:
-                self.podman(kind, *remove.split(), *names)
+
+            def gone(kind: str = kind, remove: str = remove) -> bool:
+                if names := self.left(kind):
+                    with contextlib.suppress(AssertionError):
+                        self.podman(kind, *remove.split(), *names)
+                return not self.left(kind)
+
+            until(f"every {kind} of {self.project} is removed", gone, 60, pause_s=1)
 
     def left(self, kind: str) -> list[str]:
         """The project's containers, volumes or networks that exist."""
