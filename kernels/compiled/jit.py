@@ -29,7 +29,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -160,18 +160,3 @@ def emitted(function: Callable[..., Any]) -> Callable[..., Any]:
     """Inside compiled code the decorated function is the instructions that it writes: numba's `intrinsic`."""
     made: Callable[..., Any] = intrinsic(function)
     return made
-
-
-def by_precision(
-    single: Callable[[Any], Any], double: Callable[[Any], Any]
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Inside compiled code the decorated function of one number is `single` for float32, `double` for float64."""
-
-    def register(function: Callable[P, R]) -> Callable[P, R]:
-        @overload(function, jit_options={"fastmath": set(EXACT), "error_model": "numpy"})
-        def choose(x: Any) -> Callable[[Any], Any]:
-            return single if x == numba.types.float32 else double
-
-        return function
-
-    return register

@@ -19,7 +19,8 @@ from kernels.compiled.jit import exact, inlined
 from kernels.compiled.losses import SOFTMAX, SVM, pointwise, softmax, svm
 from kernels.compiled.products import multiply
 from kernels.compiled.programs import run
-from kernels.compiled.tiles import VECTOR_BYTES, copy_row, transpose_square
+from kernels.compiled.tiles import copy_row, transpose_square
+from kernels.compiled.vectors import VECTOR_BYTES
 
 Floats = NDArray[Any]
 Table = NDArray[np.int64]
@@ -27,26 +28,25 @@ Table = NDArray[np.int64]
 # columns of `layers`, one row for each layer with weights: sizes, then places in `parameters` and in `work`
 FAN_IN, FAN_OUT, WEIGHTS, PANEL, INPUT, INPUT_PITCH, Z, PITCH, UPSTREAM, DELTA = range(10)
 SLOPES, SLOPES_PANEL, TRANSPOSED, TRANSPOSED_PANEL = range(10, 14)
-VALUE, VALUE_END, VALUE_REGISTERS, SLOPE, SLOPE_END, SLOPE_REGISTERS = range(14, 20)
-MASK, RAW = range(20, 22)
+VALUE, VALUE_CONSTANTS, SLOPE, SLOPE_CONSTANTS = range(14, 18)
+"""Addresses of the activation's programs, and where in `constants` the parameters that they take begin."""
+MASK, RAW = range(18, 20)
 """With dropout: a hidden layer's masks (B, O), and its activations (B, O) before them."""
-COLUMNS: Final = 22
+COLUMNS: Final = 20
 
 
 class Net(NamedTuple):
-    """Where a thread computes: functions, tables, programs and buffers of nets of one shape.
+    """Where a thread computes: functions, tables and buffers of nets of one shape.
 
-    `product` and `runner` are the addresses of the functions of products and programs. `work` and `labels` are shared
-    by the threads of a team; `registers` and `spare` are the thread's own. `spare` begins with room for the gradient of
-    a panel of a part; buffers of the loss come from `spare_at` on. `losses` is where in `work` every sample's loss
-    lies. Work begins with zeros, a panel's width of them.
+    `product` is the address of the function of products; those of programs are in `layers`, and what programs take in
+    `constants`. `work` and `labels` are shared by the threads of a team, `spare` is the thread's own. It begins with
+    room for the gradient of a panel of a part; buffers of the loss come from `spare_at` on. `losses` is where in `work`
+    every sample's loss lies. Work begins with zeros, a panel's width of them.
     """
 
     product: int
-    runner: int
     layers: Table
-    instructions: Table
-    registers: Floats
+    constants: Floats
     work: Floats
     labels: NDArray[np.int32]
     spare: Floats
@@ -128,10 +128,9 @@ def forward(net: Net, parameters: Floats, samples: Samples, drop: Drop, start: i
                  first, 0, first_panel, before, z_pitch, width, stop - start, O, I)  # fmt: skip
         if k < layers.shape[0] - 1:
             inputs, at, pitch = work, layers[k + 1, INPUT], z_pitch
-            code, registers = net.instructions[layers[k, VALUE] :], net.registers[layers[k, VALUE_REGISTERS] :]
             here = start * pitch
             raw = layers[k, RAW] if drop.limit > 0 else at
-            run(net.runner, code, layers[k, VALUE_END] - layers[k, VALUE], registers, before, before, before,
+            run(layers[k, VALUE], net.constants[layers[k, VALUE_CONSTANTS] :], before, before, before,
                 work[raw + here :], before.size)  # fmt: skip
             if drop.limit > 0:
                 draw(drop, k + 1, O, start, stop, work, layers[k, MASK], pitch)
@@ -169,9 +168,8 @@ def measure_loss(
         svm(scores, labels, weights, values, scratch, loss.option)
     else:
         last = net.layers[net.layers.shape[0] - 1]  # where a loss over values has its programs
-        pointwise(net.runner, net.instructions[last[VALUE] : last[VALUE_END]],
-                  net.instructions[last[SLOPE] : last[SLOPE_END]], net.registers[last[VALUE_REGISTERS] :],
-                  net.registers[last[SLOPE_REGISTERS] :], scores, rows.targets, chosen, weights, values,
+        pointwise(last[VALUE], last[SLOPE], net.constants[last[VALUE_CONSTANTS] :],
+                  net.constants[last[SLOPE_CONSTANTS] :], scores, rows.targets, chosen, weights, values,
                   scratch)  # fmt: skip
     return values
 
@@ -193,12 +191,11 @@ def backward(net: Net, slopes: Floats, drop: Drop, start: int, stop: int) -> Non
         multiply(net.product, work[dz + start * pitch :], pitch, 1, work[layers[k, TRANSPOSED] :],
                  layers[k, TRANSPOSED_PANEL], work, 0, 0,
                  work[upstream + start * below :], below, width, B, I, layers[k, FAN_OUT])  # fmt: skip
-        code, registers = net.instructions[layers[k - 1, SLOPE] :], net.registers[layers[k - 1, SLOPE_REGISTERS] :]
         z, a = layers[k - 1, Z] + start * below, layers[k, INPUT] + start * below
         if drop.limit > 0:
             a, above = layers[k - 1, RAW] + start * below, upstream + start * below
             product(work, layers[k - 1, MASK] + start * below, above, above, B * below)
-        run(net.runner, code, layers[k - 1, SLOPE_END] - layers[k - 1, SLOPE], registers, work[z:], work[a:],
+        run(layers[k - 1, SLOPE], net.constants[layers[k - 1, SLOPE_CONSTANTS] :], work[z:], work[a:],
             work[upstream + start * below :], work[delta + start * below :], B * below)  # fmt: skip
         dz, pitch = delta, below
         _to_panels(net, k - 1, start, stop)

@@ -97,10 +97,10 @@ def svm(scores: Floats, labels: Codes, weights: Floats, values: Floats, scratch:
 
 @exact
 def pointwise(
-    runner: int, value: Table, slope: Table, value_registers: Floats, slope_registers: Floats,
+    value: int, slope: int, value_constants: Floats, slope_constants: Floats,
     scores: Floats, targets: Floats, rows: Table, weights: Floats, values: Floats, scratch: Floats,
 ) -> None:  # fmt: skip
-    """The sum over scores of a program of score, target and weight, and its slope by another; `runner` runs both.
+    """The sum over scores of a program of score, target and weight, and its slope by another.
 
     `targets` (R, C) are looked up by row; `scratch` holds 2 B numbers.
     """
@@ -111,8 +111,8 @@ def pointwise(
         s = scores[c * B : (c + 1) * B]
         for b in range(B):
             target[b] = targets[rows[b], c]
-        run(runner, value, value.shape[0], value_registers, s, target, weights, result, B)
+        run(value, value_constants, s, target, weights, result, B)
         for b in range(B):
             values[b] += result[b]
-        run(runner, slope, slope.shape[0], slope_registers, s, target, weights, result, B)
+        run(slope, slope_constants, s, target, weights, result, B)
         s[:] = result

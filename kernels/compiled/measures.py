@@ -95,13 +95,13 @@ def all_finite(values: Floats) -> bool:
 
 @exact
 def evaluate(
-    product: int, runner: int, layers: Table, instructions: Table, registers: Floats, work: Floats,
+    product: int, layers: Table, constants: Floats, work: Floats,
     labels: NDArray[np.int32], spare: Floats, spare_at: int, losses: int, biased: int,
     loss: int, option: Any, tells: int, x: Floats, codes: Table, targets: Floats, chosen: Table, block: int,
     parameters: Floats, out: Floats,
 ) -> None:  # fmt: skip
     """See `measure`: `block` of the chosen rows at a time, each with a row of its own in out (K, 2)."""
-    net = Net(product, runner, layers, instructions, registers, work, labels, spare, spare_at, losses, biased)
+    net = Net(product, layers, constants, work, labels, spare, spare_at, losses, biased)
     for k in range(out.shape[0]):
         part = chosen[k * block : (k + 1) * block]
         measure(net, Loss(loss, option, tells), parameters, Rows(x, codes, targets), part, np.int64(0), out[k])

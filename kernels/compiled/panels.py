@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.compiled.jit import exact
-from kernels.compiled.tiles import VECTOR_BYTES, copy_row, width_of
+from kernels.compiled.tiles import copy_row, width_of
+from kernels.compiled.vectors import VECTOR_BYTES
 
 _LINE: Final = 64
 """Bytes of a cache line; every buffer begins at one."""

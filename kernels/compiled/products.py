@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from kernels.compiled.jit import call_address, emitted, exact, machine_function, pointer_to
 from kernels.compiled.tiles import (
-    VECTOR_BYTES,
     full_1,
     full_2,
     full_4,
@@ -30,6 +29,7 @@ from kernels.compiled.tiles import (
     half_6,
     half_12,
 )
+from kernels.compiled.vectors import VECTOR_BYTES
 
 Floats = NDArray[Any]
 

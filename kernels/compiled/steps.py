@@ -251,7 +251,7 @@ def _run(
 
 @exact
 def advance(
-    product: int, runner: int, layers: Table, instructions: Table, registers: Floats, work: Floats,
+    product: int, layers: Table, constants: Floats, work: Floats,
     labels: NDArray[np.int32], spare: Floats, spare_at: int, losses: int, biased: int,
     parts: Table, tasks: Table, counters: Table, size: int,
     loss: int, option: Any, tells: int, x: Floats, codes: Table, targets: Floats,
@@ -263,13 +263,13 @@ def advance(
 ) -> None:  # fmt: skip
     """Take part in N steps of one model from step `start` of `epoch`: batches rows (N, B), loss sums into sums (N,).
 
-    Every thread of a team calls this once, with `registers` and `spare` of its own and zero `counters` of the team.
+    Every thread of a team calls this once, with a `spare` of its own and zero `counters` of the team.
     Of the S steps of every epoch, valid (S,) rows count, with weights (S, B) in the gradient and counted (S, B) in
     the loss. Where an epoch ends before the last step, and its number from 1 is a multiple of `interval`, figures
     (K, blocks, 2) get validation losses and hits, and finite (K,) whether all parameters are; 0 belongs to `epoch`.
     """
     _run(
-        Net(product, runner, layers, instructions, registers, work, labels, spare, spare_at, losses, biased),
+        Net(product, layers, constants, work, labels, spare, spare_at, losses, biased),
         Plan(parts, tasks, counters, size),
         Loss(loss, option, tells),
         Rows(x, codes, targets),

@@ -12,17 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
 
 from kernels.compiled.jit import emitted
-
-_FEATURES: Final = llvm.get_host_cpu_features()
-VECTOR_BYTES: Final = 64 if _FEATURES.get("avx512f") else 32
-FUSED: Final = _FEATURES.get("fma", True)
-"""Every processor that is not x86 has multiply-add; old x86 ones compute product and sum by themselves."""
+from kernels.compiled.vectors import VECTOR_BYTES, Numbers
 
 ROWS: Final = (6, 4, 2, 1)
 """Heights of tiles: 6 rows of 2 vectors leave 4 of AVX2's 16 registers for what is loaded."""
@@ -37,42 +32,24 @@ def width_of(dtype: np.dtype[Any]) -> int:
     return 2 * VECTOR_BYTES // dtype.itemsize
 
 
-class _Emitter:
+class _Emitter(Numbers):
     """Writes one tile's instructions."""
 
     def __init__(self, context: Any, builder: Any, real: Any) -> None:
-        self.builder, self.real = builder, context.get_data_type(real)
-        self.size = context.get_abi_sizeof(self.real)
-        self.lanes = VECTOR_BYTES // self.size
-        self.vector = ir.VectorType(self.real, self.lanes)
-
-    def broadcast(self, pointer: Any) -> Any:
-        """The number at `pointer` in every lane."""
-        nothing = ir.Constant(self.vector, ir.Undefined)
-        first = self.builder.insert_element(nothing, self.builder.load(pointer), ir.Constant(_SHORT, 0))
-        zeros = ir.Constant(ir.VectorType(_SHORT, self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(first, nothing, zeros)
+        kind = context.get_data_type(real)
+        super().__init__(builder, kind, VECTOR_BYTES // context.get_abi_sizeof(kind))
 
     def _place(self, pointer: Any, v: int) -> Any:
         at = self.builder.gep(pointer, [ir.Constant(_INDEX, v * self.lanes)])
-        return self.builder.bitcast(at, self.vector.as_pointer())
+        return self.builder.bitcast(at, self.kind.as_pointer())
 
-    def load(self, pointer: Any, v: int) -> Any:
+    def load_vector(self, pointer: Any, v: int) -> Any:
         """Vector v of the row at `pointer`."""
-        return self.builder.load(self._place(pointer, v), align=self.size)
+        return self.load(self._place(pointer, v))
 
-    def store(self, value: Any, pointer: Any, v: int) -> None:
+    def store_vector(self, value: Any, pointer: Any, v: int) -> None:
         """Vector v of the row at `pointer`."""
-        self.builder.store(value, self._place(pointer, v), align=self.size)
-
-    def multiply_add(self, x: Any, y: Any, total: Any) -> Any:
-        """x · y + total in every lane."""
-        if not FUSED:
-            return self.builder.fadd(self.builder.fmul(x, y), total)
-        name = f"llvm.fma.v{self.lanes}f{8 * self.size}"
-        known = self.builder.module.globals.get(name)
-        kind = ir.FunctionType(self.vector, [self.vector] * 3)
-        return self.builder.call(known or ir.Function(self.builder.module, kind, name), [x, y, total])
+        self.store(value, self._place(pointer, v))
 
     def tile(self, rows: int, vectors: int, a: Any, a_row: Any, a_k: Any, b: Any, k: Any,
              first: Any, first_row: Any, c: Any, c_row: Any) -> None:  # fmt: skip
@@ -81,15 +58,15 @@ class _Emitter:
         places = [(r, v) for r in range(rows) for v in range(vectors)]
         row = [ir.Constant(_INDEX, r) for r in range(rows)]
         begun = [builder.gep(first, [builder.mul(first_row, row[r])]) for r in range(rows)]
-        starts = [self.load(begun[r], v) for r, v in places]
+        starts = [self.load_vector(begun[r], v) for r, v in places]
         steps = [builder.mul(a_row, row[r]) for r in range(rows)]
         before, loop, after = builder.block, builder.append_basic_block("k"), builder.append_basic_block("after_k")
         builder.branch(loop)
         builder.position_at_end(loop)
         done, at_a, at_b = builder.phi(_INDEX), builder.phi(a.type), builder.phi(b.type)
-        sums = [builder.phi(self.vector) for _ in places]
-        loaded = [self.load(at_b, v) for v in range(vectors)]
-        spread = [self.broadcast(builder.gep(at_a, [steps[r]])) for r in range(rows)]
+        sums = [builder.phi(self.kind) for _ in places]
+        loaded = [self.load_vector(at_b, v) for v in range(vectors)]
+        spread = [self.broadcast(builder.load(builder.gep(at_a, [steps[r]]))) for r in range(rows)]
         added = [self.multiply_add(spread[r], loaded[v], sums[i]) for i, (r, v) in enumerate(places)]
         further = builder.add(done, ir.Constant(_INDEX, 1))
         next_b = builder.gep(at_b, [ir.Constant(_INDEX, 2 * self.lanes)])
@@ -103,8 +80,8 @@ class _Emitter:
         for r in range(rows):
             place = builder.gep(c, [builder.mul(c_row, row[r])])
             for v in range(2):  # what a tile of one vector does not compute is 0
-                value = added[r * vectors + v] if v < vectors else ir.Constant(self.vector, [0.0] * self.lanes)
-                self.store(value, place, v)
+                value = added[r * vectors + v] if v < vectors else self.constant(0)
+                self.store_vector(value, place, v)
 
     def transposed(self, rows: list[Any]) -> list[Any]:
         """Square blocks' columns: in each of log2(lanes) stages, rows `half` apart exchange halves of every block."""
@@ -167,7 +144,7 @@ def copy_row(_typing: Any, a: Any, _a_at: Any, c: Any, _c_at: Any) -> Any:
         source, target = _pointers(context, builder, signature, given, 0, 2)
         emitter = _Emitter(context, builder, signature.args[0].dtype)
         for v in range(2):
-            emitter.store(emitter.load(source, v), target, v)
+            emitter.store_vector(emitter.load_vector(source, v), target, v)
         return context.get_dummy_value()
 
     return types.void(a, types.intp, c, types.intp), generate
@@ -181,9 +158,9 @@ def transpose_square(_typing: Any, a: Any, _a_at: Any, c: Any, _c_at: Any) -> An
         source, target = _pointers(context, builder, signature, given, 0, 2)
         emitter = _Emitter(context, builder, signature.args[0].dtype)
         rows = [ir.Constant(_INDEX, 2 * emitter.lanes * lane) for lane in range(emitter.lanes)]
-        loaded = [emitter.load(builder.gep(source, [row]), 0) for row in rows]
+        loaded = [emitter.load_vector(builder.gep(source, [row]), 0) for row in rows]
         for value, row in zip(emitter.transposed(loaded), rows, strict=True):
-            emitter.store(value, builder.gep(target, [row]), 0)
+            emitter.store_vector(value, builder.gep(target, [row]), 0)
         return context.get_dummy_value()
 
     return types.void(a, types.intp, c, types.intp), generate

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kernels.compiled import layers as columns
 from kernels.compiled import products
 from kernels.compiled.panels import Panels, aligned, panels_of
-from kernels.compiled.programs import Program, address_of, program
+from kernels.compiled.programs import program
 from kernels.compiled.team import COUNTERS
 from kernels.compiled.tiles import ROWS, TALL, width_of
 from kernels.tape import Expression
@@ -67,18 +67,14 @@ class Workspace:
         self._take(self._width)  # zeros that products begin with
         self._place_layers(Panels(widths, bias, dtype))
         losses = self._take(self._samples)
-        instructions, registers = self._programs(activations)
+        constants = self._programs(activations)
         work = aligned(self._size, dtype)
         labels = np.zeros(self._samples, np.int32)
         parts, tasks = self._parts()
-        functions, gradient = (
-            (products.address_of(dtype), address_of(dtype)),
-            self._width * int((parts @ _HEIGHT).max()),
-        )
+        product, gradient = products.address_of(dtype), self._width * int((parts @ _HEIGHT).max())
         spares = [aligned(gradient + (widths[-1] + 5) * max(batch, block), dtype) for _ in range(threads)]
         self.heads = [
-            (*functions, self.layers, instructions, registers.copy(), work, labels, spare, gradient, losses, self._bias)
-            for spare in spares
+            (product, self.layers, constants, work, labels, spare, gradient, losses, self._bias) for spare in spares
         ]
         """The first arguments of `steps.advance` and `measures.evaluate`, for each thread."""
         self.counters = np.zeros(COUNTERS, np.int64)
@@ -145,25 +141,19 @@ class Workspace:
                 filled += (stop - start) * width
         return np.array(parts, np.int64), np.array([*tasks, len(parts)], np.int64)
 
-    def _programs(
-        self, activations: Sequence[tuple[Programmed, Mapping[str, float]]]
-    ) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        programs: list[Program] = []
-        row = register = 0
-        places = (
-            (columns.VALUE, columns.VALUE_END, columns.VALUE_REGISTERS),
-            (columns.SLOPE, columns.SLOPE_END, columns.SLOPE_REGISTERS),
-        )
+    def _programs(self, activations: Sequence[tuple[Programmed, Mapping[str, float]]]) -> NDArray[Any]:
+        """Compile every layer's programs; the parameters of all of them, one after the other."""
+        constants: list[float] = []
+        self._kept = []
+        places = ((columns.VALUE, columns.VALUE_CONSTANTS), (columns.SLOPE, columns.SLOPE_CONSTANTS))
         for k, (operation, parameters) in enumerate(activations):
             expressions = (operation.value_expression, operation.pullback_expression)
-            for expression, (first, last, registers) in zip(expressions, places, strict=True):
+            for expression, (address, first) in zip(expressions, places, strict=True):
                 one = program(expression, parameters, self._dtype)
-                programs.append(one)
-                self.layers[k, [first, last, registers]] = row, row + len(one.instructions), register
-                row, register = row + len(one.instructions), register + len(one.registers)
-        if not programs:
-            return np.zeros((0, 5), np.int64), np.zeros(0, self._dtype)
-        return np.concatenate([p.instructions for p in programs]), np.concatenate([p.registers for p in programs])
+                self.layers[k, [address, first]] = one.address, len(constants)
+                constants += one.parameters
+                self._kept.append(one)
+        return np.array(constants, self._dtype)
 
 
 def _rows_keep_apart(lines: int) -> bool:
