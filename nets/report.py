@@ -25,8 +25,14 @@ class Ending(StrEnum):
     COMPLETED = "completed"
     EARLY_STOPPED = "early_stopped"
     PAUSED = "paused"
+    HALTED = "halted"
+    """It pauses by itself, at its `halt_epoch`."""
     CANCELLED = "cancelled"
     DIVERGED = "diverged"
+
+
+INTERRUPTED = frozenset({Ending.PAUSED, Ending.HALTED, Ending.CANCELLED})
+"""Endings that leave a run to be gone on with: nothing is measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +40,9 @@ class Outcome:
     """The end of one model's run.
 
     `metrics` has train_loss, train_accuracy or train_r2, and the same for val_ where there are validation
-    rows; null where not finite. `parameters` are W1 (I, O), b1 (O,), ... on the host. `error` says for
-    DIVERGED which tensor became non-finite at which step.
+    rows; null where not finite; of a run that is to be gone on with none, but where it HALTED what its folds have
+    measured. `parameters` are W1 (I, O), b1 (O,), ... on the host. `error` says for DIVERGED which tensor became
+    non-finite at which step.
     """
 
     kind: Ending

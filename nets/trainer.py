@@ -23,7 +23,7 @@ from nets.evaluate import Measured
 from nets.folds import Folded
 from nets.member import Member
 from nets.progress import Progress, finite_or_none
-from nets.report import Command, Control, Ending, Outcome, Report
+from nets.report import INTERRUPTED, Command, Control, Ending, Outcome, Report
 from nets.resolve import stack_key
 from nets.threads import available_threads, blas_threads, threads_for
 
@@ -31,8 +31,6 @@ __all__ = ["CHUNK_S", "KEEP_S", "Command", "Control", "Ending", "Outcome", "Repo
 
 CHUNK_S = 0.1
 """Longest time between two looks at `control`, in seconds."""
-INTERRUPTED = frozenset({Ending.PAUSED, Ending.CANCELLED})
-"""Endings that leave a run to be gone on with: nothing is measured."""
 KEEP_S = 1.0
 """Time between two copies of the last good state, in seconds."""
 
@@ -160,7 +158,7 @@ class _Run:
         halted = [member for member in members if self._progress[member].halted]
         for member in halted:
             self._checkpoint(member)
-        ended: dict[int, tuple[Ending, str | None]] = dict.fromkeys(halted, (Ending.PAUSED, None))
+        ended: dict[int, tuple[Ending, str | None]] = dict.fromkeys(halted, (Ending.HALTED, None))
         ended |= {member: (Ending.COMPLETED, None) for member in members if self._progress[member].done}
         self._finish_where(ended)
 
@@ -269,9 +267,9 @@ class _Run:
         for member in self.active:
             command = self._control.command(member)
             limit = self._members[member].spec.training.max_runtime_s
-            if command is Command.CONTINUE and self._progress[member].halted:
-                command = Command.PAUSE
-            if command in endings:
+            if command is not Command.CANCEL and self._progress[member].halted:
+                ended[member] = (Ending.HALTED, None)
+            elif command in endings:
                 ended[member] = (endings[command], None)
             elif limit is not None and self._progress[member].elapsed_s >= limit:
                 ended[member] = (Ending.EARLY_STOPPED, f"max_runtime_s of {limit:g} reached")

@@ -53,6 +53,7 @@ class Run:
         self.polls_since_point = 0
         self.points = 0
         self.samples_per_s: float | None = None
+        self.last_point: dict[str, Any] = {}
         self.step = int(claim.job.checkpoints[0]["step"]) if claim.job.checkpoints else 0
         """Of the last point or checkpoint."""
         self.told_step = claim.job.last_metric_step

@@ -127,7 +127,7 @@ class Watch:
         run = self._runs[member]
         run.polls_since_point = 0
         run.points += 1
-        run.samples_per_s, run.step = point["samples_per_s"], point["step"]
+        run.samples_per_s, run.step, run.last_point = point["samples_per_s"], point["step"], point
         if run.step <= run.told_step:
             return
         run.told_step = run.step
@@ -190,8 +190,8 @@ class Watch:
     def _closing(self, run: Run, outcome: Outcome) -> Closing:
         if outcome.kind is Ending.CANCELLED:
             return stopped(Directive.CANCEL)
-        if outcome.kind is Ending.PAUSED and outcome.step == run.member.halt_step:
-            return Closing(Status.PAUSED, RUNG)
+        if outcome.kind is Ending.HALTED:
+            return Closing(Status.PAUSED, RUNG, metrics=_at_rung(run, outcome))
         if outcome.kind is Ending.PAUSED:
             asked = run.outbox.directive is Directive.PAUSE
             return stopped(Directive.PAUSE if asked else Directive.CONTINUE)
@@ -224,7 +224,19 @@ class Watch:
         return failure
 
 
+def _at_rung(run: Run, outcome: Outcome) -> dict[str, Any] | None:
+    """What the record says of a trial that waits: its last point, with what its folds have measured; None: as it is."""
+    if not outcome.metrics:
+        return None
+    before = _figures_of(run.last_point) if run.last_point else run.claim.job.metrics
+    return before | finite(outcome.metrics)
+
+
 def _latest(extent: Extent, point: dict[str, Any]) -> dict[str, Any]:
     """What the record says after a point."""
-    metrics = {key: value for key, value in finite(point).items() if key.startswith(("train_", "val_"))}
-    return {"progress": extent.progress(point["step"], point["epoch"], point["samples_per_s"]), "metrics": metrics}
+    progress = extent.progress(point["step"], point["epoch"], point["samples_per_s"])
+    return {"progress": progress, "metrics": _figures_of(point)}
+
+
+def _figures_of(point: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in finite(point).items() if key.startswith(("train_", "val_"))}

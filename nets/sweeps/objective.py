@@ -26,13 +26,13 @@ def direction_of(objective: str) -> Direction:
 
 
 def figures(spec: ResolvedSpec, task: str, sizes: Sizes, *, while_training: bool = False) -> list[str]:
-    """The figures that a job of this spec will have, or has at every epoch while it trains."""
+    """The figures that a job of this spec will have, or has wherever its sweep may have it wait."""
     score = "accuracy" if task == "classification" else "r2"
     measured = ["loss", score]
     found = ["train_loss"] if while_training else [f"train_{name}" for name in measured]
     if sizes.val > 0:
         found += [f"val_{name}" for name in measured]
-        if spec.training.folds and not while_training:
+        if spec.training.folds:
             found += [f"cv_val_{name}" for name in measured]
     if (sizes.test or spec.training.test_dataset) and not while_training:
         found += [f"test_{name}" for name in _TESTED[task]]

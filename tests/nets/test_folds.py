@@ -186,6 +186,90 @@ def test_a_cancelled_job_has_no_figures():
     assert (outcome.kind, outcome.metrics) == (Ending.CANCELLED, {})
 
 
+# ---- halts
+
+
+def halted_through(member: Member, halts: list[int]) -> tuple[list[Recorder], Recorder]:
+    """Run to each of the epochs in turn, from where the one before has left, and then to the end."""
+    seen, state = [], None
+    for halt in halts:
+        seen.append(run(replace(member, state=state, halt_epoch=halt)))
+        state = seen[-1].checkpoints[0][-1]
+    return seen, run(replace(member, state=state))
+
+
+@pytest.mark.parametrize("engine", ["layered", "compiled"])
+def test_a_halt_is_measured_by_every_fold_after_as_many_epochs_of_its_own(engine, monkeypatch):
+    """Folds of 135 rows make more steps in an epoch than the job's 75: they come to the halt one after another."""
+    if engine == "layered":
+        monkeypatch.setenv(COMPILED_VARIABLE, "0")
+    member = folded(blobs(rows=150), 10, training={"epochs": 6, "validation_fraction": 0.5})
+    whole = run(member)
+    halts, last = halted_through(member, [1, 3])
+    for epoch, recorder in zip((1, 3), halts, strict=True):
+        outcome = recorder.outcomes[0]
+        assert (outcome.kind, outcome.epoch) == (Ending.HALTED, epoch)
+        solo = [run(replace(plain(member), data=data)).curve()[epoch - 1] for data in member.folds]
+        for name in ("val_loss", "val_accuracy"):
+            assert [outcome.metrics[f"fold{i}_{name}"] for i in range(1, 11)] == [point[name] for point in solo]
+            assert outcome.metrics[f"cv_{name}"] == pytest.approx(np.mean([point[name] for point in solo]))
+    assert halts[0].curve() + halts[1].curve() + last.curve() == whole.curve()
+    assert last.outcomes[0].metrics == whole.outcomes[0].metrics
+    assert_same_arrays(last.outcomes[0].parameters, whole.outcomes[0].parameters)
+
+
+def test_a_halt_reached_before_a_crash_is_told_again_with_the_same_figures():
+    member = folded(blobs(rows=150), 4, training={"epochs": 6, "validation_fraction": 0.5})
+    first = run(replace(member, halt_epoch=2))
+    again = run(replace(member, halt_epoch=2, state=first.checkpoints[0][-1]))
+    assert again.outcomes[0].kind is Ending.HALTED
+    assert again.outcomes[0].metrics == first.outcomes[0].metrics
+
+
+def test_parts_that_have_stopped_before_the_halt_count_with_their_best():
+    stopping = {"metric": "val_loss", "patience": 1, "min_delta": 1e-3}
+    sgd = {"name": "sgd", "learning_rate": 0.5}
+    member = folded(blobs(rows=90), optimizer=sgd, training={"epochs": 60, "early_stopping": stopping})
+    solo = [run(replace(plain(member), data=data)).outcomes[0] for data in (member.data, *member.folds)]
+    ends = sorted(one.epoch for one in solo)
+    assert ends[0] < ends[-1], "some stop before others"
+    halt = ends[0] if ends[0] < ends[1] else ends[-1] - 1
+    first = run(replace(member, halt_epoch=halt))
+    outcome = first.outcomes[0]
+    assert outcome.kind is Ending.HALTED
+    for i, one in enumerate(solo[1:], start=1):
+        if one.epoch <= halt:
+            assert outcome.metrics[f"fold{i}_val_loss"] == one.metrics["val_loss"]
+    whole, last = run(member), run(replace(member, state=first.checkpoints[0][-1]))
+    assert last.outcomes[0].metrics == whole.outcomes[0].metrics
+    assert_same_arrays(last.outcomes[0].parameters, whole.outcomes[0].parameters)
+
+
+def test_a_job_whose_own_model_has_stopped_halts_with_its_folds_and_its_checkpoint_says_where():
+    stopping = {"metric": "val_loss", "patience": 1, "min_delta": 1e-3}
+    sgd = {"name": "sgd", "learning_rate": 0.5}
+    for seed in range(20):
+        training = {"epochs": 60, "seed": seed, "early_stopping": stopping}
+        member = folded(blobs(rows=90), optimizer=sgd, training=training)
+        own, *folds = [run(replace(plain(member), data=data)).outcomes[0] for data in (member.data, *member.folds)]
+        if own.epoch < max(fold.epoch for fold in folds) - 1:
+            break
+    halt, told = own.epoch + 1, []
+
+    class Told(Recorder):
+        def checkpoint(self, member, state, step, epoch):
+            told.append((step, epoch, "outcome" in state))
+            super().checkpoint(member, state, step, epoch)
+
+    recorder = Told()
+    fit([replace(member, halt_epoch=halt)], BACKEND, recorder, recorder)
+    assert told[-1] == (halt * member.steps_per_epoch, halt, True)
+    outcome = recorder.outcomes[0]
+    assert (outcome.kind, outcome.metrics["val_loss"]) == (Ending.HALTED, own.metrics["val_loss"])
+    last = run(replace(member, state=recorder.checkpoints[0][-1]))
+    assert last.outcomes[0].metrics == run(member).outcomes[0].metrics
+
+
 # ---- what cannot be
 
 
