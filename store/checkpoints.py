@@ -24,7 +24,7 @@ from store.records import Job, Json
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
-_NAME = re.compile(r"(\d+)-checkpoint-(\d+)\.npz")
+_NAME = re.compile(r"(\d+)-checkpoint-(\d+)(-\d+)?\.npz")
 _NUMERIC = "?biuf"
 """Kinds of dtype that a checkpoint may hold: bool, integers, floats."""
 
@@ -39,7 +39,7 @@ class Restored:
 
 
 class Checkpoints:
-    """Checkpoint files `<job>/<fence>-checkpoint-<step>.npz` among the artifacts."""
+    """Checkpoint files `<job>/<fence>-checkpoint-<step>.npz` among the artifacts, a second one `…-2.npz`."""
 
     def __init__(self, artifacts: LocalArtifacts) -> None:
         self.artifacts = artifacts
@@ -63,7 +63,7 @@ class Checkpoints:
         """
         checked = {name: _numeric(name, value) for name, value in arrays.items()}
         stored = self.artifacts.put(
-            f"{job_id}/{fence}-checkpoint-{step}.npz",
+            self._free_key(f"{job_id}/{fence}-checkpoint-{step}"),
             lambda file: np.savez(file, allow_pickle=False, **checked),
         )
         return {
@@ -74,6 +74,14 @@ class Checkpoints:
             "epoch": epoch,
             "fence": fence,
         }
+
+    def _free_key(self, name: str) -> str:
+        """A key of no file: the record may name one of the same step, after a run went on from an earlier one."""
+        key, number = f"{name}.npz", 1
+        while self.artifacts.path(key).exists():
+            number += 1
+            key = f"{name}-{number}.npz"
+        return key
 
     def prune(self, job_id: str, fence: int, keep: tuple[Json, ...]) -> int:
         """Remove checkpoint files of this claim and earlier ones that are not in `keep`.

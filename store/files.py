@@ -15,6 +15,7 @@ import os
 import re
 import secrets
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -61,6 +62,28 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+class SharedFlush:
+    """Flushes the entries of one folder for whoever asks; who asks while it is being flushed shares the next time."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._asking, self._flushing = threading.Lock(), threading.Lock()
+        self._asked = self._flushed = 0
+
+    def flush(self) -> None:
+        """Return when every entry that was there at the call is on the disk."""
+        with self._asking:
+            self._asked += 1
+            mine = self._asked
+        with self._flushing:
+            if self._flushed >= mine:
+                return
+            with self._asking:
+                all_so_far = self._asked
+            sync_directory(self._directory)
+            self._flushed = all_so_far
 
 
 def sha256_of(path: Path) -> str:
@@ -252,6 +275,7 @@ class LocalArtifacts:
 
     def __init__(self, data_dir: Path) -> None:
         self.root = data_dir / "artifacts"
+        self._folders = SharedFlush(self.root)
 
     def path(self, key: str) -> Path:
         """Where `key` lies on this disk (it may not exist).
@@ -265,7 +289,12 @@ class LocalArtifacts:
 
     def put(self, key: str, content: bytes | FileWriter) -> StoredFile:
         """Store a file whole or not at all; it is on the disk when this returns. Raises: DiskFull."""
-        written = atomic_write(self.path(key), content)
+        path = self.path(key)
+        first = not path.parent.is_dir()
+        written = atomic_write(path, content)
+        if first:
+            with disk_errors():
+                self._folders.flush()
         return StoredFile(key, written.sha256, written.bytes)
 
     def open(self, key: str) -> BinaryIO:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable
 from typing import Final
 
-THREADS: Final = 4
+THREADS: Final = 16
 """They mostly wait: a disk flushes several files at once nearly as quickly as one."""
 
 _Work = Callable[[], None]

@@ -72,6 +72,20 @@ def test_the_newest_is_loaded(checkpoints: Checkpoints, redis: Redis, claim: Cla
     assert restored.problems == ()
 
 
+def test_a_second_checkpoint_of_a_step_leaves_the_first_as_the_record_knows_it(
+    checkpoints: Checkpoints, redis: Redis, claim: Claim
+) -> None:
+    """A stack that broke goes on from its last checkpoint under the same claim, and folds outlast their own model."""
+    store, manifests = JobStore(redis), []
+    for elapsed in (1.0, 2.0, 3.0):
+        manifests.append(checkpoints.put(claim.job_id, claim.fence, 30, 3, {"elapsed_s": np.array(elapsed)}))
+        restored = checkpoints.load_latest(store.get(claim.job_id))
+        assert restored.problems == (), "a crash here, before the record names the new one, loses nothing"
+        store.write(claim, checkpoint=manifests[-1])
+    assert checkpoints.prune(claim.job_id, claim.fence, tuple(manifests[1:])) == 1
+    assert [checkpoints.load(manifest)["elapsed_s"] for manifest in manifests[1:]] == [2.0, 3.0]
+
+
 @pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
 def test_a_damaged_checkpoint_is_passed_over_and_said_so(
     checkpoints: Checkpoints, redis: Redis, claim: Claim, damage: str

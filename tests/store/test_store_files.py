@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -180,3 +182,38 @@ def test_many_writers_of_one_name_leave_one_whole_file(tmp_path: Path) -> None:
     assert (tmp_path / "f").read_bytes() in contents
     assert everything_below(tmp_path) == ["f"]
     assert time.monotonic() - start < 30
+
+
+def test_a_jobs_folder_is_on_the_disk_with_its_first_file_and_many_share_a_flush(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flush counts for a folder if it began when the folder was there; watched at the system call itself."""
+    artifacts, real, lock = LocalArtifacts(data_dir), os.fsync, threading.Lock()
+    seen: list[set[str]] = []
+    told: dict[str, int] = {}
+
+    def watched(descriptor: int) -> None:
+        there = None
+        if Path(f"/proc/self/fd/{descriptor}").readlink() == artifacts.root:
+            there = {path.name for path in artifacts.root.iterdir()}
+            time.sleep(0.003)  # as a disk that others wait for
+        real(descriptor)
+        if there is not None:
+            with lock:
+                seen.append(there)
+
+    def put(number: int) -> None:
+        artifacts.put(f"job_{number}/1-a.npz", b"content")
+        with lock:
+            told[f"job_{number}"] = len(seen)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(put, range(64)))
+    assert len(told) == 64
+    for name, flushes in told.items():
+        assert any(name in there for there in seen[:flushes]), name
+    assert len(seen) < 48, "they share"
+    count = len(seen)
+    artifacts.put("job_3/1-b.npz", b"content")
+    assert len(seen) == count, "the folder is known"
