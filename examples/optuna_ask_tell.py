@@ -1,4 +1,4 @@
-"""A study that asks for many points at once, trains them as one batch, and learns from the figures (ask and tell).
+"""A study that asks for many points at once, trains them as one sweep, and learns from the figures (ask and tell).
 
 `pip install optuna` brings samplers that learn (TPE here); without it, draws are plain and the study is the same.
 Run it with a service at `MLPQ_URL`: python examples/optuna_ask_tell.py [rounds] [points a round]
@@ -17,14 +17,15 @@ from mlpq import Client
 RATES, WIDTHS, DROPOUT = (1e-4, 1e-1), (4, 64), (0.0, 0.5)
 
 
-def specification(params: dict[str, Any]) -> dict[str, Any]:
-    """The job of a point."""
+BASE = {"optimizer": {"name": "adam"}, "training": {"epochs": 5}, "tags": ["study"]}
+
+
+def point(params: dict[str, Any]) -> dict[str, Any]:
+    """What the job of these parameters sets, by path."""
     return {
-        "dataset": "digits",
-        "net": {"hidden": [params["width"]], "dropout": params["dropout"]},
-        "optimizer": {"name": "adam", "learning_rate": params["learning_rate"]},
-        "training": {"epochs": 5},
-        "tags": ["study"],
+        "net.hidden": [params["width"]],
+        "net.dropout": params["dropout"],
+        "optimizer.learning_rate": params["learning_rate"],
     }
 
 
@@ -106,13 +107,13 @@ def study_of() -> Draws | Optuna:
 
 def search(client: Client, study: Draws | Optuna, rounds: int, points: int) -> None:
     """Ask for as many points as fit into one stack, train them together, tell all figures, and again."""
-    for number in range(rounds):
+    for number in range(1, rounds + 1):
         trials = [study.ask() for _ in range(points)]
-        jobs = client.submit_many([specification(trial.params) for trial in trials])
-        for trial, job in zip(trials, jobs, strict=True):
-            job.wait(check=False)
-            study.tell(trial, job.final_metrics.get("val_loss") if job.status == "succeeded" else None)
-        print(f"round {number + 1}: best validation loss {study.best_trial.value:.4f}")
+        asked = [point(trial.params) for trial in trials]
+        sweep = client.sweep("digits", points=asked, base=BASE, name=f"study, round {number}").wait(check=False)
+        for trial, job in zip(trials, sweep.trials, strict=True):
+            study.tell(trial, job.objective if job.status == "succeeded" else None)
+        print(f"round {number}: best validation loss {study.best_trial.value:.4f}")
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mlpq.notebook.cards import upload_card
 from mlpq.notebook.live import live_card
@@ -65,3 +65,44 @@ def job_bar(job: Handle) -> Iterator[Callable[[], None]]:
             bar.update(task, description=f"{job.id} {job.status}", completed=done, total=total)
 
         yield redraw
+
+
+@contextmanager
+def sweep_bar(sweep: Progressing) -> Iterator[Callable[[], None]]:
+    """What to call when the sweep's record is new."""
+    place = screen()
+    if place is not None:
+        yield lambda: place.show(sweep._repr_html_())
+        return
+    if not sys.stderr.isatty():
+        yield nothing
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    label = TextColumn("{task.description}", markup=False)
+    columns = (label, BarColumn(), MofNCompleteColumn(), TextColumn("jobs"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(sweep.headline, total=None)
+
+        def redraw() -> None:
+            done, total = sweep.done
+            bar.update(task, description=sweep.headline, completed=done, total=total)
+
+        redraw()
+        yield redraw
+
+
+class Progressing(Protocol):
+    """What a bar needs to know of a sweep."""
+
+    @property
+    def headline(self) -> str:
+        """What it is and how it stands, in a few words."""
+
+    @property
+    def done(self) -> tuple[int, int]:
+        """Jobs that have ended, and all of them."""
+
+    def _repr_html_(self) -> str:
+        """Its card."""

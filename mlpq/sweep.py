@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
 from mlpq.api import Api, sweep_path
+from mlpq.bars import nothing, sweep_bar
 from mlpq.both import Asyncio, Blocking, iteration, operation
 from mlpq.errors import JobFailedError, WaitTimeoutError
 from mlpq.job import FIRST_POLL_S, POLL_SHARE, AsyncJob, Job, JobCalls
@@ -110,23 +112,28 @@ class SweepCalls(Generic[S, J]):
         """The sweep exactly as the service described it last."""
         return dict(self.record)
 
+    @property
+    def headline(self) -> str:
+        """Its id and status, and the best objective so far: `swp_… running, best val_loss 0.1154`."""
+        best = None if self.best is None else self.best.objective
+        return f"{self.id} {self.status}" + ("" if best is None else f", best {self.objective} {best:.4g}")
+
+    @property
+    def done(self) -> tuple[int, int]:
+        """How many of its jobs have ended, and how many there are, as of the last answer."""
+        counts = self.record.get("counts") or {}
+        return sum(int(counts.get(status, 0)) for status in ENDED), int(self.record.get("n_jobs") or 0)
+
     def __repr__(self) -> str:
-        of = self.record.get("n_jobs")
-        about = f"{self.status} on {self.record.get('dataset')}, {self._done} of {of} jobs"
+        ended, of = self.done
+        about = f"{self.status} on {self.record.get('dataset')}, {ended} of {of} jobs"
         return f"<{type(self).__name__} {self.id} {about}>"
 
     def _repr_html_(self) -> str:
         """The sweep as a card, for notebooks."""
         from mlpq.notebook.cards import sweep_card
 
-        jobs = int(self.record.get("n_jobs") or 0)
-        return sweep_card(self.record.get("name") or self.id, self.status, self._done, jobs, self.table())
-
-    @property
-    def _done(self) -> int:
-        """Jobs that have ended."""
-        counts = self.record.get("counts") or {}
-        return sum(int(counts.get(status, 0)) for status in ENDED)
+        return sweep_card(self.record.get("name") or self.id, self.status, *self.done, self.table())
 
     @operation
     async def refresh(self) -> S:
@@ -138,7 +145,7 @@ class SweepCalls(Generic[S, J]):
         return await self._refreshed()
 
     @operation
-    async def wait(self, timeout_s: float | None = None, *, check: bool = True) -> S:
+    async def wait(self, timeout_s: float | None = None, *, check: bool = True, progress: bool = False) -> S:
         """Return when all of its jobs have ended.
 
         >>> sweep.wait(timeout_s=60).ended
@@ -147,20 +154,14 @@ class SweepCalls(Generic[S, J]):
         Args:
             timeout_s: seconds after which waiting ends; the sweep goes on.
             check: whether a sweep without any finished job is an error.
+            progress: a bar on standard error if that is a terminal, or a card in a notebook.
 
         Raises:
             JobFailedError: no job has succeeded (not with `check=False`).
             WaitTimeoutError: it had not ended after `timeout_s` seconds.
         """
-        start = time.monotonic()
-        await self._refreshed()
-        while not self.ended:
-            waited = time.monotonic() - start
-            left = math.inf if timeout_s is None else timeout_s - waited
-            if left <= 0:
-                raise WaitTimeoutError(f"{self.id} is still {self.status} after {timeout_s} s")
-            await self._api.transport.sleep(min(max(waited * POLL_SHARE, FIRST_POLL_S), LONGEST_POLL_S, left))
-            await self._refreshed()
+        with sweep_bar(self) if progress else nullcontext(nothing) as redraw:
+            await self._until_ended(timeout_s, redraw)
         if check and self.status != "succeeded":
             raise JobFailedError(self.id, self.status, None)
         return self._this
@@ -226,6 +227,19 @@ class SweepCalls(Generic[S, J]):
     @property
     def _this(self) -> S:
         return cast("S", self)
+
+    async def _until_ended(self, timeout_s: float | None, redraw: Callable[[], None]) -> None:
+        start = time.monotonic()
+        await self._refreshed()
+        while not self.ended:
+            redraw()
+            waited = time.monotonic() - start
+            left = math.inf if timeout_s is None else timeout_s - waited
+            if left <= 0:
+                raise WaitTimeoutError(f"{self.id} is still {self.status} after {timeout_s} s")
+            await self._api.transport.sleep(min(max(waited * POLL_SHARE, FIRST_POLL_S), LONGEST_POLL_S, left))
+            await self._refreshed()
+        redraw()
 
     async def _refreshed(self) -> S:
         self.record = await self._api.get_json(sweep_path(self.id), {"curves": "0"})

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mlpq.plot import Line
     from mlpq.results import Prediction
 
+WIDE = 10_000
+"""Columns of a pipe: a row of a table is one line there, whatever its cells hold."""
+
 COLOURS = {"train loss": "cyan", "validation loss": "magenta"}
 STATUS_COLOURS = {"succeeded": "green", "failed": "red", "running": "cyan", "queued": "yellow", "cancelled": "dim"}
 
@@ -54,8 +57,12 @@ def console() -> Console:
     """Standard output; piped output is as wide as it needs to be."""
     from rich.console import Console
 
-    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(width=120 if piped else None, highlight=False, soft_wrap=piped)
+    return Console(width=120 if _piped() else None, highlight=False, soft_wrap=_piped())
+
+
+def _piped() -> bool:
+    """Whether nobody has said how wide standard output is."""
+    return not sys.stdout.isatty() and "COLUMNS" not in os.environ
 
 
 def printable(value: Any) -> str:
@@ -73,7 +80,9 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     drawn = Table(*headings, box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, header_style="bold")
     for row in rows:
         drawn.add_row(*(Text("" if cell is None else printable(cell)) for cell in row))
-    console().print(drawn)
+    out = console()
+    out.width = WIDE if _piped() else out.width
+    out.print(drawn)
 
 
 def facts(pairs: Iterable[tuple[str, Any]]) -> None:

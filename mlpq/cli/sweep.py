@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,10 +18,9 @@ from mlpq.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from mlpq.client import Client
-    from mlpq.sweep import Sweep
+    from mlpq.sweep import Sweep, Trial
 
 PANEL = "Train"
-LOOK_S = 0.5
 DRAW_HINT = "for example --draw optimizer.learning_rate=log_uniform:1e-4:1 or --draw 'net.hidden=choice:[8],[16]'"
 
 
@@ -45,6 +43,9 @@ def sweep(
         list[str] | None, typer.Option(help="Every value, with every other: net.hidden=[],[64]; repeatable.")
     ] = None,
     draw: Annotated[list[str] | None, typer.Option(help="Drawn values: net.dropout=uniform:0:0.5; repeatable.")] = None,
+    points: Annotated[
+        str | None, typer.Option(help="A YAML or JSON list of jobs by what they set: - {training.seed: 1}; or `-`.")
+    ] = None,
     random: Annotated[int | None, typer.Option(help="How many draws.")] = None,
     asha: Annotated[
         str | None, typer.Option(help="1:27:3: after 1, 3, 9 epochs one draw in 3 trains on, up to 27.")
@@ -73,7 +74,7 @@ def sweep(
             if cancel:
                 found.cancel()
         else:
-            plan = _plan(grid or [], draw or [], random, asha, seed)
+            plan = _plan(grid or [], draw or [], points, random, asha, seed)
             base = read_spec(spec) if spec else {}
             for assignment in assignments or []:
                 assign(base, assignment)
@@ -136,14 +137,21 @@ def _find(client: Client, sweep_id: str) -> Sweep:
 
 
 def _plan(
-    grid: Sequence[str], draws: Sequence[str], count: int | None, asha: str | None, seed: int | None
+    grid: Sequence[str],
+    draws: Sequence[str],
+    points: str | None,
+    count: int | None,
+    asha: str | None,
+    seed: int | None,
 ) -> dict[str, Any]:
     """The plan that the options describe."""
-    if bool(grid) == bool(draws):
-        raise InvalidArgumentError("a sweep needs either --grid or --draw", DRAW_HINT)
+    if sum(map(bool, (grid, draws, points))) != 1:
+        raise InvalidArgumentError("a sweep needs one of --grid, --draw and --points", DRAW_HINT)
+    if not draws and (count is not None or asha is not None or seed is not None):
+        raise InvalidArgumentError("--random, --asha and --seed go with --draw alone", DRAW_HINT)
+    if points:
+        return {"points": read_specs(points)}
     if grid:
-        if count is not None or asha is not None or seed is not None:
-            raise InvalidArgumentError("--random, --asha and --seed go with --draw, not with --grid", DRAW_HINT)
         return {"grid": {path: _values(text) for path, text in map(_assignment, grid)}}
     if count is None:
         raise InvalidArgumentError("--draw needs --random, the number of draws", "--random 20")
@@ -197,9 +205,8 @@ def _draw(text: str) -> dict[str, Any]:
 def _report(found: Sweep, follow: bool, as_json: bool) -> None:
     """What is said of a sweep: at once, or when it has ended."""
     try:
-        while follow and not found.ended:
-            time.sleep(LOOK_S)
-            found.refresh()
+        if follow:
+            found.wait(check=False, progress=True)
     except KeyboardInterrupt:
         say(f"\nthe sweep goes on: mlpq sweep {found.id} --watch, mlpq sweep {found.id} --cancel")
         raise
@@ -216,7 +223,7 @@ def _report(found: Sweep, follow: bool, as_json: bool) -> None:
 
 def _print_table(found: Sweep) -> None:
     """One line a job, the best first and marked."""
-    rows = found.table()
+    rows, said = found.table(), {one.id: _status(one) for one in found.trials}
     if not rows:
         return
     best = None if found.best is None else found.best.id
@@ -228,12 +235,21 @@ def _print_table(found: Sweep) -> None:
             *(_cell(row[path]) for path in paths),
             number(row[found.objective]),
             row["epoch"],
-            row["status"],
+            said[row["job"]],
         )
         for row in rows
     ]
     table(("", "job", *paths, found.objective, "epoch", "status"), lines)
 
 
+def _status(trial: Trial) -> str:
+    """The status, and why where that says more."""
+    reason = (trial.status_reason or "").replace("_", " ")
+    tells = trial.status in {"failed", "cancelled", "paused"} or reason == "early stopped"
+    return f"{trial.status}, {reason}" if tells and reason not in {"", trial.status} else trial.status
+
+
 def _cell(value: Any) -> str:
+    if value is None:  # this point does not set it
+        return ""
     return number(value) if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -100,6 +101,9 @@ def test_draws_and_halving_from_the_command_line(mlpq: Mlpq) -> None:
         ("--grid", "net.hidden"),
         ("--grid", "net.bias=true", "--draw", "net.dropout=uniform:0:1"),
         ("--grid", "net.bias=true", "--random", "3"),
+        ("--grid", "net.bias=true", "--points", "points.yaml"),
+        ("--points", "none.yaml"),
+        ("--points", "none.yaml", "--seed", "3"),
         ("--draw", "net.dropout=uniform:0:1"),
         ("--draw", "net.dropout=uniform:0", "--random", "3"),
         ("--draw", "net.dropout=uniform:0:0.5", "--random", "3", "--asha", "1"),
@@ -108,6 +112,36 @@ def test_draws_and_halving_from_the_command_line(mlpq: Mlpq) -> None:
 def test_options_that_are_no_plan_are_refused(mlpq: Mlpq, options: tuple[str, ...]) -> None:
     mlpq("sweep", "iris", *options, status=2)
     assert mlpq.stderr.startswith("mlpq: ")
+
+
+def test_points_from_a_file_and_why_jobs_ended(mlpq: Mlpq, tmp_path: Path) -> None:
+    wild = {"optimizer": {"name": "sgd", "learning_rate": 1.0, "l2": 5e4}, "training.early_stopping": None}
+    points = [{"training.seed": 1}, {"training.seed": 2, "net.hidden": [8]}, wild]
+    (tmp_path / "points.yaml").write_text("\n".join(f"- {json.dumps(point)}" for point in points))
+    stopping = ("--set", "training.early_stopping.patience=1", "--set", "training.early_stopping.min_delta=9")
+    shown = mlpq("sweep", "iris", "--points", "points.yaml", "--set", "training.epochs=40", *stopping, "--watch")
+    assert shown.split()[1] == "succeeded"
+    rows = [line.rstrip() for line in shown.splitlines()[2:]]
+    ends = ["succeeded, early stopped", "succeeded, early stopped", "failed, diverged"]
+    assert [row.endswith(end) for row, end in zip(rows, ends, strict=True)] == [True, True, True], shown
+    found = mlpq.json("sweep", "last")
+    assert (found["kind"], [job["point"] for job in found["jobs"]]) == ("list", points)
+
+
+def test_a_watched_sweep_is_a_bar_in_a_terminal(service_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = io.StringIO()
+    monkeypatch.setattr(drawn, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr", drawn)
+    monkeypatch.setenv("TERM", "xterm")
+    with connect("blocking", service_url) as client:
+        sweep = client.sweep("iris", grid={"training.seed": [1, 2, 3]}, base=BASE)
+        assert sweep.done[1] == 3
+        sweep.wait(progress=True)
+    assert sweep.done == (3, 3)
+    assert sweep.headline == f"{sweep.id} succeeded, best val_loss {sweep.best.objective:.4g}"
+    assert sweep.id in drawn.getvalue()
+    assert "3/3" in drawn.getvalue()
+    assert "jobs" in drawn.getvalue()
 
 
 @pytest.mark.parametrize("ending", ["yaml", "json"])
