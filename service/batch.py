@@ -12,7 +12,7 @@ from nets.spec import TrainingOptions, TrainingSpec
 from service.body import validated
 from service.context import Services
 from service.models import JobRequest
-from service.submit import new_job, resolved_of
+from service.submit import Resolved, new_job, resolved_of
 from store.records import Job, Json, NewJob
 
 _SPEC = set(TrainingSpec.model_fields)
@@ -49,42 +49,49 @@ class Errors:
 
 
 class Resolver:
-    """Requests as records to be. Jobs that share their rows have them counted once."""
+    """Requests of `owner` as records to be. Jobs that share their rows have them counted once."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, services: Services, owner: str) -> None:
+        self._services, self._owner = services, owner
         self._sizes: dict[tuple[str, str], Sizes] = {}
 
-    def new_job(self, request: JobRequest, point: Json | None = None) -> NewJob:
-        """The record to be; `point` is what its sweep has set. Raises InvalidInput."""
+    def resolved(self, request: JobRequest) -> Resolved:
+        """With every default. Raises InvalidInput."""
         key = request.dataset, _rows_of(request.training)
         found = resolved_of(self._services, request, self._sizes.get(key))
         self._sizes[key] = found.sizes
+        return found
+
+    def new_job(self, request: JobRequest, found: Resolved, point: Json | None = None) -> NewJob:
+        """The record to be; `point` is what its sweep has set."""
         asked = request.model_dump(mode="json", exclude_unset=True, include=_SPEC)
-        return replace(new_job(request, found, asked), point=point)
+        return replace(new_job(request, found, asked, self._owner), point=point)
 
 
 def _rows_of(training: TrainingOptions) -> str:
     return training.model_dump_json(include=_ROWS)
 
 
-def submit_many(services: Services, bodies: Sequence[Json], idempotency: tuple[str, str] | None) -> list[Job]:
+def submit_many(
+    services: Services, bodies: Sequence[Json], owner: str, idempotency: tuple[str, str] | None
+) -> list[Job]:
     """Record and queue them all. Raises InvalidInput naming every wrong one; then nothing is recorded."""
-    news = _resolved(services, bodies)
+    news = _resolved(services, bodies, owner)
     try:
         return services.jobs.create_many(news, idempotency)[0]
     except NotFound:  # a data set was deleted since its description was read
         for new in news:
             for dataset in (new.dataset, *new.reads):
                 services.tables.forget(dataset)
-        _resolved(services, bodies)  # names the one that is gone
+        _resolved(services, bodies, owner)  # names the one that is gone
         raise
 
 
-def _resolved(services: Services, bodies: Sequence[Json]) -> list[NewJob]:
-    resolver, errors, news = Resolver(services), Errors(), list[NewJob]()
+def _resolved(services: Services, bodies: Sequence[Json], owner: str) -> list[NewJob]:
+    resolver, errors, news = Resolver(services, owner), Errors(), list[NewJob]()
     for place, body in enumerate(bodies):
         with errors.below(f"/jobs/{place}"):
-            news.append(resolver.new_job(validated(JobRequest, body)))
+            request = validated(JobRequest, body)
+            news.append(resolver.new_job(request, resolver.resolved(request)))
     errors.check()
     return news

@@ -61,7 +61,7 @@ class Edge:
             scope["state"]["head"] = True
             scope = {**scope, "method": "GET"}
         try:
-            self._guard.check(scope)
+            scope["state"]["owner"] = self._guard.check(scope)
             await self._app(scope, exchange.receive, exchange.send)
         except Exception as error:  # noqa: BLE001 - the last line of defence: nothing leaves as a bare 500
             await self._answer(error, exchange, scope)

@@ -23,7 +23,12 @@ _ASKED = {"dataset", "net", "training", *_CHOICES}
 
 
 def fork(
-    services: Services, origin: Job, changes: Json, checkpoint: str | None, idempotency: tuple[str, str] | None
+    services: Services,
+    origin: Job,
+    changes: Json,
+    checkpoint: str | None,
+    owner: str,
+    idempotency: tuple[str, str] | None,
 ) -> Job:
     """Record and queue a job that starts from the weights of `origin`, or of one of its checkpoints.
 
@@ -32,6 +37,7 @@ def fork(
         origin: the job whose weights these are.
         changes: the fields that are named in the request, as JSON.
         checkpoint: its step, or `latest`; None: the result.
+        owner: who asks.
         idempotency: the client's key and the sha256 of what it asked for.
 
     Raises:
@@ -48,7 +54,7 @@ def fork(
         copy = {"key": stored.key, "sha256": stored.sha256, "bytes": stored.bytes}
         start = {"job": origin.id, "checkpoint": manifest.get("step"), **copy}
         asked = {name: value for name, value in changes.items() if name in _ASKED}
-        new = replace(new_job(request, found, asked), origin=start)
+        new = replace(new_job(request, found, asked, owner), origin=start)
         job, made = record(services, request, new, idempotency, job_id)
     except BaseException:
         services.artifacts.delete_folder(job_id)

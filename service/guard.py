@@ -32,8 +32,11 @@ class Guard:
         self._hosts = own | settings.allowed_hosts
         self._known: set[bytes] = set()
 
-    def check(self, scope: Any) -> None:
-        """Raise `Refused` (401, 403, 421) unless the request may go on."""
+    def check(self, scope: Any) -> str:
+        """Whose the request is: what stands for its key, "" where none is asked for.
+
+        Raises: Refused (401, 403, 421).
+        """
         host = origin = site = mode = authorization = None
         for name, value in scope["headers"]:
             match name:
@@ -52,7 +55,8 @@ class Guard:
         if site == b"cross-site" and not (mode == b"navigate" and scope["method"] == "GET"):
             raise Refused(403, "cross_site", "Requests from other sites are refused", "another web site sent this")
         if self._keys and scope["path"].startswith(_GUARDED_PREFIXES):
-            self._check_key(authorization)
+            return self._owner(authorization)
+        return ""
 
     def _check_host(self, host: bytes | None) -> None:
         if host in self._known:
@@ -73,7 +77,7 @@ class Guard:
         shown = echo(origin.decode("latin-1"))
         raise Refused(403, "cross_site", "Requests from other sites are refused", f"Origin is {shown}")
 
-    def _check_key(self, authorization: bytes | None) -> None:
+    def _owner(self, authorization: bytes | None) -> str:
         scheme, _, token = (authorization or b"").partition(b" ")
         digest = hashlib.sha256(token.strip()).digest()
         # Every key is compared, so that the time says nothing about which one was near.
@@ -82,6 +86,12 @@ class Guard:
             detail = "send the header Authorization: Bearer <key>"
             headers = {"WWW-Authenticate": 'Bearer realm="mlpq"'}
             raise Refused(401, "unauthorized", "A valid API key is needed", detail, headers)
+        return owner_of(digest)
+
+
+def owner_of(digest: bytes) -> str:
+    """What stands for a key in records: 32 bits of a hash of its hash, too few to find the key by."""
+    return "key_" + hashlib.sha256(b"mlpq owner " + digest).hexdigest()[:8]
 
 
 def _host_name(host: bytes) -> str:

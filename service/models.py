@@ -211,6 +211,7 @@ class JobOut(Out):
     tags: list[str]
     metadata: dict[str, Any]
     priority: int
+    owner: str | None
     links: dict[str, str]
 
 

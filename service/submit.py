@@ -25,13 +25,14 @@ from store.transitions import Action
 _SPEC = set(TrainingSpec.model_fields)
 
 
-def submit(services: Services, request: JobRequest, idempotency: tuple[str, str] | None) -> Job:
-    """Record and queue `request`: every default filled in, every impossible combination refused."""
+def submit(services: Services, request: JobRequest, owner: str, idempotency: tuple[str, str] | None) -> Job:
+    """Record and queue `request` of `owner`: every default filled in, every impossible combination refused."""
     asked = request.model_dump(mode="json", exclude_unset=True, include=_SPEC)
-    return record(services, request, new_job(request, resolved_of(services, request), asked), idempotency)[0]
+    new = new_job(request, resolved_of(services, request), asked, owner)
+    return record(services, request, new, idempotency)[0]
 
 
-def new_job(request: JobRequest, found: Resolved, asked: Json) -> NewJob:
+def new_job(request: JobRequest, found: Resolved, asked: Json, owner: str) -> NewJob:
     """The record to be: the spec with every default, `asked` without."""
     spec, shape = found.spec, shape_of(found.spec, found.about, found.sizes)
     return NewJob(
@@ -44,6 +45,7 @@ def new_job(request: JobRequest, found: Resolved, asked: Json) -> NewJob:
         reads=reads(spec.training),
         asked=asked,
         stack=None if shape is None else Stackable(shape.key, shape.bytes, shape.steps, shape.work),
+        owner=owner,
     )
 
 

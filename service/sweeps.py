@@ -20,34 +20,30 @@ _MOST_NAMED = 100
 """Distinct complaints about points after which no more are looked for."""
 
 
-def submit_sweep(services: Services, request: SweepRequest, idempotency: tuple[str, str] | None) -> Sweep:
-    """Record a sweep and queue all of its jobs.
+def submit_sweep(services: Services, request: SweepRequest, owner: str, idempotency: tuple[str, str] | None) -> Sweep:
+    """Record a sweep of `owner` and queue all of its jobs.
 
     Raises InvalidInput, naming every path and value that no job can have. Refused: so many jobs may not wait.
     """
     points = points_of(request)
     check_room(services, len(points))
-    new = _new_sweep(services, request, points)
+    new = _new_sweep(services, request, points, owner)
     try:
         return services.sweeps.create_sweep(new, idempotency)[0]
     except NotFound:  # a data set was deleted since its description was read
         for job in new.jobs:
             for dataset in (job.dataset, *job.reads):
                 services.tables.forget(dataset)
-        _new_sweep(services, request, points)  # names the one that is gone
+        _new_sweep(services, request, points, owner)  # names the one that is gone
         raise
 
 
-def _new_sweep(services: Services, request: SweepRequest, points: list[Point]) -> NewSweep:
+def _new_sweep(services: Services, request: SweepRequest, points: list[Point], owner: str) -> NewSweep:
     base = _base(request)
     found = _resolved_base(services, base)
-    halves = request.asha is not None
-    known = figures(found.spec, found.about.task, found.sizes, while_training=halves)
-    check_objective(request.objective, known)
     direction = request.direction or direction_of(request.objective)
     halving = None
     if request.asha is not None:
-        _check_halving(found)
         halving = Halving(request.asha.rungs, request.asha.reduction, direction == "maximize")
     return NewSweep(
         plan=request.model_dump(mode="json", include={request.kind}, exclude_none=True),
@@ -55,7 +51,7 @@ def _new_sweep(services: Services, request: SweepRequest, points: list[Point]) -
         base=request.base,
         objective=request.objective,
         direction=direction,
-        jobs=_jobs(services, request, base, points, found.spec.to_json()),
+        jobs=_jobs(Resolver(services, owner), request, base, points, found.spec.to_json()),
         name=request.name or "",
         halving=halving,
     )
@@ -88,19 +84,21 @@ def _below_base(pointer: str) -> str:
     return pointer if pointer == "/dataset" else f"/base{pointer}"
 
 
-def _check_halving(found: Resolved) -> None:
-    training = found.spec.training
-    for field in ("folds", "max_runtime_s", "early_stopping"):
-        if getattr(training, field) is not None:
-            raise InvalidInput.at(f"/base/training/{field}", "is given; asha decides how long each trial trains")
+def _check_objective(request: SweepRequest, found: Resolved) -> None:
+    halves = request.asha is not None
+    known = figures(found.spec, found.about.task, found.sizes, while_training=halves)
+    check_objective(request.objective, known)
 
 
-def _jobs(services: Services, request: SweepRequest, base: Json, points: list[Point], defaults: Json) -> list[NewJob]:
-    resolver, errors, jobs = Resolver(services), dict[str, FieldError](), list[NewJob]()
+def _jobs(resolver: Resolver, request: SweepRequest, base: Json, points: list[Point], defaults: Json) -> list[NewJob]:
+    errors, jobs = dict[str, FieldError](), list[NewJob]()
     for place, point in enumerate(points):
         own = Errors()
         with own.below(""):
-            jobs.append(resolver.new_job(_job_request(request, base, place, point, defaults), point))
+            job = _job_request(request, base, place, point, defaults)
+            found = resolver.resolved(job)
+            _check_objective(request, found)
+            jobs.append(resolver.new_job(job, found, point))
         for error in own.found:
             named = _named(request, place, point, error)
             errors.setdefault(named.pointer, named)
@@ -123,6 +121,8 @@ def _job_request(request: SweepRequest, base: Json, place: int, point: Point, de
 
 def _named(plan: Plan, place: int, point: Point, error: FieldError) -> FieldError:
     """A complaint about a job as one about the path and the value of the plan that it comes from."""
+    if error.pointer == "/objective":
+        return FieldError(error.pointer, f"{error.detail} (point {place})")
     steps = error.pointer.strip("/").replace("/", ".")
     paths = [path for path in point if f"{steps}.".startswith(f"{path}.") or path.startswith(f"{steps}.")]
     if not steps or not paths:

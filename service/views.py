@@ -51,6 +51,7 @@ def job_view(job: Job, nobody_takes: Callable[[str], bool]) -> dict[str, Any]:
         "tags": job.tags,
         "metadata": job.metadata,
         "priority": job.priority,
+        "owner": job.owner or None,
         "sweep": job.sweep,
         "point": job.point,
         "links": links,

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, TypeVar, cast
 
 import orjson
@@ -86,7 +87,7 @@ class Farewell(Report):
 
 @dataclass(frozen=True, slots=True)
 class Companions:
-    """Queued jobs that may train together, and `head`: the place in the queue of the best job that is none of them."""
+    """Queued jobs that may train together, and `head`: the place in the queue of the best job with another key."""
 
     head: float | None
     waiting: tuple[Companion, ...]
@@ -123,12 +124,18 @@ class Claims:
         jobs = [job_from_parts(parts) for parts in answer]
         return [Claim(job, job.fence, worker_id, lease_s) for job in jobs]
 
-    def companions(self, key: str, device: str, most: int) -> Companions:
-        """Up to `most` queued jobs that may train in a stack with this key, the next to be claimed first.
+    def companions(self, key: str, device: str, most: int, aboard: Sequence[tuple[str, str]] = ()) -> Companions:
+        """Up to `most` queued jobs that may train in a stack with this key, as its places go round.
 
-        `device` is that of the worker which asks. Takes as long as `most` demands, however many are queued.
+        Higher priority comes first, among equals every owner in turn, of an owner every first tag, of a tag the oldest.
+
+        Args:
+            key: of the stack.
+            device: that of the worker which asks.
+            most: jobs; it takes as long as they demand, however many are queued.
+            aboard: (owner, first tag) of every job that trains in the stack already.
         """
-        head, *found = self._call("companions", key, device, most)
+        head, *found = self._call("companions", key, device, most, *chain.from_iterable(aboard))
         return Companions(float(head) if head else None, tuple(companion_from_values(values) for values in found))
 
     def write(
@@ -250,8 +257,9 @@ class Claims:
         rungs = plan["rungs"]
         found = decide(trials.values(), rungs, plan["reduction"], maximize=plan["maximize"])
         parts: list[Any] = [len(found.promoted)]
+        reached = {job_id: trials[job_id].rung for job_id in found.promoted}
         for job_id in found.promoted:
-            rung = trials[job_id].rung + 1
+            reached[job_id] = rung = reached[job_id] + 1
             parts += [job_id, rung, rungs[rung] if rung < len(rungs) else ""]
         parts.append(len(found.retired))
         for one in found.retired:

@@ -6,6 +6,10 @@ have arrived at a rung so far goes on at once, without waiting for the others (L
 parallel hyperparameter tuning, algorithm 2). Unlike there the trials are known from the start: the best of a rung that
 nobody else can reach goes on, however few have, so that some trial always trains to its end; and a trial is ended as
 soon as no arrivals can bring it among the best.
+
+A trial that stops on its way to a rung, because it no longer gets better or because its time is over, has its result
+and is judged by that: it arrives at the rung with the figure that it ended with, and as long as it is among the best it
+takes a place there and at every rung above.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ class State(StrEnum):
 
     TRAINING = "training"
     WAITING = "waiting"
+    STOPPED = "stopped"
     ENDED = "ended"
 
 
@@ -48,7 +53,7 @@ class Retirement:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Trials that go on to the rung above, and trials that end."""
+    """Trials that go on to the rung above, one that has stopped to several at once, and trials that end."""
 
     promoted: tuple[str, ...] = ()
     retired: tuple[Retirement, ...] = ()
@@ -84,16 +89,25 @@ def decide(trials: Iterable[Trial], rungs: Sequence[int], reduction: int, *, max
         go_on = max(rung.arrived // reduction, least)
         ever = max((rung.arrived + rung.to_come) // reduction, 1)
         for rank, trial in enumerate(rung.ranked):
-            if trial.state is not State.WAITING or trial.rung != number:
+            if trial.state not in {State.WAITING, State.STOPPED} or trial.rung != number:
                 continue
             if rank < go_on and trial.figures[number] is not None:
                 promoted.append(trial.id)
-                present[trial.id] = replace(trial, state=State.TRAINING, rung=number + 1)
+                present[trial.id] = _promoted(trial, last=number + 1 == len(rungs))
             elif rank >= ever or not rung.to_come or trial.figures[number] is None:
-                told = f"not_promoted: {rank + 1} of {rung.arrived} after {epochs} epochs"
-                retired.append(Retirement(trial.id, told))
                 present[trial.id] = replace(trial, state=State.ENDED)
+                if trial.state is State.WAITING:
+                    told = f"not_promoted: {rank + 1} of {rung.arrived} after {epochs} epochs"
+                    retired.append(Retirement(trial.id, told))
     return Decision(tuple(promoted), tuple(retired))
+
+
+def _promoted(trial: Trial, *, last: bool) -> Trial:
+    """On its way to the rung above; who has stopped is there at once, beyond the last rung there is none."""
+    if trial.state is State.WAITING:
+        return replace(trial, state=State.TRAINING, rung=trial.rung + 1)
+    figures = trial.figures if last else (*trial.figures, trial.figures[-1])
+    return replace(trial, rung=trial.rung + 1, figures=figures)
 
 
 def _rung(trials: Iterable[Trial], number: int, *, maximize: bool) -> _Rung:

@@ -105,17 +105,16 @@ class JobStore(Claims):
         after: str | None = None,
         sweep: str | None = None,
     ) -> Page:
-        """Jobs newest first, those after the job `after`, with this status and this tag, or of this sweep.
+        """Jobs newest first, those after the job `after`, with this status, this tag and of this sweep.
 
         Raises:
-            InvalidInput: a limit outside 1..100, a cursor that names no job, or a sweep together with a tag.
+            InvalidInput: a limit outside 1..100, or a cursor that names no job.
         """
-        if sweep is not None and tag is not None:
-            raise InvalidInput.at("/query/sweep", "cannot be asked for together with a tag")
         if not 1 <= limit <= PAGE_MAX:
             raise InvalidInput.at("/query/limit", f"is {limit}; must be 1..{PAGE_MAX}")
         index = keys.index(status, tag) if sweep is None else keys.swept(sweep, status)
-        answer = self._call("page", index, limit, after or "")
+        others = () if sweep is None or tag is None else (keys.index(None, tag),)
+        answer = self._call("page", index, limit, after or "", *others)
         if answer[0] == b"missing":
             raise InvalidInput.at("/query/after", f"names no job: {(after or '')[:80]!r}")
         return Page(tuple(job_from_parts(parts) for parts in answer[2:]), bool(answer[1]))

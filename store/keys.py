@@ -9,6 +9,9 @@ both {s} {t}        zset     … with this status and tag
 queue               zset     queued jobs, lowest score next: -priority * 1e13 + sequence
 queue {device}      zset     … those that name a GPU, which only its workers take; they are not in `queue`
 stack {key}         zset     … those that may train together: in their queue as well, with the same score
+owners {key}        set      … whose they are, by `owner` of the record; "" where it has none
+tags {key} {owner}  zset     … first tag ("" for none) -> the score of its first job
+share {key} {o} {t} zset     … with the same score: of one owner and first tag
 leases              zset     held jobs, score = the time in ms at which the holder is given up
 idempotency {hash}  string   "<sha256 of the body> <job id>", kept 24 h
 deleted {id}        string   the sequence of a deleted job, kept 1 h, so that a page cursor outlives it
@@ -45,6 +48,9 @@ TEMPLATES: Mapping[str, str] = MappingProxyType(
         "queue": PREFIX + "queue",
         "device_queue": PREFIX + "queue:%s",
         "stack": PREFIX + "queue:stack:%s",
+        "stack_owners": PREFIX + "queue:stack:%s:owners",
+        "stack_tags": PREFIX + "queue:stack:%s:tags:%s",
+        "stack_share": PREFIX + "queue:stack:%s:share:%s:%s",
         "leases": PREFIX + "leases",
         "sequence": PREFIX + "sequence",
         "idempotency": PREFIX + "idempotency:%s",
@@ -138,6 +144,21 @@ def device_queue(device: str) -> str:
 def stack(key: str) -> str:
     """The queued jobs that may train together."""
     return TEMPLATES["stack"] % key
+
+
+def stack_owners(key: str) -> str:
+    """Whose the queued jobs are that may train together."""
+    return TEMPLATES["stack_owners"] % key
+
+
+def stack_tags(key: str, owner: str) -> str:
+    """The first tags of those of one owner."""
+    return TEMPLATES["stack_tags"] % (key, owner)
+
+
+def stack_share(key: str, owner: str, tag: str) -> str:
+    """Those of one owner and first tag."""
+    return TEMPLATES["stack_share"] % (key, owner, tag)
 
 
 def worker(worker_id: str) -> str:

@@ -44,6 +44,7 @@ class Companion:
     tags: tuple[str, ...]
     crashes: int
     stack: Stackable
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ class NewJob:
 
     `asked` is what the user said, without what was filled in. `origin` is what a fork starts from: `job`, `checkpoint`
     (a step, or None for the result), and the `key`, `sha256` and `bytes` of its own copy of those weights.
-    `point` is what its sweep has set; after `halt_epoch` it pauses until its sweep decides.
+    `point` is what its sweep has set; after `halt_epoch` it pauses until its sweep decides. `owner` stands for the API
+    key that it came with, whose secret is in no record; "" where none was asked for.
     """
 
     spec: Json
@@ -68,6 +70,7 @@ class NewJob:
     sweep: str | None = None
     point: Json | None = None
     halt_epoch: int | None = None
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class Job:
     point: Json | None = None
     rung: int | None = None
     halt_epoch: int | None = None
+    owner: str = ""
 
     @property
     def terminal(self) -> bool:
@@ -197,6 +201,7 @@ def new_job_parts(new: NewJob) -> list[str | bytes | int]:
         *("metadata", encode(new.metadata)),
         *("priority", check_priority(new.priority)),
         *("wanted", _device(new.spec)),
+        *(("owner", new.owner) if new.owner else ()),
         *(("asked", encode(new.asked)) if new.asked else ()),
         *(("origin", encode(new.origin)) if new.origin is not None else ()),
         *(("sweep", new.sweep) if new.sweep is not None else ()),
@@ -289,12 +294,13 @@ def job_from_parts(parts: Sequence[bytes]) -> Job:
         point=document(b"point"),
         rung=integer(b"rung"),
         halt_epoch=integer(b"halt_epoch"),
+        owner=text(b"owner") or "",
     )
 
 
 def companion_from_values(values: Sequence[bytes]) -> Companion:
-    """A companion from the fields of its record that `companions.lua` names, in that order."""
-    job_id, priority, sequence, tags, crashes, stack = values
+    """A companion from the fields of its record that `companions.lua` names, in that order; its owner may be none."""
+    job_id, priority, sequence, tags, crashes, stack, owner = values
     return Companion(
         job_id.decode(),
         int(priority),
@@ -302,4 +308,5 @@ def companion_from_values(values: Sequence[bytes]) -> Companion:
         tuple(orjson.loads(tags)),
         int(crashes),
         Stackable(**orjson.loads(stack)),
+        owner.decode() if owner else "",
     )

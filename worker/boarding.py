@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kernels.errors import DiskFull, StoreUnavailable
@@ -17,9 +17,9 @@ from store.jobs import JobStore
 from store.records import Claim, Companion
 from worker import log
 from worker.outage import Outage
-from worker.planner import Aboard, Plan, Room, Seat, plan, score_of, share_of
+from worker.planner import Aboard, Plan, Room, Seat, Share, plan, score_of, share_of
 from worker.run import Run
-from worker.settings import BOARDING_S, GATHER, GATHER_S, LOOK_FURTHER
+from worker.settings import BOARDING_S, GATHER, GATHER_S, LOOK_FURTHER, LOOK_FURTHEST
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ class Boarding:
         self._ready: deque[Run] = deque()
         self._ready_since = 0.0
         self._overtaken_s = 0.0
+        self._passed_s: Mapping[str, float] = {}
+        self._look_further = LOOK_FURTHER
         self._most_jobs = most_jobs
         self.taken = 0
         self._closed, self._further = False, True
@@ -117,14 +119,13 @@ class Boarding:
         gate, room = self._gate, self._gate.room(self._aboard)
         if len(self._aboard) >= room.most or self.taken >= self._most_jobs:
             return
-        found = gate.jobs.companions(gate.key, gate.device, room.most + LOOK_FURTHER)
-        waiting = [one for one in found.waiting if one.id not in gate.refused]
-        chosen = self._chosen(waiting, found.head, room)
+        chosen = self._chosen(room)
         if not chosen.job_ids:
             return
         runs = gate.claimed(gate.jobs.claim_also(gate.worker_id, chosen.job_ids, gate.lease_s))
         late = dict(zip([*(run.id for run in self._aboard), *chosen.job_ids], chosen.late_s, strict=True))
-        self._overtaken_s, self.taken = chosen.overtaken_s, self.taken + len(runs)
+        self._overtaken_s, self._passed_s = chosen.overtaken_s, chosen.passed_s
+        self.taken += len(runs)
         self._aboard += runs
         for run in self._aboard:
             run.late_s = late[run.id]
@@ -134,25 +135,43 @@ class Boarding:
                     self._ready_since = time.monotonic()
                 self._ready.append(run)
 
-    def _chosen(self, waiting: Sequence[Companion], head: float | None, room: Room) -> Plan:
+    def _chosen(self, room: Room) -> Plan:
+        """Whom to take in, of as many as need to be looked at."""
+        gate = self._gate
+        most = room.most + self._look_further + len(gate.refused)
+        found = gate.jobs.companions(gate.key, gate.device, most, [_share(run) for run in self._aboard])
+        waiting = [one for one in found.waiting if one.id not in gate.refused]
+        refused = [score_of(one) for one in found.waiting if one.id in gate.refused]
+        head = min([*refused, *([] if found.head is None else [found.head])], default=None)
+        chosen = self._planned(waiting, head, room)
+        more = chosen.unfit == len(found.waiting) >= most  # whoever fits may be behind all of these
+        self._look_further = min(2 * self._look_further, LOOK_FURTHEST) if more else LOOK_FURTHER
+        return chosen
+
+    def _planned(self, waiting: Sequence[Companion], head: float | None, room: Room) -> Plan:
         """Whom to take in; where all have just ended, the next of the queue and others, if it is one with this key."""
         if self._aboard:
             crashes = self._aboard[0].claim.job.crashes
-            aboard = Aboard(tuple(map(_seat, self._aboard)), crashes, self._overtaken_s)
+            aboard = Aboard(tuple(map(_seat, self._aboard)), crashes, self._overtaken_s, self._passed_s)
             return plan(aboard, waiting, head, room, _seconds)
-        if not waiting or (head is not None and score_of(waiting[0]) > head):
+        first = min(waiting, key=score_of, default=None)
+        if first is None or (head is not None and score_of(first) > head):
             return Plan((), (), 0.0)
-        first, *others = waiting
-        aboard = Aboard((Seat(_seconds(first), 0.0, share_of(first.tags)),), first.crashes)
+        others = [one for one in waiting if one is not first]
+        aboard = Aboard((Seat(_seconds(first), 0.0, share_of(first.owner, first.tags)),), first.crashes)
         rest = plan(aboard, others, head, replace(room, bytes=room.bytes - first.stack.bytes), _seconds)
-        return Plan((first.id, *rest.job_ids), rest.late_s, rest.overtaken_s)
+        return replace(rest, job_ids=(first.id, *rest.job_ids))
 
 
 def _seconds(one: Companion) -> float:
     return seconds_of(one.stack.steps, one.stack.work)
 
 
+def _share(run: Run) -> Share:
+    return share_of(run.claim.job.owner, run.claim.job.tags)
+
+
 def _seat(run: Run) -> Seat:
     job = run.claim.job
     left = 0.0 if job.stack is None else seconds_of(max(0, job.stack.steps - run.step), job.stack.work)
-    return Seat(left, run.late_s, share_of(job.tags))
+    return Seat(left, run.late_s, _share(run))

@@ -24,7 +24,10 @@ BOARDING_S = 0.1
 """Seconds between two looks for queued jobs that could join a stack; one more whenever a model leaves it."""
 
 LOOK_FURTHER = 64
-"""Queued jobs that are looked at beyond those which a stack has room for: of several people's, each gets a share."""
+"""Queued jobs that are looked at beyond those which a stack has room for: some of them may not fit."""
+
+LOOK_FURTHEST = 1024
+"""The same where none of so many fits; each look goes twice as far, until one does."""
 
 GATHER = 4
 """Jobs that board together: with each boarding the stack is put together anew."""

@@ -55,7 +55,7 @@ def create_job(
         return answer(dry_run_of(services, body))
     check_room(services)
     idempotency = None if key is None else (key, "jobs:" + request.state.body_sha256)
-    job = submit(services, body, idempotency)
+    job = submit(services, body, request.state.owner, idempotency)
     return answer(_shown(services, job), 202, {"Location": f"/v1/jobs/{job.id}"})
 
 
@@ -76,7 +76,7 @@ def create_jobs(
     """Queue up to 1 000 jobs at once, or none: every wrong one is named by its pointer, `/jobs/3/net/hidden`."""
     check_room(services, len(body.jobs))
     idempotency = None if key is None else (key, "batch:" + request.state.body_sha256)
-    found = submit_many(services, body.jobs, idempotency)
+    found = submit_many(services, body.jobs, request.state.owner, idempotency)
     return answer(page_of([_shown(services, job) for job in found], has_more=False), 202)
 
 
@@ -85,7 +85,7 @@ def list_jobs(
     services: ServicesDep,
     status: Annotated[Status | None, Query(description="Only jobs with this status")] = None,
     tag: Annotated[str | None, Query(max_length=64, description="Only jobs with this tag")] = None,
-    sweep: Annotated[str | None, Query(max_length=80, description="Only jobs of this sweep; not with a tag")] = None,
+    sweep: Annotated[str | None, Query(max_length=80, description="Only jobs of this sweep")] = None,
     limit: Limit = 20,
     after: After = None,
 ) -> Response:
@@ -163,7 +163,8 @@ def fork_job(
     """
     check_room(services)
     idempotency = None if key is None else (key, f"fork:{job_id}:{checkpoint}:{request.state.body_sha256}")
-    job = fork(services, services.jobs.get(job_id), named_in(body), checkpoint, idempotency)
+    origin, owner = services.jobs.get(job_id), request.state.owner
+    job = fork(services, origin, named_in(body), checkpoint, owner, idempotency)
     return answer(_shown(services, job), 202, {"Location": f"/v1/jobs/{job.id}"})
 
 

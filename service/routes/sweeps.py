@@ -32,7 +32,7 @@ def create_sweep(
 ) -> Response:
     """Queue a job for every point of a `grid`, of `random` draws or of a `list`, or draws that `asha` halves."""
     idempotency = None if key is None else (key, "sweeps:" + request.state.body_sha256)
-    sweep = submit_sweep(services, body, idempotency)
+    sweep = submit_sweep(services, body, request.state.owner, idempotency)
     shown = details(sweep, services.sweeps.members(sweep.id), services.log)
     return answer(shown, 202, {"Location": f"/v1/sweeps/{sweep.id}"})
 

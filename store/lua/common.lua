@@ -54,21 +54,47 @@ local function queue_of(id)
   return queue_for(wanted)
 end
 
--- A job begins to wait, or moves in the queue: in its queue and, if it may train beside others, in theirs.
+-- Among the queued jobs that may train together each has a place with those of its owner and first tag.
+local function join_share(stack, owner, tag, score, id)
+  redis.call('ZADD', KEY.stack_share:format(stack, owner, tag), score, id)
+  redis.call('ZADD', KEY.stack_tags:format(stack, owner), 'LT', score, tag)
+  redis.call('SADD', KEY.stack_owners:format(stack), owner)
+end
+
+local function leave_share(stack, owner, tag, id)
+  local share, tags = KEY.stack_share:format(stack, owner, tag), KEY.stack_tags:format(stack, owner)
+  redis.call('ZREM', share, id)
+  local first = redis.call('ZRANGE', share, 0, 0, 'WITHSCORES')
+  if first[1] then
+    redis.call('ZADD', tags, first[2], tag)
+  elseif redis.call('ZREM', tags, tag) == 1 and redis.call('EXISTS', tags) == 0 then
+    redis.call('SREM', KEY.stack_owners:format(stack), owner)
+  end
+end
+
+-- The stack that a job may train in (false: none), and whose places it takes there.
+local function share_of(id)
+  local stack, owner, tags = unpack(redis.call('HMGET', KEY.job:format(id), 'stack_key', 'owner', 'tags'))
+  return stack, owner or '', stack and cjson.decode(tags)[1] or ''
+end
+
+-- A job begins to wait: in its queue and, if it may train beside others, in theirs.
 local function enqueue(id, priority, sequence)
   local score = queue_score(priority, sequence)
   redis.call('ZADD', queue_of(id), score, id)
-  local stack = redis.call('HGET', KEY.job:format(id), 'stack_key')
+  local stack, owner, tag = share_of(id)
   if stack then
     redis.call('ZADD', KEY.stack:format(stack), score, id)
+    join_share(stack, owner, tag, score, id)
   end
 end
 
 local function dequeue(id)
   redis.call('ZREM', queue_of(id), id)
-  local stack = redis.call('HGET', KEY.job:format(id), 'stack_key')
+  local stack, owner, tag = share_of(id)
   if stack then
     redis.call('ZREM', KEY.stack:format(stack), id)
+    leave_share(stack, owner, tag, id)
   end
 end
 
@@ -105,7 +131,7 @@ end
 
 local function end_trial(sweep, id)
   local trial = redis.call('HGET', KEY.trials:format(sweep), id)
-  if trial then
+  if trial and trial:match('^%S+') ~= 'stopped' then
     set_trial(sweep, id, (trial:gsub('^%S+', 'ended')))
   end
 end

@@ -1,31 +1,118 @@
--- The queued jobs that may train beside one that was claimed, the next first, and who would be overtaken by them.
--- ARGV: stack key, the worker's device, most.
--- Answers {score of the best queued job that is none of them and that this device may take or '', record, record, …},
--- each record as field, value, … of what a planner looks at.
+-- The queued jobs that may train beside one that was claimed, and who would be overtaken by them.
+-- ARGV: stack key, the worker's device, most, then of those who train already: owner, first tag, owner, first tag …
+-- Answers {score of the best queued job that has another key and that this device may take or '', record, record, …},
+-- each record as the values of what a planner looks at. The jobs come as places go round (see `worker/planner.py`):
+-- higher priority first; among equals every owner in turn, of an owner every tag, of a tag the oldest.
 local key, device, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local ids = most > 0 and redis.call('ZRANGE', KEY.stack:format(key), 0, most - 1) or {}
-local among = {}
-for _, id in ipairs(ids) do
-  among[id] = true
+local stack = KEY.stack:format(key)
+local CHUNK = 16
+
+local function priority_of(score)
+  return -math.floor(score / 1e13)
 end
 
--- Both are in the order of the queue: whoever is first in it and not among them comes within as many places.
-local head
-for _, queue in ipairs({ KEY.queue, KEY.device_queue:format(device) }) do
-  local found = redis.call('ZRANGE', queue, 0, #ids, 'WITHSCORES')
-  for i = 1, #found, 2 do
-    if not among[found[i]] then
-      local score = tonumber(found[i + 1])
-      head = head and math.min(head, score) or score
-      break
+local function comes_before(a, b)
+  if a.priority ~= b.priority then
+    return a.priority > b.priority
+  end
+  if a.turn ~= b.turn then
+    return a.turn < b.turn
+  end
+  return a.score < b.score
+end
+
+-- The next job of a share, which is nil after its last.
+local function step(share)
+  local at = share.at % CHUNK
+  if at == 0 then
+    share.chunk = redis.call('ZRANGE', share.name, share.at, share.at + CHUNK - 1, 'WITHSCORES')
+  end
+  local id, score = share.chunk[2 * at + 1], tonumber(share.chunk[2 * at + 2])
+  share.next = id and { id = id, score = score, priority = priority_of(score), turn = share.taken + share.at }
+  share.at = share.at + 1
+end
+
+-- The best of what these have to offer, and whose it is.
+local function best_of(offers)
+  local found
+  for _, one in ipairs(offers) do
+    if one.next and not (found and comes_before(found.next, one.next)) then
+      found = one
     end
   end
+  return found
 end
 
-local answer = { head and string.format('%.0f', head) or '' }
-local fields = { 'id', 'priority', 'sequence', 'tags', 'crashes', 'stack' }
-for _, id in ipairs(ids) do
-  local values = redis.call('HMGET', KEY.job:format(id), unpack(fields))
+local function offer(owner)
+  owner.share = best_of(owner.shares)
+  local job = owner.share and owner.share.next
+  owner.next = job and { id = job.id, score = job.score, priority = job.priority, turn = owner.taken }
+end
+
+-- Every owner, with those of its tags whose first jobs are before all others: nobody else can come among `most`.
+local function owners_of()
+  local taken, found = {}, {}
+  for i = 4, #ARGV, 2 do
+    local mine, tag = taken[ARGV[i]] or { seats = 0, tags = {} }, ARGV[i + 1]
+    mine.seats, mine.tags[tag] = mine.seats + 1, (mine.tags[tag] or 0) + 1
+    taken[ARGV[i]] = mine
+  end
+  local seats = (#ARGV - 3) / 2
+  for _, name in ipairs(redis.call('SMEMBERS', KEY.stack_owners:format(key))) do
+    local mine = taken[name] or { seats = 0, tags = {} }
+    local owner = { taken = mine.seats, shares = {} }
+    for i, tag in ipairs(redis.call('ZRANGE', KEY.stack_tags:format(key, name), 0, most + seats - 1)) do
+      owner.shares[i] = { name = KEY.stack_share:format(key, name, tag), taken = mine.tags[tag] or 0, at = 0 }
+      step(owner.shares[i])
+    end
+    offer(owner)
+    found[#found + 1] = owner
+  end
+  return found
+end
+
+local function by_turns()
+  local owners, ids, among = owners_of(), {}, {}
+  while #ids < most do
+    local owner = best_of(owners)
+    if not owner then
+      break
+    end
+    ids[#ids + 1], among[owner.next.id] = owner.next.id, true
+    owner.taken = owner.taken + 1
+    step(owner.share)
+    offer(owner)
+  end
+  if #ids < most then -- recorded before there were shares
+    for _, id in ipairs(redis.call('ZRANGE', stack, 0, most - 1)) do
+      if not among[id] and #ids < most then
+        ids[#ids + 1] = id
+      end
+    end
+  end
+  return ids
+end
+
+-- The first of a queue that is not of this key. All of a key wait in one queue, with the same scores: before the
+-- first stranger both orders agree, which halving finds at any length.
+local function stranger_in(queue)
+  local low, high = 0, redis.call('ZCARD', stack)
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    local id = redis.call('ZRANGE', stack, middle, middle)[1]
+    if redis.call('ZRANK', queue, id) == middle then
+      low = middle + 1
+    else
+      high = middle
+    end
+  end
+  return tonumber(redis.call('ZRANGE', queue, low, low, 'WITHSCORES')[2])
+end
+
+local head = math.min(stranger_in(KEY.queue) or math.huge, stranger_in(KEY.device_queue:format(device)) or math.huge)
+local answer = { head < math.huge and string.format('%.0f', head) or '' }
+for _, id in ipairs(most > 0 and by_turns() or {}) do
+  local values = redis.call('HMGET', KEY.job:format(id), 'id', 'priority', 'sequence', 'tags', 'crashes', 'stack', 'owner')
   if values[1] then
     answer[#answer + 1] = values
   end

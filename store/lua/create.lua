@@ -77,6 +77,17 @@ local function add(name, score, id)
   members[#members + 1], members[#members + 2] = score, id
 end
 
+-- `join_share` of many: of each tag the first job's score alone.
+local firsts, owners = {}, {}
+local function add_share(stack, owner, tag, score, id)
+  add(KEY.stack_share:format(stack, owner, tag), score, id)
+  local tags = KEY.stack_tags:format(stack, owner)
+  firsts[tags] = firsts[tags] or {}
+  firsts[tags][tag] = math.min(firsts[tags][tag] or score, score)
+  owners[KEY.stack_owners:format(stack)] = owners[KEY.stack_owners:format(stack)] or {}
+  owners[KEY.stack_owners:format(stack)][owner] = true
+end
+
 local function create(id, datasets, first, last, sequence)
   local key, given = KEY.job:format(id), {}
   for i = first, last, 2 do
@@ -90,13 +101,15 @@ local function create(id, datasets, first, last, sequence)
     redis.call('HSET', key, 'reads', others)
   end
   add(KEY.jobs, sequence, id)
-  for _, name in ipairs(index_keys('queued', cjson.decode(given.tags), sweep)) do
+  local tags = cjson.decode(given.tags)
+  for _, name in ipairs(index_keys('queued', tags, sweep)) do
     add(name, sequence, id)
   end
   local score = queue_score(given.priority, sequence)
   add(queue_for(given.wanted), score, id)
   if given.stack_key then
     add(KEY.stack:format(given.stack_key), score, id)
+    add_share(given.stack_key, given.owner or '', tags[1] or '', score, id)
   end
   for dataset in datasets:gmatch('%S+') do
     reading[dataset] = reading[dataset] or {}
@@ -120,6 +133,16 @@ for place, job in ipairs(jobs) do
 end
 for name, members in pairs(added) do
   redis.call('ZADD', name, unpack(members))
+end
+for name, tags in pairs(firsts) do
+  for tag, score in pairs(tags) do
+    redis.call('ZADD', name, 'LT', score, tag)
+  end
+end
+for name, present in pairs(owners) do
+  for owner in pairs(present) do
+    redis.call('SADD', name, owner)
+  end
 end
 for dataset, readers in pairs(reading) do
   redis.call('SADD', KEY.dataset_jobs:format(dataset), unpack(readers))

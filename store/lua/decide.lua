@@ -15,10 +15,6 @@ end
 redis.call('SREM', KEY.undecided, sweep)
 local now, at = now_ms(), 4
 
-local function rest_of(id)
-  return redis.call('HGET', KEY.trials:format(sweep), id):match('^%S+ (%S+) %S+(.*)$')
-end
-
 local promotions = {}
 for i = 1, tonumber(ARGV[3]) do
   promotions[i] = { ARGV[at], ARGV[at + 1], ARGV[at + 2] }
@@ -30,12 +26,17 @@ for i = 1, tonumber(ARGV[at]) do
 end
 local wake_parts = { unpack(ARGV, at + 1 + 2 * #retirements) }
 
-for _, promotion in ipairs(promotions) do
-  local id, rung, halt = unpack(promotion)
-  local job = KEY.job:format(id)
-  local place, figures = rest_of(id)
-  redis.call('HSET', KEY.trials:format(sweep), id, 'training ' .. place .. ' ' .. rung .. figures)
+-- A trial goes on to a rung. One that has stopped has the figure there that it has at the one below.
+local function promote(id, rung, halt)
+  local trials, job = KEY.trials:format(sweep), KEY.job:format(id)
+  local state, place, figures = redis.call('HGET', trials, id):match('^(%S+) (%S+) %S+(.*)$')
   redis.call('HSET', job, 'rung', rung)
+  if state == 'stopped' then
+    local figure = halt == '' and '' or figures:match(' %S+$')
+    redis.call('HSET', trials, id, 'stopped ' .. place .. ' ' .. rung .. figures .. figure)
+    return
+  end
+  redis.call('HSET', trials, id, 'training ' .. place .. ' ' .. rung .. figures)
   if halt == '' then
     redis.call('HDEL', job, 'halt_epoch')
   else
@@ -47,6 +48,10 @@ for _, promotion in ipairs(promotions) do
     wake_for(id, wake_parts)
   end
 end
+
+for _, promotion in ipairs(promotions) do
+  promote(unpack(promotion))
+end
 for _, retirement in ipairs(retirements) do
   local id, reason = unpack(retirement)
   local status = redis.call('HGET', KEY.job:format(id), 'status')
@@ -54,7 +59,7 @@ for _, retirement in ipairs(retirements) do
   if to and to ~= status then
     move(id, to, reason, now)
   end
-  local place, figures = rest_of(id)
+  local place, figures = redis.call('HGET', KEY.trials:format(sweep), id):match('^%S+ (%S+) %S+(.*)$')
   redis.call('HSET', KEY.trials:format(sweep), id, 'ended ' .. place .. ' ' .. redis.call('HGET', KEY.job:format(id), 'rung') .. figures)
 end
 redis.call('HINCRBY', key, 'version', 1)

@@ -12,14 +12,14 @@ local function reached_rung(job)
   return halt and progress and (tonumber(cjson.decode(progress).epoch) or 0) >= tonumber(halt)
 end
 
--- The trial's figure at this rung becomes known.
-local function arrive(trial, job)
+-- The trial's figure at this rung becomes known; it waits there, or has stopped on its way and goes no further.
+local function arrive(trial, job, as)
   local sweep, metrics = unpack(redis.call('HMGET', job, 'sweep', 'metrics'))
   local state, rest = redis.call('HGET', KEY.trials:format(sweep), trial):match('^(%S+) (.*)$')
   if state == 'training' then -- one that waits and was resumed by its user has arrived before
     local figure = cjson.decode(metrics or '{}')[redis.call('HGET', KEY.sweep:format(sweep), 'objective')]
     local text = type(figure) == 'number' and string.format('%.17g', figure) or '-'
-    set_trial(sweep, trial, 'waiting ' .. rest .. ' ' .. text)
+    set_trial(sweep, trial, as .. ' ' .. rest .. ' ' .. text)
   end
 end
 
@@ -67,7 +67,9 @@ for i = first_event, first_event + m - 1, 2 do
   emit(id, ARGV[i], ARGV[i + 1], now)
 end
 if epoch_reached and to == 'paused' then
-  arrive(id, key)
+  arrive(id, key, 'waiting')
+elseif to == 'succeeded' and reason == 'early_stopped' and redis.call('HEXISTS', key, 'halt_epoch') == 1 then
+  arrive(id, key, 'stopped')
 end
 move(id, to, to == asked and reason or '', now)
 if to == 'queued' then

@@ -9,6 +9,9 @@ end
 for _, name in ipairs(index_keys(status, cjson.decode(old_tags), sweep)) do
   redis.call('ZREM', name, id)
 end
+if status == 'queued' then
+  dequeue(id) -- its share of a stack follows its tags
+end
 redis.call('HSET', key, 'updated_at_ms', now_ms(), unpack(ARGV, 2))
 local tags, priority = unpack(redis.call('HMGET', key, 'tags', 'priority'))
 for _, name in ipairs(index_keys(status, cjson.decode(tags), sweep)) do

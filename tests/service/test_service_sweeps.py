@@ -141,8 +141,53 @@ def test_sweeps_are_listed_newest_first_and_their_jobs_by_filter(api: httpx2.Cli
     found = api.get("/v1/jobs", params={"sweep": ids[0], "status": "queued"}).json()["data"]
     assert (len(found), {job["sweep"] for job in found}) == (5, {ids[0]})
     assert len(api.get("/v1/jobs", params={"sweep": ids[1]}).json()["data"]) == 6
-    assert_problem(api.get("/v1/jobs", params={"sweep": ids[1], "tag": "t"}), 422)
     assert_problem(api.get("/v1/sweeps", params={"after": "swp_nothing"}), 422)
+
+
+def test_jobs_of_a_sweep_are_found_by_tag_and_status_too_page_by_page(api: httpx2.Client, jobs: JobStore) -> None:
+    (sweep, other), newest_first = (swept(api), swept(api)), []
+    for place, job in enumerate(sweep["jobs"]):
+        tags = ["t", "half"] if place % 2 else ["t"]
+        assert api.patch(f"/v1/jobs/{job['id']}", json={"tags": tags}).status_code == 200
+        newest_first = [job["id"], *newest_first] if place % 2 else newest_first
+    asked = {"sweep": sweep["id"], "tag": "half"}
+
+    def found(**more: Any) -> tuple[list[str], bool]:
+        page = api.get("/v1/jobs", params=asked | more).json()
+        return [job["id"] for job in page["data"]], page["has_more"]
+
+    assert found() == (newest_first, False)
+    assert found(limit=2) == (newest_first[:2], True)
+    assert found(limit=2, after=newest_first[1]) == (newest_first[2:], False)
+    assert found(limit=3) == (newest_first, False)
+    api.post(f"/v1/jobs/{newest_first[1]}/cancel")
+    assert found(status="cancelled") == ([newest_first[1]], False)
+    assert found(status="queued", limit=1) == (newest_first[:1], True)
+    assert found(status="running") == found(tag="none") == ([], False)
+    assert found(sweep=other["id"], tag="t", limit=100)[0] == [job["id"] for job in other["jobs"][::-1]]
+
+
+def test_an_objective_may_come_from_what_each_point_sets(api: httpx2.Client) -> None:
+    sweep = swept(api, grid={"training.folds": [2, 3]}, objective="cv_val_accuracy")
+    assert (sweep["direction"], sweep["n_jobs"]) == ("maximize", 2)
+
+
+@pytest.mark.parametrize(
+    ("training", "objective"),
+    [
+        ({"folds": 3}, "cv_val_loss"),
+        ({"early_stopping": {"patience": 2}}, "val_loss"),
+        ({"max_runtime_s": 60.0}, "val_accuracy"),
+        ({"folds": 2, "early_stopping": {"patience": 2}, "max_runtime_s": 9.0}, "cv_val_accuracy"),
+    ],
+)
+def test_trials_that_halve_may_have_folds_stop_early_and_have_a_limit(
+    api: httpx2.Client, training: dict[str, Any], objective: str
+) -> None:
+    sweep = swept(api, asha=ASHA, base={"training": training}, objective=objective)
+    spec = api.get(f"/v1/jobs/{sweep['jobs'][0]['id']}").json()["spec"]["training"]
+    assert spec["epochs"] == 9
+    assert all(spec[name] is not None for name in training)
 
 
 def test_the_same_key_gives_the_same_sweep(api: httpx2.Client, redis: Redis) -> None:
@@ -198,7 +243,10 @@ BAD = [
     ({"asha": ASHA | {"n": 1}}, "/asha/n"),
     ({"asha": ASHA | {"space": {"training.epochs": {"int": [1, 2]}}}}, "/asha/space"),
     ({"asha": ASHA, "base": {"training": {"epochs": 5}}}, "/base/training/epochs"),
-    ({"asha": ASHA, "base": {"training": {"folds": 3}}}, "/base/training/folds"),
+    ({"asha": ASHA, "objective": "cv_val_loss"}, "/objective"),
+    ({"grid": {"training.folds": [None, 3]}, "objective": "cv_val_loss"}, "/objective"),
+    ({"asha": ASHA, "base": {"training": {"folds": 1}}}, "/base/training/folds"),
+    ({"asha": ASHA, "base": {"training": {"folds": 3}}, "objective": "cv_val_loss_std"}, "/objective"),
     ({"asha": ASHA, "objective": "train_accuracy"}, "/objective"),
     ({"asha": ASHA, "base": {"training": {"validation_fraction": 0.0}}}, "/objective"),
 ]

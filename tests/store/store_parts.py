@@ -70,6 +70,7 @@ def check_laws(redis: Redis, store: JobStore) -> None:
         for job_id, score in redis.zrange(keys.stack(key), 0, -1, withscores=True):
             places = {redis.zscore(queue, job_id) for queue in (keys.QUEUE, *queues.values())} - {None}
             assert places == {score}, "a stack keeps the order of the queue"
+        _check_shares(redis, key, [job for job in together if job.status is Status.QUEUED])
     for sweep in {job.sweep for job in jobs if job.sweep is not None}:
         mine = [job for job in jobs if job.sweep == sweep]
         assert _members(redis, keys.swept(sweep)) == {job.id for job in mine}, sweep
@@ -77,7 +78,8 @@ def check_laws(redis: Redis, store: JobStore) -> None:
             assert _members(redis, keys.swept(sweep, status)) == {job.id for job in mine if job.status is status}
         for job in mine:
             trial = redis.hget(keys.trials(sweep), job.id)
-            assert trial is None or trial.startswith(b"ended") == job.terminal or job.status is Status.CANCELLING, trial
+            over = trial is not None and trial.startswith((b"ended", b"stopped"))
+            assert trial is None or over == job.terminal or job.status is Status.CANCELLING, trial
     assert _members(redis, keys.LEASES) == {job.id for job in jobs if job.status in HELD}
     unfinished = {job.id for job in jobs if job.status not in TERMINAL and job.dataset == "digits"}
     assert {member.decode() for member in redis.smembers(keys.dataset_jobs("digits"))} == unfinished
@@ -86,6 +88,25 @@ def check_laws(redis: Redis, store: JobStore) -> None:
     assert set(redis.lrange(wakeups.LIST_KEY, 0, -1)) == {
         key.removeprefix(b"rq:job:") for key in redis.keys("rq:job:*")
     }
+
+
+def _check_shares(redis: Redis, key: str, queued: list[Job]) -> None:
+    """Who waits for a stack is among those of the same owner and first tag, and each of these knows its first."""
+    shares: dict[str, dict[str, dict[str, float]]] = {}
+    for job in queued:
+        tags = shares.setdefault(job.owner, {})
+        tags.setdefault(job.tags[0] if job.tags else "", {})[job.id] = redis.zscore(keys.stack(key), job.id)
+    assert {name.decode() for name in redis.smembers(keys.stack_owners(key))} == set(shares)
+    assert len(redis.keys(keys.stack_tags(key, "*"))) == len(shares)
+    assert len(redis.keys(keys.stack_share(key, "*", "*"))) == sum(map(len, shares.values()))
+    for owner, tags in shares.items():
+        firsts = {
+            tag.decode(): score for tag, score in redis.zrange(keys.stack_tags(key, owner), 0, -1, withscores=True)
+        }
+        assert firsts == {tag: min(scores.values()) for tag, scores in tags.items()}, owner
+        for tag, scores in tags.items():
+            found = redis.zrange(keys.stack_share(key, owner, tag), 0, -1, withscores=True)
+            assert {job_id.decode(): score for job_id, score in found} == scores, (owner, tag)
 
 
 def _check_log(store: JobStore, job: Job) -> None:

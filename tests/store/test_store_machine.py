@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,9 +24,10 @@ from kernels.errors import Fenced, IllegalTransition
 from mlpq.embedded import EmbeddedServer
 from store import keys, wakeups
 from store.jobs import JobStore
-from store.records import Claim
+from store.records import Claim, Companion, Job
 from store.transitions import HELD, MAX_CRASHES, REQUESTS, TERMINAL, Action, Directive, Status
 from tests.store.store_parts import check_laws, new_job, stackable
+from worker.planner import by_turns
 
 
 @dataclass
@@ -65,10 +67,12 @@ class Life(RuleBasedStateMachine):
         priority=st.integers(-2, 2),
         tags=st.sets(st.sampled_from("abc")),
         key=st.sampled_from(["x", "y", None]),
+        owner=st.sampled_from(["", "key_1", "key_2"]),
     )
-    def create(self, priority: int, tags: set[str], key: str | None) -> str:
+    def create(self, priority: int, tags: set[str], key: str | None, owner: str) -> str:
         stack = None if key is None else stackable(key)
-        job, created = self.store.create(new_job(priority=priority, tags=tuple(sorted(tags)), stack=stack))
+        new = new_job(priority=priority, tags=tuple(sorted(tags)), stack=stack, owner=owner)
+        job, created = self.store.create(new)
         assert created
         self.seen[job.id] = Seen()
         return job.id
@@ -104,15 +108,18 @@ class Life(RuleBasedStateMachine):
             self.seen[claim.job_id].fence = claim.fence
         return multiple(*taken)
 
-    @rule(key=st.sampled_from("xy"), most=st.integers(0, 4))
-    def companions(self, key: str, most: int) -> None:
+    @rule(
+        key=st.sampled_from("xy"),
+        most=st.integers(0, 4),
+        aboard=st.lists(st.tuples(st.sampled_from(["", "key_1"]), st.sampled_from(["", "a", "b"])), max_size=4),
+    )
+    def companions(self, key: str, most: int, aboard: list[tuple[str, str]]) -> None:
         waiting = [job for job_id in self.seen if (job := self.store.get(job_id)).status is Status.QUEUED]
-        waiting.sort(key=lambda job: (-job.priority, job.sequence))
-        together = [job.id for job in waiting if job.stack is not None and job.stack.key == key][:most]
-        rest = [job for job in waiting if job.id not in together]
-        found = self.store.companions(key, "cpu", most)
-        assert [one.id for one in found.waiting] == together
-        assert found.head == (-rest[0].priority * 1e13 + rest[0].sequence if rest else None)
+        together = [companion_of(job) for job in waiting if job.stack is not None and job.stack.key == key]
+        strangers = [job for job in waiting if job.stack is None or job.stack.key != key]
+        found = self.store.companions(key, "cpu", most, aboard)
+        assert list(found.waiting) == by_turns(together, Counter(aboard))[:most]
+        assert found.head == min((-job.priority * 1e13 + job.sequence for job in strangers), default=None)
 
     @rule(claim=claims, events=st.integers(0, 3))
     def write(self, claim: Claim, events: int) -> None:
@@ -186,6 +193,11 @@ class Life(RuleBasedStateMachine):
             assert len(seen.results) == (1 if job.status is Status.SUCCEEDED else 0), "published exactly once"
             seen.attempt = job.attempt
             seen.ended = job.status if job.status in TERMINAL else None
+
+
+def companion_of(job: Job) -> Companion:
+    assert job.stack is not None
+    return Companion(job.id, job.priority, job.sequence, job.tags, job.crashes, job.stack, job.owner)
 
 
 @pytest.fixture

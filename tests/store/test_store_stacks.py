@@ -24,13 +24,39 @@ def submit(store: JobStore, key: str | None = "s", **changes: object) -> str:
     return store.create(new_job(stack=None if key is None else stackable(key), **changes))[0].id
 
 
-def test_companions_come_in_the_order_of_the_queue_with_what_a_planner_needs(store: JobStore) -> None:
-    late, other, urgent = submit(store), submit(store, "t"), submit(store, priority=3, tags=("a", "b"))
+def test_companions_come_with_what_a_planner_needs(store: JobStore) -> None:
+    late, other, urgent = submit(store), submit(store, "t"), submit(store, priority=3, tags=("a", "b"), owner="key_1")
     found = store.companions("s", "cpu", 10)
     assert [one.id for one in found.waiting] == [urgent, late]
-    assert (found.waiting[0].tags, found.waiting[0].priority, found.waiting[0].stack) == (("a", "b"), 3, stackable())
+    first = found.waiting[0]
+    assert (first.tags, first.priority, first.stack, first.owner) == (("a", "b"), 3, stackable(), "key_1")
     assert found.head == store.get(other).sequence
     assert store.companions("nothing", "cpu", 10).waiting == ()
+
+
+def test_few_jobs_behind_a_thousand_of_another_key_are_found(store: JobStore, redis: Redis) -> None:
+    many = store.create_many([new_job(stack=stackable(), owner="key_1") for _ in range(1000)])[0]
+    few = store.create_many([new_job(stack=stackable(), owner="key_2") for _ in range(3)])[0]
+    tagged = submit(store, owner="key_1", tags=("mine",))
+    stranger = submit(store, "t")
+    found = store.companions("s", "cpu", 8)
+    expected = [many[0], few[0], few[1], store.get(tagged), many[1], few[2], many[2], many[3]]
+    assert [one.id for one in found.waiting] == [job.id for job in expected]
+    assert found.head == store.get(stranger).sequence, "however many of the same key are before it"
+    aboard = [("key_2", "")] * 2 + [("key_1", "")] * 3
+    assert [one.id for one in store.companions("s", "cpu", 3, aboard).waiting] == [few[0].id, few[1].id, tagged]
+    check_laws(redis, store)
+
+
+def test_jobs_that_were_queued_before_there_were_owners_are_found_and_leave(store: JobStore, redis: Redis) -> None:
+    ids = [submit(store) for _ in range(3)]
+    redis.delete(keys.stack_owners("s"), keys.stack_tags("s", ""), keys.stack_share("s", "", ""))
+    assert [one.id for one in store.companions("s", "cpu", 2).waiting] == ids[:2]
+    new = submit(store, owner="key_1")
+    assert [one.id for one in store.companions("s", "cpu", 5).waiting] == [new, *ids]
+    assert len(store.claim_also("w", [*ids, new])) == 4
+    assert redis.keys(keys.stack("s") + "*") == []
+    assert store.get(ids[0]).owner == ""
 
 
 def test_the_head_is_whom_this_device_may_take(store: JobStore) -> None:

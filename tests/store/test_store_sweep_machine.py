@@ -67,6 +67,15 @@ class SweepLife(Life):
             self.seen[claim.job_id].fence = claim.fence
             self.halt(claim, figure, late=False) if claim.job.halt_epoch else self.finish(claim, Status.SUCCEEDED)
 
+    @rule(which=st.integers(0, 3), figure=st.sampled_from([0.1, 0.3, None]))
+    def stop_early(self, which: int, figure: float | None) -> None:
+        """A worker takes the next trial of a sweep, which gets no better before it has to stop."""
+        queued = self.store.page(Status.QUEUED, sweep=self.sweeps[which % len(self.sweeps)]).items
+        for claim in self.store.claim_also("w5", [job.id for job in queued[-1:]]):
+            self.seen[claim.job_id].fence = claim.fence
+            result, metrics = {"fence": claim.fence}, {"val_loss": figure}
+            self.store.finish(claim, Status.SUCCEEDED, "early_stopped", result=result, metrics=metrics)
+
     @rule(which=st.integers(0, 3))
     def give_up(self, which: int) -> None:
         """A user cancels every trial of a sweep that does not wait at a rung."""

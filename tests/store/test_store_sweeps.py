@@ -202,6 +202,41 @@ def test_a_worker_that_halts_where_the_trial_may_now_pass_gives_it_back(store: S
     assert redis.hget(keys.trials(sweep.id), ids[0]) == b"training 0 1 0.5"
 
 
+def stop(store: JobStore, job_id: str, figure: float | None) -> Job:
+    taken = claim(store, job_id)
+    return store.finish(taken, Status.SUCCEEDED, "early_stopped", result={"key": "k"}, metrics={"val_loss": figure})
+
+
+def test_a_trial_that_stops_early_is_judged_by_its_result(store: SweepStore, redis: Redis) -> None:
+    sweep, ids = halved(store, 4)
+    assert stop(store, ids[0], 0.1).status is Status.SUCCEEDED
+    assert redis.hget(keys.trials(sweep.id), ids[0]) == b"stopped 0 0 0.10000000000000001"
+    halt(store, ids[1], 0.5)
+    assert redis.hget(keys.trials(sweep.id), ids[0]).startswith(b"stopped 0 1 "), "the best of two goes on"
+    halt(store, ids[2], 0.4)
+    halt(store, ids[3], 0.6)
+    assert statuses(store, ids) == ["succeeded", "cancelled", "queued", "cancelled"]
+    halt(store, ids[2], 0.3)
+    assert store.get(ids[2]).status_reason == "not_promoted: 2 of 2 after 2 epochs"
+    assert redis.hget(keys.trials(sweep.id), ids[0]).split()[2] == b"2"
+    assert redis.smembers(keys.UNDECIDED) == set()
+    check_laws(redis, store)
+
+
+def test_one_that_stops_beyond_the_last_rung_has_just_ended(store: SweepStore, redis: Redis) -> None:
+    sweep, ids = halved(store, 2)
+    stop(store, ids[0], None)
+    for figure in (0.5, 0.4):
+        halt(store, ids[1], figure)
+    assert store.get(ids[1]).halt_epoch is None
+    stop(store, ids[1], 0.3)
+    trials = redis.hgetall(keys.trials(sweep.id))
+    assert trials[ids[0].encode()] == b"stopped 0 0 -"
+    assert trials[ids[1].encode()].startswith(b"ended 1 2 ")
+    store.reap()
+    check_laws(redis, store)
+
+
 @pytest.mark.parametrize("figure", [None, 0.1])
 def test_a_cancel_wins_over_a_rung(store: SweepStore, redis: Redis, figure: float | None) -> None:
     sweep, ids = halved(store, 2)

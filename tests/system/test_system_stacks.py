@@ -217,6 +217,28 @@ def test_priority_is_kept_to(deployed: Deployment) -> None:
     assert started[3] >= max(started), "the one that can wait comes in when nobody else waits, though it fits"
 
 
+def test_few_jobs_of_one_key_find_places_among_many_of_another(site: Site) -> None:
+    ours, theirs = "first-key-of-this-test", "second-key-of-this-test"
+    service = site.processes.service(MLPQ_API_KEY=f"{ours},{theirs}").ready()
+    with Client(service.url, api_key=ours) as client, Client(service.url, api_key=theirs) as other:
+        many = [job.id for job in client.submit_many([spec(seed, epochs=10) for seed in range(120)])]
+        few = [job.id for job in other.submit_many([spec(seed, epochs=10) for seed in range(3)])]
+        shown = {client.job(job_id).record.raw["owner"] for job_id in (many[0], few[0])}
+    site.accepted += many + few
+    site.processes.worker().ready()
+    jobs = [site.wait(job_id) for job_id in many + few]
+    assert {job.status for job in jobs} == {Status.SUCCEEDED}
+    owners = [{job.owner for job in jobs if (job.id in few) == is_few} for is_few in (False, True)]
+    assert [len(owner) for owner in owners] == [1, 1]
+    assert owners[0] != owners[1]
+    assert set.union(*owners) == shown
+    assert not any(key in owner for owner in shown for key in (ours, theirs))
+    latest = max(job.started_at_ms or 0 for job in jobs if job.id in few)
+    before = [job.id for job in jobs if (job.started_at_ms or 0) < latest]
+    assert len(before) < 40, "theirs did not wait for all that was queued before them"
+    site.check()
+
+
 def test_workers_and_jobs_tell_who_trains_with_whom(deployed: Deployment) -> None:
     ids = deployed.submit(*(spec(seed, epochs=20_000) for seed in range(2)))
     deployed.site.processes.worker().ready()

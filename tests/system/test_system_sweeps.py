@@ -11,7 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from store.halving import State, Trial, decide
+from store import keys
+from store.halving import State, Trial, decide, trial_from_text
 from store.transitions import Status
 from tests.history import History, read_history
 from tests.processes import Service, wait_until
@@ -86,6 +87,38 @@ def test_a_trial_that_was_promoted_is_what_it_would_be_alone(site: Site) -> None
     mine, whole = read_history(site.store, winner.id), read_history(site.store, alone["id"])
     assert mine.curve == whole.curve
     assert mine.job.metrics == whole.job.metrics
+
+
+@pytest.mark.parametrize(
+    ("training", "objective"),
+    [
+        ({"folds": 3}, "cv_val_loss"),
+        ({"early_stopping": {"patience": 1, "min_delta": 0.3}}, "val_loss"),
+        ({"folds": 2, "early_stopping": {"patience": 1, "min_delta": 0.3}}, "cv_val_loss"),
+    ],
+    ids=["folds", "stop early", "both"],
+)
+def test_trials_are_judged_by_their_folds_and_by_where_they_stopped(
+    site: Site, training: dict[str, Any], objective: str
+) -> None:
+    service, _ = site.processes.service().ready(), site.processes.worker(CRASH_AT="after_publish")
+    base = {**QUICK, "training": {**QUICK["training"], **training}}
+    shown = ended(site, service, submit(service, asha=ASHA, base=base, objective=objective)["id"])
+    assert shown["status"] == "succeeded"
+    texts = site.store.redis.hgetall(keys.trials(shown["id"]))
+    trials = {job_id.decode(): trial_from_text(job_id.decode(), text.decode()) for job_id, text in texts.items()}
+    assert not decide(trials.values(), [1, 3], 3, maximize=False)
+    for job in shown["jobs"]:
+        trial, record = trials[job["id"]], site.store.get(job["id"])
+        if record.status is Status.CANCELLED or trial.state is State.STOPPED:
+            assert record.metrics[objective] == trial.figures[-1], "judged by what it shows"
+        else:
+            assert (record.status, trial.rung) == (Status.SUCCEEDED, 2), "trained to its end"
+    stopped = [trial for trial in trials.values() if trial.state is State.STOPPED]
+    assert bool(stopped) == ("early_stopping" in training)
+    winner = site.store.get(shown["best"]["id"])
+    alone = httpx2.post(f"{service.url}/v1/jobs", json={"dataset": "digits", **winner.spec}).json()
+    assert site.wait(alone["id"]).metrics == winner.metrics, "what it would be alone"
 
 
 def test_two_workers_and_kills_lose_and_double_nothing(site: Site) -> None:

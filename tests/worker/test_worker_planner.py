@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.records import Companion, Stackable
-from worker.planner import OVERTAKE_S, Aboard, Plan, Room, Seat, finished, plan, share_of
+from worker.planner import OVERTAKE_S, Aboard, Plan, Room, Seat, by_turns, finished, plan, score_of, share_of
 
 SECONDS = st.sampled_from([0.01, 0.05, 0.3, 1.0, 10.0, 600.0])
 TAGS = st.sampled_from([(), ("a",), ("b", "a"), ("c",)])
+OWNERS = st.sampled_from(["", "key_1", "key_2"])
 
 
 def seconds(one: Companion) -> float:
@@ -24,20 +25,19 @@ def seconds(one: Companion) -> float:
 def queues(draw: st.DrawFn) -> list[Companion]:
     """Up to 12 jobs in claim order."""
     drawn = draw(
-        st.lists(st.tuples(st.integers(-1, 1), TAGS, st.sampled_from([0, 0, 0, 1]), SECONDS, st.integers(1, 9)))
+        st.lists(st.tuples(st.integers(-1, 1), TAGS, st.sampled_from([0, 0, 0, 1]), SECONDS, st.integers(1, 9), OWNERS))
     )[:12]
     jobs = [
-        Companion(f"j{place}", priority, 10 * place + 5, tags, crashes, Stackable("k", size, round(1000 * took), 1))
-        for place, (priority, tags, crashes, took, size) in enumerate(drawn)
+        Companion(
+            f"j{place}", priority, 10 * place + 5, tags, crashes, Stackable("k", size, round(1000 * took), 1), own
+        )
+        for place, (priority, tags, crashes, took, size, own) in enumerate(drawn)
     ]
-    return sorted(jobs, key=score)
+    return sorted(jobs, key=score_of)
 
 
-def score(one: Companion) -> float:
-    return -one.priority * 1e13 + one.sequence
-
-
-seats = st.lists(st.builds(Seat, SECONDS, st.sampled_from([0.0, 0.4, 1.0]), st.sampled_from("ab")), min_size=1)
+shares = st.tuples(OWNERS, st.sampled_from(["", "a", "b"]))
+seats = st.lists(st.builds(Seat, SECONDS, st.sampled_from([0.0, 0.4, 1.0]), shares), min_size=1)
 stacks = st.builds(
     lambda seats, crashes, overtaken: Aboard(tuple(seats[:5]), crashes, overtaken),
     seats,
@@ -82,7 +82,7 @@ def test_nobody_is_done_much_later_than_one_by_one(
         turn += seconds(one)
         assert end <= turn + OVERTAKE_S + 1e-6
     if head is not None:
-        in_turn = sum(seconds(one) for one in chosen if score(one) < head)
+        in_turn = sum(seconds(one) for one in chosen if score_of(one) < head)
         assert max(ends) <= max(before) + in_turn + OVERTAKE_S - aboard.overtaken_s + 1e-6
         assert all(one.priority >= -(head // 1e13) for one in chosen), "priority is never turned round"
 
@@ -121,19 +121,59 @@ def test_the_answer_is_a_function_of_the_jobs_alone(
     assert plan(aboard, queue, head, room, seconds) == plan(aboard, shuffled, head, room, seconds)
 
 
-@given(st.lists(st.sampled_from("abc"), max_size=30), st.integers(1, 12))
-def test_places_go_round_by_share(shares: list[str], most: int) -> None:
+@given(stacks, queues(), heads, rooms)
+def test_whoever_is_left_with_places_free_is_hardly_overtaken(
+    aboard: Aboard, queue: list[Companion], head: float | None, room: Room
+) -> None:
+    """A job of the same key that does not fit is served no worse than one of another key."""
+    found = plan(aboard, queue, head, room, seconds)
+    most = min(room.most, {0: room.most, 1: 8}.get(aboard.crashes, 1))
+    if len(aboard.seats) + len(found.job_ids) >= most:
+        return  # who is left then is left by the places, which go round
+    lefts, turns = [seat.left_s for seat in aboard.seats], by_turns(queue, Counter(seat.share for seat in aboard.seats))
+    for place, left in enumerate(turns):
+        if left.id in found.job_ids:
+            lefts.append(seconds(left))
+            continue
+        later = [one for one in turns[place:] if one.id in found.job_ids]
+        in_turn = sum(seconds(one) for one in later if score_of(one) < score_of(left))
+        then = max(finished([*lefts, *map(seconds, later)], room.lanes))
+        assert then <= max(finished(lefts, room.lanes)) + in_turn + OVERTAKE_S + 1e-6
+        assert all(one.priority >= left.priority for one in later), "priority is never turned round"
+
+
+def test_a_job_for_which_there_is_no_room_is_not_overtaken_for_ever() -> None:
+    """Others board beside a long one, whatever fits; the large one is next when that ends, not when all of them do."""
+    large = Companion("large", 0, 1, (), 0, Stackable("k", 90, 1000, 1))
+    small = [Companion(f"s{n}", 0, 10 + n, (), 0, Stackable("k", 10, 4000, 1)) for n in range(50)]
+    room, seat = Room(16, 80, 2.0), Seat(10.0, 0.0, ("", ""))
+    first = plan(Aboard((seat,)), [large, *small], None, room, seconds)
+    assert (first.job_ids, first.unfit) == (("s0",), 1), "there is a lane for one of them"
+    late = Aboard((Seat(0.5, 0.0, ("", "")), Seat(2.0, 0.0, ("", ""))), 0, 0.0, {"large": 0.9})
+    assert plan(late, [large, *small], None, room, seconds).job_ids == ()
+
+
+@st.composite
+def takers(draw: st.DrawFn) -> list[tuple[str, str]]:
+    return draw(st.lists(shares, max_size=30))
+
+
+@given(takers(), st.integers(1, 12))
+def test_places_go_round_by_owner_and_then_by_tag(takers: list[tuple[str, str]], most: int) -> None:
     queue = [
-        Companion(f"j{place}", 0, place, (share,), 0, Stackable("k", 1, 10, 1)) for place, share in enumerate(shares)
+        Companion(f"j{place}", 0, place, (tag,) if tag else (), 0, Stackable("k", 1, 10, 1), owner)
+        for place, (owner, tag) in enumerate(takers)
     ]
-    aboard = Aboard((Seat(0.01, 0.0, "a"),))
+    aboard = Aboard((Seat(0.01, 0.0, ("key_1", "a")),))
     found = plan(aboard, queue, None, Room(most, 1e9, 2.0), seconds)
-    counts = Counter({"a": 1})
-    counts.update(share_of(one.tags) for one in queue if one.id in found.job_ids)
-    waiting = Counter(share_of(one.tags) for one in queue if one.id not in found.job_ids)
-    for share in waiting:
-        assert all(counts[share] >= counts[other] - 1 for other in counts), (counts, waiting)
-    assert sum(counts.values()) == min(most, 1 + len(queue))
+    chosen = [share_of(one.owner, one.tags) for one in queue if one.id in found.job_ids]
+    left = {share_of(one.owner, one.tags) for one in queue if one.id not in found.job_ids}
+    tags = Counter([("key_1", "a"), *chosen])
+    owners = Counter(owner for owner, _ in tags.elements())
+    for owner, tag in left:
+        assert all(owners[owner] >= owners[other] - 1 for other in owners), (owners, left)
+        assert all(tags[owner, tag] >= count - 1 for (other, _), count in tags.items() if other == owner), (tags, left)
+    assert sum(owners.values()) == min(most, 1 + len(queue))
 
 
 def test_long_jobs_train_on_as_many_lanes_as_there_are_and_tiny_ones_fill_the_stack() -> None:
@@ -141,16 +181,18 @@ def test_long_jobs_train_on_as_many_lanes_as_there_are_and_tiny_ones_fill_the_st
         return [Companion(f"j{n}", 0, n, (), 0, Stackable("k", 1, round(1000 * took), 1)) for n in range(40)]
 
     room = Room(16, 1e9, 2.0)
-    assert plan(Aboard((Seat(60.0, 0.0, ""),)), queue(60.0), None, room, seconds).job_ids == ("j0",)
-    assert len(plan(Aboard((Seat(0.02, 0.0, ""),)), queue(0.02), None, room, seconds).job_ids) == 15
-    assert plan(Aboard((Seat(60.0, 0.0, ""),)), queue(60.0), None, replace(room, lanes=1.0), seconds).job_ids == ()
+    assert plan(Aboard((Seat(60.0, 0.0, ("", "")),)), queue(60.0), None, room, seconds).job_ids == ("j0",)
+    assert len(plan(Aboard((Seat(0.02, 0.0, ("", "")),)), queue(0.02), None, room, seconds).job_ids) == 15
+    assert (
+        plan(Aboard((Seat(60.0, 0.0, ("", "")),)), queue(60.0), None, replace(room, lanes=1.0), seconds).job_ids == ()
+    )
 
 
 def test_a_job_behind_another_key_waits_for_it_unless_little_is_overtaken() -> None:
     def queue(took: float) -> list[Companion]:
         return [Companion("late", 0, 20, (), 0, Stackable("k", 1, round(1000 * took), 1))]
 
-    stack, room = Aboard((Seat(5.0, 0.0, ""),)), Room(16, 1e9, 2.0)
+    stack, room = Aboard((Seat(5.0, 0.0, ("", "")),)), Room(16, 1e9, 2.0)
     assert plan(stack, queue(5.0), 10.0, room, seconds).job_ids == ("late",), "there is a lane for it"
     assert plan(stack, queue(7.0), 10.0, room, seconds).job_ids == (), "the one before it would wait two seconds more"
     assert plan(stack, queue(5.9), 10.0, room, seconds) == Plan(("late",), (0.0, 0.0), pytest.approx(0.9))
