@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 WIDE = 10_000
 """Columns of a pipe: a row of a table is one line there, whatever its cells hold."""
+WHOLE = frozenset({"job", "sweep", "status"})
+"""Columns of single words, which are of no use when they are cut."""
 
 COLOURS = {"train loss": "cyan", "validation loss": "magenta"}
 STATUS_COLOURS = {"succeeded": "green", "failed": "red", "running": "cyan", "queued": "yellow", "cancelled": "dim"}
@@ -77,8 +79,11 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(*headings, box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, header_style="bold")
-    for row in rows:
+    drawn = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, header_style="bold")
+    listed = list(rows)
+    for place, heading in enumerate(headings):
+        drawn.add_column(heading, no_wrap=heading in WHOLE and not any(" " in str(row[place]) for row in listed))
+    for row in listed:
         drawn.add_row(*(Text("" if cell is None else printable(cell)) for cell in row))
     out = console()
     out.width = WIDE if _piped() else out.width

@@ -245,6 +245,8 @@ def _print_table(found: Sweep) -> None:
 def _status(trial: Trial) -> str:
     """The status, and why where that says more."""
     reason = (trial.status_reason or "").replace("_", " ")
+    if reason.startswith("not promoted: "):
+        return reason.partition(" after")[0].replace(":", ",")
     tells = trial.status in {"failed", "cancelled", "paused"} or reason == "early stopped"
     return f"{trial.status}, {reason}" if tells and reason not in {"", trial.status} else trial.status
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,15 @@ def test_points_from_a_file_and_why_jobs_ended(mlpq: Mlpq, tmp_path: Path) -> No
     assert [row.endswith(end) for row, end in zip(rows, ends, strict=True)] == [True, True, True], shown
     found = mlpq.json("sweep", "last")
     assert (found["kind"], [job["point"] for job in found["jobs"]]) == ("list", points)
+
+
+def test_of_a_sweep_that_halved_the_table_says_where_each_stood(mlpq: Mlpq) -> None:
+    draws = ("--random", "4", "--draw", "optimizer.learning_rate=log_uniform:1e-4:0.1", "--set", "net.hidden=[8]")
+    shown = mlpq("sweep", "iris", *draws, "--asha", "1:4:2", "--watch")
+    ends = [line.split(maxsplit=4)[-1].strip() for line in shown.splitlines()[3:]]
+    assert "succeeded" in shown
+    assert ends
+    assert all(re.fullmatch(r"(\S+ )?(succeeded|not promoted, \d of \d)", end) for end in ends), ends
 
 
 def test_a_watched_sweep_is_a_bar_in_a_terminal(service_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
