@@ -111,10 +111,14 @@ end
 
 local head = math.min(stranger_in(KEY.queue) or math.huge, stranger_in(KEY.device_queue:format(device)) or math.huge)
 local answer = { head < math.huge and string.format('%.0f', head) or '' }
+local fields = { 'id', 'priority', 'sequence', 'tags', 'crashes', 'stack', 'owner', 'status' }
 for _, id in ipairs(most > 0 and by_turns() or {}) do
-  local values = redis.call('HMGET', KEY.job:format(id), 'id', 'priority', 'sequence', 'tags', 'crashes', 'stack', 'owner')
-  if values[1] then
+  local values = redis.call('HMGET', KEY.job:format(id), unpack(fields))
+  local status = table.remove(values)
+  if status == 'queued' then
     answer[#answer + 1] = values
+  elseif status then
+    dequeue(id) -- a stray entry, which no script leaves, must not keep others out
   end
 end
 return answer

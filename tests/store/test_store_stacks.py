@@ -69,6 +69,17 @@ def test_the_head_is_whom_this_device_may_take(store: JobStore) -> None:
     assert store.companions("s", "cuda:0", 10).head == -5e13 + plain.sequence
 
 
+def test_a_stray_entry_keeps_nobody_out(store: JobStore, redis: Redis) -> None:
+    stray, waiting = submit(store), submit(store)
+    entry = {stray: redis.zscore(keys.stack("s"), stray)}
+    store.claim_also("w", [stray])
+    redis.zadd(keys.stack("s"), entry)
+    redis.zadd(keys.stack_share("s", "", ""), entry)
+    assert store.companions("s", "cpu", 1).waiting == ()
+    assert [one.id for one in store.companions("s", "cpu", 1).waiting] == [waiting]
+    check_laws(redis, store)
+
+
 @pytest.mark.parametrize("how", ["pause", "cancel", "crash", "give back", "patch"])
 def test_a_job_that_leaves_or_returns_to_the_queue_does_so_in_its_stack(
     store: JobStore, redis: Redis, how: str

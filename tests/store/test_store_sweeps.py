@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -98,6 +99,21 @@ def test_a_sweep_knows_its_jobs_by_status(store: SweepStore, redis: Redis) -> No
     store.delete(ids[1])
     assert len(store.members(sweep.id)) == 3
     check_laws(redis, store)
+
+
+def test_jobs_of_a_large_sweep_are_found_by_tag_in_time(store: SweepStore, redis: Redis) -> None:
+    """At worst the tag is on a hundred thousand jobs, none of them of the sweep."""
+    with redis.pipeline(transaction=False) as pipe:
+        for place in range(0, 100_000, 1000):
+            pipe.zadd(keys.index(None, "t"), {f"job_{place + n}": place + n for n in range(1000)})
+        pipe.zadd(keys.swept("swp_x"), {f"job_x{n}": 200_000 + n for n in range(1000)})
+        pipe.execute()
+    taken = []
+    for _ in range(20):
+        start = time.perf_counter()
+        assert store.page(tag="t", sweep="swp_x", limit=100).items == ()
+        taken.append(time.perf_counter() - start)
+    assert min(taken) < 0.01, taken
 
 
 def test_trials_wait_go_on_and_end_as_decided(store: SweepStore, redis: Redis) -> None:

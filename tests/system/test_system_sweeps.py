@@ -126,7 +126,7 @@ def test_two_workers_and_kills_lose_and_double_nothing(site: Site) -> None:
     workers = [site.processes.worker().ready(), site.processes.worker().ready()]
     chance = random.Random(7)
     sweep = submit(service, asha=ASHA, base=SLOW)
-    for _ in range(3):
+    for _ in range(2):  # a third could be one trial's third crash, which ends it
         time.sleep(chance.uniform(0.3, 1.0))
         os.kill(chance.choice(workers).trainer_pid(), signal.SIGKILL)
         wait_until(lambda: len(site.processes.trainers()) == 2, what="a fresh trainer")
