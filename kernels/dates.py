@@ -1,4 +1,8 @@
-"""Dates and times as numbers: ISO 8601 text to seconds since 1970 in UTC, for uploads and predictions alike."""
+"""Dates and times as numbers: text to seconds since 1970 in UTC, for uploads and predictions alike.
+
+Read are ISO 8601 (2026-01-31), the same with slashes (2026/01/31), and day, month and year with points (31.01.2026).
+What may be two dates, as 01/02/2026, is none.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import re
 from datetime import date
 
 _MOMENT = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)"
+    r"(?:(\d{4})(?:-(\d\d)-|/(\d\d?)/)(\d\d?)|(\d\d?)\.(\d\d?)\.(\d{4}))"
     r"(?:[T ](\d\d):(\d\d)(?::(\d\d)(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?",
     re.ASCII,
 )
@@ -18,11 +22,12 @@ EXAMPLES = "2026-01-31 or 2026-01-31T14:30:00Z"
 
 
 def seconds_of(text: str) -> float | None:
-    """Seconds since 1970-01-01T00:00Z of an ISO 8601 date or date-time, taken as UTC without a zone; else None."""
+    """Seconds since 1970-01-01T00:00Z of a date or date-time, taken as UTC without a zone; None for any other text."""
     found = _MOMENT.fullmatch(text)
-    if found is None:
+    if found is None or (found[2] and len(found[4]) < 2):
         return None
-    year, month, day, hour, minute, second, fraction, zone = found.groups()
+    year, month, day = found[1] or found[7], found[2] or found[3] or found[6], found[4] or found[5]
+    hour, minute, second, fraction, zone = found.groups()[7:]
     try:
         days = date(int(year), int(month), int(day)).toordinal() - _EPOCH_DAY
     except ValueError:

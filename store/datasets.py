@@ -40,7 +40,7 @@ from store.records import iso
 
 _log = logging.getLogger(__name__)
 
-INGEST_VERSION = 4
+INGEST_VERSION = 5
 """Part of every id; raised when the same file would become other arrays."""
 
 MAX_UPLOAD_BYTES = 32 << 30

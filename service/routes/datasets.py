@@ -81,7 +81,8 @@ async def create_dataset(
     """Upload a CSV, NPZ, NPY, Parquet, IDX or CIFAR-10 file as `multipart/form-data`, or as the body itself.
 
     A form has a part `file` (two of an IDX pair) and the field `options`, a JSON object: `name`, `target`, `format`,
-    `task`, `features`, `columns`, `missing`, `standardize`, `delimiter`, `header`, `encoding`, `part`.
+    `task`, `features`, `columns`, `missing`, `standardize`, `part`, `delimiter`, `header`, `encoding`, `decimal`,
+    `thousands`.
     """
     limit = services.settings.max_upload_bytes
     async with _in_threads(services.datasets.receive(limit)) as intake:

@@ -117,8 +117,8 @@ class Statistics:
             name,
             missing=int(self.missing[index]),
             cardinality=self.distinct(index),
-            minimum=float(self._minimum[index]) if numbers else None,
-            maximum=float(self._maximum[index]) if numbers else None,
+            minimum=float(self._minimum[index]) + 0.0 if numbers else None,  # -0 is 0
+            maximum=float(self._maximum[index]) + 0.0 if numbers else None,
         )
 
     def is_constant(self, index: int) -> bool:

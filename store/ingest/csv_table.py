@@ -1,63 +1,68 @@
 """CSV (and TSV): names, numbers, texts and missing cells of a delimited text file, in constant memory.
 
-The file is read once into a spool. A column starts as numbers; the first cell that is text makes it a text column
-(or one of dates), and if it had other values before, the file is read a second time with that known.
-
-Numbers are ASCII: sign, digits, point, exponent. What only looks like a number (`1_000`, `1,5`, `$5`, `5%`, digits of
-other scripts) in a column of numbers is an error with its row and column, as are NaN and infinities unless
-`missing` says what to do with them. Missing are empty cells and `MISSING_TEXTS`.
+The first rows say how the file is written: its delimiter, its decimal sign, whether it has a header. Then it is read
+once into a spool. A column starts as numbers; the first cell that is text makes it a text column (or one of dates), and
+if it had other values before, the file is read a second time with that known.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from kernels.dates import EXAMPLES, seconds_of
 from kernels.errors import InvalidInput
 from store.ingest.arrays import Floats, Spool
+from store.ingest.csv_columns import MISSING_TEXTS, ColumnScan
 from store.ingest.csv_text import Rows, TextFile, read_rows, sniff_delimiter
 from store.ingest.inflate import check_inflates
 from store.ingest.kinds import check_kinds
-from store.ingest.limits import MAX_COLUMNS, MAX_DISTINCT, MAX_ERRORS
+from store.ingest.limits import MAX_COLUMNS, MAX_ERRORS
+from store.ingest.number_text import PLAIN, NumberText, number_text
 from store.ingest.options import IngestOptions, Request, name_problem
 from store.ingest.problems import CellError, cell, of_file, shown
 from store.ingest.raw import RawColumn, RawTable
 from store.ingest.tables import choose_columns, finish
 
-DOC = "text table: comma, semicolon, tab or bar; UTF-8, UTF-16 or as named; with or without a header; may be gzipped"
-
-MISSING_TEXTS = frozenset({"", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "?"})
-"""Cells that say that there is no value."""
-
-SLIP_SHARE = 0.9
-"""Share of numbers among a column's different texts from which the others are taken for slips ..."""
-
-SLIP_VALUES = 50
-"""... if there are more different texts than this."""
+DOC = (
+    "text table: comma, semicolon, tab, bar or blanks; decimal point or comma; UTF-8, UTF-16 or as named; with or "
+    "without a header; may be gzipped"
+)
 
 _CELLS_AT_ONCE = 1 << 18
 _HEADER_SAMPLE = 200
+_NUMBER_SAMPLE = 5_000
 
-_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
-_MONEY = "([$€£¥₹]|EUR|USD|GBP|CHF)"
-_AMOUNT = r"[0-9][0-9.,' \u00a0\u202f]*"
-_MEANT = '; {"kind": "categorical"} in columns makes categories of it'
-_LOOKALIKES = (
-    (re.compile(r"[+-]?[0-9]+(_[0-9]+)+(\.[0-9]*)?"), "digits may not be grouped by underscores"),
-    (re.compile(r"[+-]?[0-9]{1,3}([,' \u00a0\u202f][0-9]{3})+(\.[0-9]*)?"), "digits may not be grouped"),
-    (re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{3}){2,}(,[0-9]*)?"), "digits may not be grouped"),
-    (re.compile(r"[+-]?([0-9]+|[0-9]{1,3}(\.[0-9]{3})+),[0-9]+"), "the decimal sign is a point"),
-    (re.compile(rf"[+-]?({_MONEY} ?[+-]?{_AMOUNT}|{_AMOUNT} ?{_MONEY})"), f"it goes without the currency{_MEANT}"),
-    (re.compile(rf"[+-]?{_AMOUNT} ?%"), f"it goes without the percent sign{_MEANT}"),
-    (re.compile(r"(?=.*[^\x00-\x7f])[+-]?[\d.]+([eE][+-]?\d+)?"), "digits must be 0-9"),
-)
+
+@dataclass(frozen=True)
+class Writing:
+    """How a file is written.
+
+    Attributes:
+        delimiter: between fields.
+        names: of all columns, from the first row or column_1, column_2, …
+        has_header: whether the first row holds them.
+        numbers: the decimal sign, and what stands between thousands.
+        n_used: columns that hold something: all, or all but the last.
+    """
+
+    delimiter: str
+    names: list[str]
+    has_header: bool
+    numbers: NumberText
+    n_used: int
+
+    def to_json(self, file: TextFile) -> dict[str, Any]:
+        """As the record of the data set tells it."""
+        return {
+            "delimiter": self.delimiter,
+            "header": self.has_header,
+            "encoding": file.encoding,
+            "decimal": self.numbers.decimal,
+            "thousands": self.numbers.thousands or None,
+        }
 
 
 def read(request: Request) -> dict[str, Any]:
@@ -67,17 +72,18 @@ def read(request: Request) -> dict[str, Any]:
         raise of_file("is empty")
     check_inflates(source.path, limits)
     file = TextFile.of(source.path, limits, options.encoding)
-    delimiter = options.delimiter or sniff_delimiter(file)
-    names, has_header = _header(request, file, delimiter)
-    features, target = choose_columns(names, options)
+    writing = _writing(file, options)
+    names = writing.names
+    features, target = choose_columns(names[: writing.n_used], options)
     used = [*features, target]
     check_kinds(options, [names[index] for index in features], names[target])
-    scans = [ColumnScan(names[index], options, options.kinds.get(names[index])) for index in features]
-    scans.append(ColumnScan(names[target], options, may_be_dates=False))
+    scans = [ColumnScan(names[i], options, writing.numbers, options.kinds.get(names[i])) for i in features]
+    quantities = options.task == "regression"
+    scans.append(ColumnScan(names[target], options, writing.numbers, may_be_dates=False, may_be_amounts=quantities))
     spool = Spool(request.folder / "spool", len(used))
-    table = RawTable([], spool)
+    table = RawTable([], spool, _said(writing, options))
     for _ in range(2):
-        for rows in _data_rows(file, delimiter, names, has_header):
+        for rows in _data_rows(file, writing):
             spool.append(_parse(rows, used, scans))
         if not any(scan.read_again for scan in scans):
             break
@@ -87,16 +93,26 @@ def read(request: Request) -> dict[str, Any]:
     for scan in scans:
         kind = "datetime" if scan.is_date else scan.kind
         table.columns.append(RawColumn(scan.name, scan.finished_texts(table.warnings), kind))
-    return finish(table, request)
+    return finish(table, request) | {"text": writing.to_json(file)}
 
 
-def _data_rows(file: TextFile, delimiter: str, names: Sequence[str], has_header: bool) -> Iterator[Rows]:
-    skip = has_header
-    for rows in read_rows(file, delimiter, _CELLS_AT_ONCE):
+def _said(writing: Writing, options: IngestOptions) -> list[str]:
+    """What was found of the writing that a reader may not expect."""
+    found = []
+    if not writing.numbers.is_plain and (options.decimal is None or options.thousands is None):
+        found.append(f"numbers are read with {writing.numbers.in_words()}; decimal and thousands say otherwise")
+    if writing.n_used < len(writing.names):
+        found.append("the last column has neither a name nor values and is left out")
+    return found
+
+
+def _data_rows(file: TextFile, writing: Writing) -> Iterator[Rows]:
+    skip = writing.has_header
+    for rows in read_rows(file, writing.delimiter, _CELLS_AT_ONCE):
         if skip:
             skip = False
             continue
-        _check_widths(rows, names)
+        _check_widths(rows, writing.names)
         yield rows
 
 
@@ -123,21 +139,47 @@ def _parse(rows: Rows, used: Sequence[int], scans: Sequence[ColumnScan]) -> Floa
     return out
 
 
-def _header(request: Request, file: TextFile, delimiter: str) -> tuple[list[str], bool]:
-    """The column names, and whether they come from the first row (else column_1, column_2, …)."""
+def _writing(file: TextFile, options: IngestOptions) -> Writing:
+    """How the file is written, from what was said and its first rows."""
+    delimiter = options.delimiter or sniff_delimiter(file)
+    sample = _first_rows(file, delimiter)
+    first, others = [value.strip() for value in sample[0]], sample[1:]
+    if not 2 <= len(first) <= MAX_COLUMNS:
+        raise _odd_width(first, delimiter)
+    columns = list(zip(*(row for row in others or sample if len(row) == len(first)), strict=True))
+    cells = [[value for cell in column if (value := cell.strip()) not in MISSING_TEXTS] for column in columns]
+    numbers = number_text(options.decimal, options.thousands, cells, delimiter)
+    has_header = options.header
+    if has_header is None:
+        has_header = looks_like_header(first, others[:_HEADER_SAMPLE], numbers)
+    if has_header:
+        _check_names(first)
+    names = [(has_header and name) or f"column_{index + 1}" for index, name in enumerate(first)]
+    is_empty = len(first) > 2 and cells and not cells[-1] and not (first[-1] and has_header) and options.target is None
+    return Writing(delimiter, names, has_header, numbers, len(names) - bool(is_empty))
+
+
+def _first_rows(file: TextFile, delimiter: str) -> list[Sequence[str]]:
     sample: list[Sequence[str]] = []
     for rows in read_rows(file, delimiter, 1):
         sample.extend(rows.fields)
-        if len(sample) > _HEADER_SAMPLE or len(sample) * len(sample[0]) > _CELLS_AT_ONCE:
+        if len(sample) > _NUMBER_SAMPLE or len(sample) * len(sample[0]) > _CELLS_AT_ONCE:
             break
     if not sample:
         raise of_file("has no rows; at least 1 is needed")
-    first = [value.strip() for value in sample[0]]
+    return sample
+
+
+def _odd_width(first: Sequence[str], delimiter: str) -> InvalidInput:
     if len(first) > MAX_COLUMNS:
-        raise of_file(f"has {len(first)} columns; must be 2..{MAX_COLUMNS}")
-    asked = request.options.header
-    if asked is False or (asked is None and not looks_like_header(first, sample[1:])):
-        return [f"column_{index + 1}" for index in range(len(first))], False
+        return of_file(f"has {len(first)} columns; must be 2..{MAX_COLUMNS}")
+    return of_file(
+        f"has 1 column; at least one feature and a target are needed: {shown(delimiter)} does not divide its first "
+        f"row, {shown(first[0])}; delimiter names another sign"
+    )
+
+
+def _check_names(first: Sequence[str]) -> None:
     names = [name or f"column_{index + 1}" for index, name in enumerate(first)]
     errors = [
         cell(1, str(index + 1), f"the name {problem}")
@@ -147,17 +189,18 @@ def _header(request: Request, file: TextFile, delimiter: str) -> tuple[list[str]
     seen: dict[str, int] = {}
     for index, name in enumerate(names):
         if seen.setdefault(name, index) != index:
-            errors.append(cell(1, name, f"columns {seen[name] + 1} and {index + 1} have the same name"))
+            said = f"columns {seen[name] + 1} and {index + 1} have the same name; names must differ"
+            errors.append(cell(1, name, said))
     if errors:
         raise InvalidInput(*errors[:MAX_ERRORS])
-    return names, True
 
 
-def looks_like_header(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
+def looks_like_header(first: Sequence[str], others: Sequence[Sequence[str]], writing: NumberText = PLAIN) -> bool:
     """Whether the first row holds names.
 
     It does if a text stands over a column of numbers, if its cells count up (0, 1, 2, …), or if no cell is a number.
     """
+    is_number = writing.is_number
     for index, name in enumerate(first):
         below = [row[index].strip() for row in others if index < len(row)]
         values = [value for value in below if value not in MISSING_TEXTS]
@@ -167,178 +210,3 @@ def looks_like_header(first: Sequence[str], others: Sequence[Sequence[str]]) -> 
     if len(numbers) == len(first) > 2:
         return any(list(first) == [str(index + start) for index in range(len(first))] for start in (0, 1))
     return not numbers
-
-
-def is_number(text: str) -> bool:
-    """Whether a text is a number by the strict rule, without surrounding blanks."""
-    return _NUMBER.fullmatch(text) is not None
-
-
-class _Codes(dict[str, float]):
-    """Codes of texts in the order of their first appearance; beyond `MAX_DISTINCT` all share the last code."""
-
-    def __init__(self, missing: frozenset[str]) -> None:
-        super().__init__(dict.fromkeys(missing, math.nan))
-        self.missing = missing
-        self.texts: list[str] = []
-
-    def __missing__(self, text: str) -> float:
-        code = float(len(self.texts))
-        if len(self.texts) >= MAX_DISTINCT:
-            return code - 1.0
-        self.texts.append(text)
-        self[text] = code
-        return code
-
-
-@dataclass
-class ColumnScan:
-    """One column while it is read: numbers, or dates if they come first, until a text appears.
-
-    `kind` is what the uploader said that it is; then nothing else may appear.
-    """
-
-    name: str
-    options: IngestOptions
-    kind: str | None = None
-    may_be_dates: bool = True
-    is_date: bool = False
-    codes: _Codes = field(init=False)
-    is_text: bool = False
-    read_again: bool = False
-    numbers: int = 0
-    first_text: tuple[int, str] | None = None
-
-    def __post_init__(self) -> None:
-        self.is_text = self.kind in {"categorical", "boolean"}
-        self.is_date = self.kind == "datetime"
-        self.restart()
-
-    def restart(self) -> None:
-        """Before the file is read again: what is text is known."""
-        spelled = {"nan", "NaN", "NAN"} if self.options.accepts_nan else set()
-        self.codes = _Codes(MISSING_TEXTS | spelled)
-        self.read_again = False
-
-    def convert(self, values: Sequence[str], rows: Sequence[int], errors: list[CellError]) -> Floats:
-        """Numbers, or codes of texts, of some cells; NaN where missing. Shape (k,). Adds to `errors`."""
-        out = None if self.is_text or self.is_date else self._numbers(values, rows, errors)
-        if self.is_date:
-            out = self._dates([value.strip() for value in values], rows, errors)
-        if out is None:
-            out = np.fromiter(map(self.codes.__getitem__, values), np.float64, len(values))
-        if self.options.missing == "error":
-            errors.extend(
-                cell(rows[place], self.name, f"the value is missing ({shown(values[place])})")
-                for place in np.flatnonzero(np.isnan(out))[:MAX_ERRORS].tolist()
-            )
-        return out
-
-    def _numbers(self, values: Sequence[str], rows: Sequence[int], errors: list[CellError]) -> Floats | None:
-        out = _fast_numbers(values)
-        if out is None:
-            out = self._careful_numbers([value.strip() for value in values], rows, errors)
-        if out is not None:
-            self.numbers += int(np.count_nonzero(~np.isnan(out)))
-        return out
-
-    def _dates(self, values: Sequence[str], rows: Sequence[int], errors: list[CellError]) -> Floats | None:
-        """Seconds since 1970; None when the column turns out to be text."""
-        missing = self.codes.missing
-        out = np.full(len(values), np.nan)
-        for place, value in enumerate(values):
-            if value in missing:
-                continue
-            seconds = seconds_of(value)
-            if seconds is not None:
-                out[place] = seconds
-            elif self.kind == "datetime":
-                errors.append(cell(rows[place], self.name, f"{shown(value)} is no date-time; write it like {EXAMPLES}"))
-            else:
-                self.is_date, self.is_text = False, True
-                self.first_text = (rows[place], value)
-                self.read_again = True
-                return None
-        return out
-
-    def _careful_numbers(self, values: Sequence[str], rows: Sequence[int], errors: list[CellError]) -> Floats | None:
-        """Cell by cell; None when the column turns out to be text."""
-        out = np.full(len(values), np.nan)
-        problems: list[CellError] = []
-        numbers = 0
-        for place, value in enumerate(values):
-            if value in MISSING_TEXTS:
-                continue
-            if is_number(value):
-                out[place] = float(value)
-                numbers += 1
-                if math.isfinite(out[place]):
-                    continue
-                problems.append(cell(rows[place], self.name, f"{shown(value)} is beyond the range of float64"))
-            elif _NOT_FINITE.fullmatch(value):
-                if not self.options.accepts_nan:
-                    problems.append(cell(rows[place], self.name, _not_finite(value)))
-            elif (reason := _lookalike(value)) is not None:
-                problems.append(cell(rows[place], self.name, f"{shown(value)} is not a number: {reason}"))
-            elif self.kind == "numeric":
-                problems.append(cell(rows[place], self.name, f"{shown(value)} is not a number"))
-            elif self.may_be_dates and self.numbers + numbers == 0 and seconds_of(value) is not None:
-                self.is_date = True
-                return None
-            else:
-                self.is_text = True
-                self.first_text = (rows[place], value)
-                self.read_again = self.numbers > 0
-                return None
-        errors.extend(problems[:MAX_ERRORS])
-        return out
-
-    def finished_texts(self, warnings: list[str]) -> list[str] | None:
-        """The texts by code, or None for numbers.
-
-        Raises:
-            InvalidInput: nearly all of very many different texts are numbers: the others must be slips.
-        """
-        texts = self.codes.texts
-        if not self.is_text:
-            return None
-        if self.first_text is None:  # said, not found
-            return texts
-        share = sum(map(is_number, texts)) / max(1, len(texts))
-        row, value = self.first_text
-        if share >= SLIP_SHARE and len(texts) > SLIP_VALUES:
-            raise InvalidInput(
-                cell(row, self.name, f"{shown(value)} is not a number, as the column's other values are")
-            )
-        if share > 0:
-            warnings.append(
-                f"column {shown(self.name)} holds numbers and texts (row {row}: {shown(value)}): categories"
-            )
-        return texts
-
-
-def _fast_numbers(values: Sequence[str]) -> Floats | None:
-    """All cells as numbers (empty ones as NaN) if each is one beyond doubt, else None."""
-    joined = "".join(values)
-    if not joined.isascii() or "_" in joined:
-        return None
-    try:
-        out = np.fromiter(map(float, values), np.float64, len(values))
-        return out if bool(np.isfinite(out).all()) else None
-    except ValueError:
-        pass
-    absent = [value in MISSING_TEXTS for value in values]
-    filled = ("nan" if missing else value for value, missing in zip(values, absent, strict=True))
-    try:
-        out = np.fromiter(map(float, filled), np.float64, len(values))
-    except ValueError:
-        return None
-    return out if int(np.count_nonzero(np.isfinite(out))) == len(out) - sum(absent) else None
-
-
-def _lookalike(value: str) -> str | None:
-    return next((reason for pattern, reason in _LOOKALIKES if pattern.fullmatch(value)), None)
-
-
-def _not_finite(value: str) -> str:
-    return f'{shown(value)} is not a finite number; send "missing": "impute" to have it filled in, or "drop"'

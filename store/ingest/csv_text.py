@@ -25,9 +25,14 @@ from store.ingest.problems import cell, of_file, shown
 DELIMITERS = ";\t|,"
 """Sniffed delimiters; of two that divide the rows equally well the earlier one wins."""
 
+BLANK = " "
+"""As a delimiter it stands for any number of blanks and tabs; found where none of the others divides the first row."""
+
 _SAMPLE_CHARACTERS = 1 << 16
 _QUOTED = re.compile(rf'(^|[{DELIMITERS}\r\n]) *"(?:[^"]|"")*+(?:"(?= *(?:[{DELIMITERS}\r\n]|\Z))|\Z)')
 """A quoted field, with what stands before it, whatever the delimiter is; the sample may break off in it."""
+_NAMED = re.compile(r"sep=([^\r\n])\r?\n")
+"""A first line with which spreadsheets name the delimiter."""
 _ESCAPED_BYTES = range(0xDC80, 0xDD00)
 """Code points by which `surrogateescape` stands for bytes that are not UTF-8."""
 
@@ -63,14 +68,23 @@ class TextFile:
 
 
 def sniff_delimiter(file: TextFile) -> str:
-    """The delimiter that divides the first rows most evenly; a comma where none divides them."""
+    """The delimiter that divides the first rows most evenly; blanks, or at last a comma, where none divides them."""
     with file.opened(errors="replace") as text:
         sample = text.read(_SAMPLE_CHARACTERS)
+    if named := _NAMED.match(sample):
+        return named[1]
     is_cut = len(sample) == _SAMPLE_CHARACTERS
     sample = _QUOTED.sub(r"\1_", sample)
     if is_cut and "\n" in sample:
         sample = sample[: sample.rindex("\n") + 1]
-    return max(DELIMITERS, key=lambda delimiter: _evenness(sample, delimiter), default=",")
+    found = max(DELIMITERS, key=lambda delimiter: _evenness(sample, delimiter))
+    if _evenness(sample, found)[0] < 0 and _evenness(_with_single_blanks(sample), BLANK)[0] == 1.0:
+        return BLANK
+    return found
+
+
+def _with_single_blanks(text: str) -> str:
+    return "\n".join(" ".join(line.split()) for line in re.split("[\r\n]", text))
 
 
 def _evenness(sample: str, delimiter: str) -> tuple[float, int]:
@@ -99,16 +113,17 @@ def read_rows(file: TextFile, delimiter: str, cells_at_once: int) -> Iterator[Ro
     """
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
     start = 1
+    named = ["sep=", ""]
     wanted = 1
     try:
         with file.opened() as text:
-            reader = csv.reader(_lines(text), delimiter=delimiter, strict=True, skipinitialspace=True)
+            reader = csv.reader(_lines(text, delimiter), delimiter=delimiter, strict=True, skipinitialspace=True)
             while fields := list(islice(reader, wanted)):
                 numbers: Sequence[int] = range(start, start + len(fields))
                 start += len(fields)
-                if not all(fields):
-                    numbers = [number for number, row in zip(numbers, fields, strict=True) if row]
-                    fields = [row for row in fields if row]
+                if not all(fields) or fields[0] == named:
+                    numbers = [number for number, row in zip(numbers, fields, strict=True) if row and row != named]
+                    fields = [row for row in fields if row and row != named]
                 if fields:
                     yield Rows(fields, numbers)
                     wanted = max(1, cells_at_once // len(fields[0]))
@@ -116,11 +131,12 @@ def read_rows(file: TextFile, delimiter: str, cells_at_once: int) -> Iterator[Ro
         raise diagnose(file, delimiter) from error
 
 
-def _lines(text: TextIO) -> Iterator[str]:
+def _lines(text: TextIO, delimiter: str) -> Iterator[str]:
+    """Lines as the reader wants them: of those that blanks divide none begins or ends with one."""
     while line := text.readline(MAX_LINE_CHARACTERS):
         if len(line) == MAX_LINE_CHARACTERS:
             raise csv.Error(f"the line has {MAX_LINE_CHARACTERS} characters or more")
-        yield line
+        yield line if delimiter != BLANK else line.replace("\t", BLANK).strip() + "\n"
 
 
 def diagnose(file: TextFile, delimiter: str) -> InvalidInput:
@@ -131,7 +147,7 @@ def diagnose(file: TextFile, delimiter: str) -> InvalidInput:
     lines: list[str] = []
 
     def watched(text: TextIO) -> Iterator[str]:
-        for line in _lines(text):
+        for line in _lines(text, delimiter):
             lines.append(line)
             yield line
 

@@ -97,7 +97,7 @@ def _parsed(column: RawColumn, kind: str) -> Callable[[Floats, int], Floats]:
 
 
 def _number(text: str) -> float | None:
-    from store.ingest.csv_table import is_number
+    from store.ingest.csv_columns import is_number
 
     value = float(text) if is_number(text) else float("nan")
     return value if np.isfinite(value) else None

@@ -10,6 +10,7 @@ from typing import Any
 
 from kernels.errors import InvalidInput
 from store.ingest.limits import MAX_COLUMNS, MAX_ERRORS, MAX_NAME_CHARACTERS, Limits
+from store.ingest.number_text import DECIMALS, THOUSANDS
 from store.ingest.problems import CellError, shown
 
 TASKS = ("auto", "classification", "regression")
@@ -18,9 +19,12 @@ PARTS = ("train", "test")
 KINDS = ("numeric", "categorical", "boolean", "datetime")
 ENCODINGS = ("utf-8", "utf-16", "cp1252", "latin-1")
 
+_CHOICES = {"task": TASKS, "missing": MISSING_POLICIES, "part": PARTS, "encoding": ENCODINGS}
+_SIGNS = {"decimal": DECIMALS, "thousands": THOUSANDS}
+
 _FORBIDDEN_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_DELIMITER_REFUSED = frozenset("\"'\\.+-_ ")
+_DELIMITER_REFUSED = frozenset("\"'\\.+-_")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,9 @@ class IngestOptions:
         standardize: scale features to mean 0, variance 1; default true for tables, false for images.
         delimiter: one character; default found among comma, semicolon, tab and bar.
         encoding: of a table of text; default UTF-16 where the file begins with its mark, else UTF-8.
+        decimal: the decimal sign of a table of text, a point or a comma; default found.
+        thousands: what stands between its thousands, a comma, a point, a blank or an apostrophe; default nothing, or
+            found beside a decimal sign.
         header: whether the first row holds names; default inferred.
         columns: what a column is instead of what was inferred, sorted (name, kind) pairs; as JSON an object,
             `{name: {"kind": …}}`.
@@ -54,6 +61,8 @@ class IngestOptions:
     standardize: bool | None = None
     delimiter: str | None = None
     encoding: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
     header: bool | None = None
     part: str | None = None
     columns: tuple[tuple[str, str], ...] | None = None
@@ -78,6 +87,8 @@ class IngestOptions:
             if key != "columns" and (detail := _check(key, value)) is not None
         ]
         errors += _check_columns(given.get("columns"))
+        if not errors and given.get("decimal") == given.get("thousands") is not None:
+            errors.append(CellError("/options/thousands", f"is {shown(given['thousands'])}, the decimal sign as well"))
         if errors:
             raise InvalidInput(*errors)
         if "features" in given:
@@ -118,9 +129,10 @@ def _check(key: str, value: object) -> str | None:
         return f"is {shown(value)}; must be a string"
     if key in {"name", "target"}:
         return name_problem(value)
-    choices = {"task": TASKS, "missing": MISSING_POLICIES, "part": PARTS, "encoding": ENCODINGS}.get(key)
-    if choices is not None and value not in choices:
-        return f"is {shown(value)}; must be one of {', '.join(choices)}"
+    if key in _CHOICES and value not in _CHOICES[key]:
+        return f"is {shown(value)}; must be one of {', '.join(_CHOICES[key])}"
+    if key in _SIGNS and value not in _SIGNS[key]:
+        return f"is {shown(value)}; must be one of {' '.join(map(shown, _SIGNS[key]))}"
     if key == "delimiter" and (
         len(value) != 1 or not value.isascii() or value.isalnum() or value in _DELIMITER_REFUSED or value in "\r\n\0"
     ):

@@ -26,7 +26,7 @@ from store.ingest.limits import MAX_CATEGORIES
 from store.ingest.options import IngestOptions, Request
 from store.ingest.problems import of_file, of_kind, of_option, shown
 from store.ingest.raw import RawColumn, RawTable
-from store.ingest.targets import Target, check_label_lengths, target_of_numbers, target_of_texts
+from store.ingest.targets import Target, alike, check_label_lengths, target_of_numbers, target_of_texts
 
 BOOLEAN_PAIRS = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("0", "1"))
 """Pairs of texts (in any case) that make a column boolean; numbers only where that was asked for."""
@@ -87,6 +87,11 @@ def finish(raw: RawTable, request: Request) -> dict[str, Any]:
     keep = _rows_to_keep(raw, options, warnings)
     statistics = _measure(raw, keep)
     features = _features(raw, statistics, options, warnings)
+    if _counts_rows(raw, options):
+        name = shown(raw.columns[0].name)
+        warnings.append(
+            f"column {name} counts the rows; unless their order means something, leave it out with features"
+        )
     encoders = [_encoder(raw.columns[index], statistics, index, warnings) for index in features]
     target = _target(raw, keep, options)
     with NpyWriter(request.folder / "x.npy", raw.dtype, (len(features),)) as x:
@@ -189,6 +194,20 @@ def _is_identifier(column: RawColumn, statistics: Statistics, index: int) -> boo
     )
 
 
+def _counts_rows(raw: RawTable, options: IngestOptions) -> bool:
+    """Whether the first feature is 0, 1, 2, … or 1, 2, 3, …, one more in every row of the file."""
+    rows = raw.spool.rows
+    if raw.columns[0].texts is not None or rows <= IDENTIFIER_VALUES or options.features is not None:
+        return False
+    first = next(float(block[0, 0]) for _, block in raw.spool.blocks())
+    if first not in {0.0, 1.0}:
+        return False
+    return all(
+        bool(np.array_equal(block[:, 0], first + np.arange(place.start, place.start + len(block))))
+        for place, block in raw.spool.blocks()
+    )
+
+
 @dataclass(frozen=True)
 class _Encoder:
     """A stored column and, for text, the table from code of first appearance to stored code (NaN: missing)."""
@@ -215,6 +234,7 @@ def _encoder(raw: RawColumn, statistics: Statistics, index: int, warnings: list[
         )
     categories = tuple(sorted(texts[code] for code in kept))
     check_label_lengths(raw.name, categories)
+    warnings.extend(alike(raw.name, categories))
     pair = boolean_pair(categories) if raw.kind != "categorical" else None
     if raw.kind == "boolean" and pair is None:
         example = next((text for text in categories if text.lower() not in _TRUTHS), categories[0])

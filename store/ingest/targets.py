@@ -114,6 +114,16 @@ def check_label_lengths(name: str, labels: Sequence[str]) -> None:
         raise of_file(f"column {shown(name)} has a text of {longest} characters; must be 0..{MAX_LABEL_CHARACTERS}")
 
 
+def alike(name: str, labels: Sequence[str]) -> list[str]:
+    """What is said of labels that differ in case or blanks alone: probably one, written in two ways."""
+    known: dict[str, str] = {}
+    for label in labels:
+        other = known.setdefault(label.strip().casefold(), label)
+        if other != label:
+            return [f"column {shown(name)} tells {shown(other)} and {shown(label)} apart"]
+    return []
+
+
 def _looks_like_labels(distinct: Floats, n_rows: int) -> bool:
     if not bool(np.all(distinct == np.floor(distinct))):
         return False
@@ -148,4 +158,4 @@ def _classification(name: str, codes: npt.NDArray[np.int64], classes: tuple[str,
         if len(rare)
         else ""
     )
-    return Target("classification", classes, codes, (said,) if said else ())
+    return Target("classification", classes, codes, (*((said,) if said else ()), *alike(name, classes)))

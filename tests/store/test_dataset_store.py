@@ -74,6 +74,7 @@ def test_an_upload_becomes_a_record_and_mapped_arrays(store: DatasetStore) -> No
         "warnings": [],
         "standardize": True,
         "image": None,
+        "text": {"delimiter": ",", "header": True, "encoding": "utf-8", "decimal": ".", "thousands": None},
         "format": "csv",
         "builtin": False,
         "sha256": hashlib.sha256(CSV).hexdigest(),

@@ -19,7 +19,11 @@ from tests.store.ingest_parts import npz
 @pytest.mark.parametrize(
     ("data", "pointer", "said"),
     [
-        ({"colour": 1}, "/options/colour", "is not an option; known are columns, delimiter, encoding, features"),
+        (
+            {"colour": 1},
+            "/options/colour",
+            "is not an option; known are columns, decimal, delimiter, encoding, features",
+        ),
         ({"name": 5}, "/options/name", 'is "5"; must be a string'),
         ({"name": "a\nb"}, "/options/name", "control characters, line breaks and bidirectional marks"),
         ({"name": "../x"}, "/options/name", "must not contain ../"),
