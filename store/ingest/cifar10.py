@@ -9,7 +9,7 @@ A single batch without an archive is taken too.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -40,6 +40,7 @@ _TEST_PLACE = 10_000
 _TEST_FILE = f"batch-{_TEST_PLACE}"
 _META = "batches.meta.txt"
 _META_BYTES = 1 << 20
+_SHOWN_FILES = 3
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -73,6 +74,7 @@ def _unpacked(request: Request) -> tuple[list[str], list[Path]]:
     held = check_inflates(source.path, limits)
     names: list[str] = []
     found: dict[int, Path] = {}
+    others: list[str] = []
     with open_bytes(source.path, limits) as stream:
         if not _is_archive(source.path, request):
             if held % RECORD_BYTES:
@@ -88,7 +90,9 @@ def _unpacked(request: Request) -> tuple[list[str], list[Path]]:
             batch = _BATCH.fullmatch(name)
             if name == _META:
                 names = _class_names(member)
-            elif batch is not None and _is_wanted(request, batch):
+            elif batch is None:
+                others += [member.name] if len(others) < _SHOWN_FILES else []
+            elif _is_wanted(request, batch):
                 place = _TEST_PLACE if batch[2] else int(batch[1])
                 if place in found or member.size % RECORD_BYTES:
                     raise of_file(
@@ -98,7 +102,7 @@ def _unpacked(request: Request) -> tuple[list[str], list[Path]]:
                     )
                 found[place] = _write(request.folder / f"batch-{place}", member.pieces())
     batches = [found[place] for place in sorted(found) if found[place].stat().st_size]
-    return names, batches or _none(request)
+    return names, batches or _none(request, others)
 
 
 def _is_archive(path: Path, request: Request) -> bool:
@@ -112,9 +116,16 @@ def _is_wanted(request: Request, batch: re.Match[str]) -> bool:
     return request.options.part in {None, "test" if batch[2] else "train"}
 
 
-def _none(request: Request) -> list[Path]:
+def _none(request: Request, others: Sequence[str] = ()) -> list[Path]:
     part = request.options.part
+    if any(PurePosixPath(name).name in {"data_batch_1", "batches.meta"} for name in others):
+        raise of_file("is the Python version of CIFAR-10, of pickles, which are never loaded; send the binary version")
     wanted = {"train": "data_batch_*.bin", "test": "test_batch.bin"}.get(part or "", "data_batch_*.bin, test_batch.bin")
+    if others:
+        raise of_file(
+            f"holds {', '.join(map(shown, others))}, and no records: looked for {wanted}; send pictures as one NPZ "
+            f"with X (rows, height, width[, channels]) and y (rows,)"
+        )
     raise of_file(f"has no records; looked for {wanted}")
 
 

@@ -94,4 +94,4 @@ def write_images(
         standardize=bool(request.options.standardize),
         warnings=[f"{constant} of {len(columns)} pixels have the same value in every image"] if constant else [],
         image=layout.image,
-    )
+    ) | {"white": WHITE}

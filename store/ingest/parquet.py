@@ -33,6 +33,9 @@ _CELL_BYTES = 8
 _CELL_RATIO = 8
 """Encodings pack cells closer than compression packs bytes: a number in one bit is no bomb."""
 
+_TYPE_CHARACTERS = 100
+"""Of a nested type, in messages."""
+
 _BUFFER_BYTES = 1 << 20
 _ROOM_BYTES = 256 << 20
 _COLUMN_BYTES = 4 << 20
@@ -65,9 +68,10 @@ def _read(request: Request, pa: Any, pq: Any) -> dict[str, Any]:
         names = [str(name) for name in schema.names]
         _check_footer(metadata, names, request)
         features, target = choose_columns(names, request.options)
+        features, warnings = _usable(pa, schema, features, request)
         used = [*features, target]
         scans = [_scan(pa, names[index], schema.field(index).type) for index in used]
-    raw = RawTable([], Spool(request.folder / "spool", len(used)))
+    raw = RawTable([], Spool(request.folder / "spool", len(used)), warnings)
     step = min(block_rows(_CELL_BYTES * len(used)), 1 << 16)
     texts = [scan.name for scan in scans if scan.is_text]
     chosen = [scan.name for scan in scans]
@@ -79,6 +83,26 @@ def _read(request: Request, pa: Any, pq: Any) -> dict[str, Any]:
         raise of_file(f"declares {metadata.num_rows} rows and holds {raw.spool.rows}")
     raw.columns = [RawColumn(scan.name, scan.texts, scan.kind) for scan in scans]
     return finish(raw, request)
+
+
+def _usable(pa: Any, schema: Any, features: Sequence[int], request: Request) -> tuple[list[int], list[str]]:
+    """The features that are numbers, text, truth values or dates, unless they were named; what is said of the others.
+
+    Raises: InvalidInput where none is left.
+    """
+    if request.options.features is not None:
+        return list(features), []
+    kept: list[int] = []
+    warnings: list[str] = []
+    for index in features:
+        name, kind = str(schema.names[index]), schema.field(index).type
+        if _is_usable(pa, kind) or name in request.options.kinds:
+            kept.append(index)
+        elif len(warnings) < MAX_ERRORS:
+            warnings.append(f"column {shown(name)} is left out: it has the type {str(kind)[:_TYPE_CHARACTERS]}")
+    if not kept:
+        raise of_file(f"has no feature that can be used: {warnings[0]}")
+    return kept, warnings
 
 
 @contextmanager
@@ -180,6 +204,14 @@ class _Scan:
         return float(code)
 
 
+def _is_usable(pa: Any, kind: Any) -> bool:
+    """Whether cells of an Arrow type, or of what its dictionary holds, can be inputs."""
+    types = pa.types
+    value = kind.value_type if types.is_dictionary(kind) else kind
+    tests = (types.is_string, types.is_large_string, types.is_boolean, types.is_null, types.is_date, types.is_timestamp)
+    return any(test(value) for test in (*tests, types.is_integer, types.is_floating, types.is_decimal))
+
+
 def _scan(pa: Any, name: str, kind: Any) -> _Scan:
     """How a column of an Arrow type is read. Raises: InvalidInput for lists, structures, bytes."""
     import pyarrow.compute as compute
@@ -214,6 +246,6 @@ def _scan(pa: Any, name: str, kind: Any) -> _Scan:
 
         return _Scan(name, False, numbers)
     raise of_file(
-        f"column {shown(name)} has the type {kind}; must be numbers, text, true/false or dates; "
-        f"name the columns to use in features"
+        f"column {shown(name)} has the type {str(kind)[:_TYPE_CHARACTERS]}; must be numbers, text, true/false or "
+        f"dates; name the columns to use in features"
     )

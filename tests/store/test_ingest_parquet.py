@@ -55,7 +55,11 @@ def test_dictionaries_of_numbers_are_numbers(tmp_path: Path) -> None:
 
 def test_columns_are_chosen_and_others_may_be_of_any_type(tmp_path: Path) -> None:
     table = {"a": np.arange(N) / 2, "deep": [[1, 2]] * N, "b": np.arange(N) % 3 == 0, "y": Y}
-    assert refused(tmp_path / "all", parquet(**table), "t.parquet").detail.startswith('column "deep" has the type list')
+    every = read(tmp_path / "all", parquet(**table), "t.parquet")
+    assert [column["name"] for column in every.info["columns"]] == ["a", "b"]
+    assert any(said.startswith('column "deep" is left out: it has the type list') for said in every.info["warnings"])
+    named = refused(tmp_path / "named", parquet(**table), "t.parquet", features=["a", "deep"])
+    assert named.detail.startswith('column "deep" has the type list')
     found = read(tmp_path, parquet(**table), "t.parquet", features=["a"], target="b")
     assert found.info["classes"] == ["false", "true"]
     np.testing.assert_array_equal(found.x[:, 0], np.arange(N) / 2)
@@ -89,7 +93,8 @@ def test_nan_is_missing_where_that_was_asked_for(tmp_path: Path) -> None:
         (parquet(a=np.arange(3)), "has 1 column; at least one feature and a target are needed"),
         (parquet(**{"a\nb": [1, 2], "y": [1, 2]}), "column 1: the name"),
         (written(pa.table([[1, 2], [3, 4]], names=["a", "a"])), 'has two columns named "a"'),
-        (parquet(when=[datetime.time(3)] * 2, y=[1, 2]), 'column "when" has the type time64[us]'),
+        (parquet(when=[datetime.time(3)] * 2, y=[1, 2]), 'has no feature that can be used: column "when" is left out'),
+        (parquet(a=[1, 2], when=[datetime.time(3)] * 2), 'column "when" has the type time64[us]; must be numbers'),
     ],
 )
 def test_wrong_files_are_refused(tmp_path: Path, data: bytes, said: str) -> None:
