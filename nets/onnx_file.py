@@ -3,7 +3,7 @@
 Input `x` (n, columns) double: numbers as they are, categories and truth values as their places in the column's list of
 categories, date-times as seconds since 1970; NaN is missing. Preparation runs in double, the net in float. Outputs:
 `scores` (n, out); for classes `probabilities` (n, classes) where the loss gives them; for regression `predictions` (n,)
-in the target's unit. Metadata hold `columns` and `classes` as JSON. Operators of version 17.
+double in the target's unit. Metadata hold `columns` and `classes` as JSON. Operators of version 17.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ from nets.batch_norm import EPSILON
 from nets.features.onnx_operations import traced
 from nets.losses import LOSSES
 from nets.network import Activation, activations_of
-from nets.onnx_graph import FLOAT, INTEGER, Graph, Pieces, in_bytes
+from nets.onnx_graph import DOUBLE, FLOAT, INTEGER, Graph, Pieces, in_bytes
 from nets.preprocess import CYCLES_S, Preprocessing
 from nets.spec import ResolvedSpec
 from nets.table import TableInfo
+
+Outputs = dict[str, tuple[str, tuple[int, ...]]]
+"""Type and shape, behind n, by name."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -77,7 +80,8 @@ def _pieces(arrays: Arrays) -> Pieces:
     inputs = _prepared(graph, Preprocessing.from_arrays(arrays, spec.features))
     scores = _net(graph, inputs, arrays, activations_of(spec.net.activation))
     graph.node("Identity", [scores], output="scores")
-    outputs: dict[str, tuple[int, ...]] = {"scores": (info.n_outputs if not LOSSES[spec.loss.name].one_output else 1,)}
+    n_scores = info.n_outputs if not LOSSES[spec.loss.name].one_output else 1
+    outputs: Outputs = {"scores": ("float32", (n_scores,))}
     outputs |= _answers(graph, scores, spec, info, arrays)
     described = {
         "classes": list(info.classes),
@@ -198,16 +202,15 @@ def _applied(graph: Graph, expression: Expression, x: str, numbers: Mapping[str,
     return found[-1]
 
 
-def _answers(
-    graph: Graph, scores: str, spec: ResolvedSpec, info: TableInfo, arrays: Arrays
-) -> dict[str, tuple[int, ...]]:
-    """What the scores mean; the outputs that were added, with their shapes behind n."""
+def _answers(graph: Graph, scores: str, spec: ResolvedSpec, info: TableInfo, arrays: Arrays) -> Outputs:
+    """What the scores mean; the outputs that were added."""
     loss = LOSSES[spec.loss.name]
     if info.task == "regression":
-        own = graph.node("Mul", [scores, graph.constant(arrays["target_std"], "float32")])
-        own = graph.node("Add", [own, graph.constant(arrays["target_mean"], "float32")])
+        wide = graph.node("Cast", [scores], to=DOUBLE)
+        own = graph.node("Mul", [wide, graph.constant(arrays["target_std"], "float64")])
+        own = graph.node("Add", [own, graph.constant(arrays["target_mean"], "float64")])
         graph.node("Squeeze", [own, graph.constant([1], "int64")], output="predictions")
-        return {"predictions": ()}
+        return {"predictions": ("float64", ())}
     if loss.probabilities is None:
         return {}
     if loss.one_output:
@@ -216,4 +219,4 @@ def _answers(
         graph.node("Concat", [first, second], output="probabilities", axis=1)
     else:
         graph.node("Softmax", [scores], output="probabilities", axis=1)
-    return {"probabilities": (len(info.classes),)}
+    return {"probabilities": ("float32", (len(info.classes),))}

@@ -70,10 +70,10 @@ class Graph:
         self._constants += [protobuf.head(5, len(message) + len(values)) + message, values]
         return name
 
-    def message(self, n_columns: int, outputs: Mapping[str, tuple[int, ...]]) -> Pieces:
-        """The graph as a message."""
+    def message(self, n_columns: int, outputs: Mapping[str, tuple[str, tuple[int, ...]]]) -> Pieces:
+        """The graph as a message; outputs with their types and their shapes behind n."""
         ends = protobuf.content(11, _value("x", "float64", (n_columns,)))
-        ends += b"".join(protobuf.content(12, _value(name, "float32", shape)) for name, shape in outputs.items())
+        ends += b"".join(protobuf.content(12, _value(name, *kind)) for name, kind in outputs.items())
         return [*self._nodes, protobuf.text(2, "mlpq"), *self._constants, ends]
 
 

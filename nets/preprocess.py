@@ -83,12 +83,11 @@ class Preprocessing:
                 continue
             median[j] = (cells[(len(cells) - 1) // 2] + cells[len(cells) // 2]) / 2
             if info.standardize or dates[j]:
-                mean[j] = cells.mean()
-                std[j] = _spread(cells)
+                mean[j], std[j] = _centre_and_spread(cells)
         target_mean, target_std = 0.0, 1.0
         if info.task == "regression":
             target = table.y[rows].astype(np.float64)
-            target_mean, target_std = float(target.mean()), _spread(target)
+            target_mean, target_std = _centre_and_spread(target)
         counts = np.array([len(c.categories) if c.kind == "categorical" else 0 for c in info.columns], np.int64)
         slots = [_slots(table.x[rows, j], int(counts[j])) for j in np.flatnonzero(categorical)]
         return cls(
@@ -232,7 +231,10 @@ def _cycles(seconds: Floats) -> Floats:
     return np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(len(seconds), 2 * len(CYCLES_S))
 
 
-def _spread(values: Floats) -> float:
-    """Standard deviation, or 1 where there is none beyond rounding."""
-    std = float(values.std())
-    return std if std > 1e-12 * max(1e-300, float(np.abs(values).max())) else 1.0
+def _centre_and_spread(values: Floats) -> tuple[float, float]:
+    """Mean and standard deviation, or 1 where there is none beyond rounding; of values whose squares overflow too."""
+    largest = float(np.abs(values).max())
+    unit = 1.0 if largest == 0.0 or 1e-100 < largest < 1e100 else largest
+    scaled = values if unit == 1.0 else values / unit
+    mean, std = float(scaled.mean()) * unit, float(scaled.std()) * unit
+    return mean, std if std > 1e-12 * max(1e-300, largest) else 1.0

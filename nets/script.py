@@ -44,6 +44,8 @@ def to_script(arrays: Mapping[str, NDArray[Any]]) -> bytes:
         "columns": [{"name": c.name, "kind": c.kind, "categories": c.categories} for c in info.columns],
         "link": link,
         "one_output": loss.one_output,
+        "decimal": info.decimal,
+        "thousands": info.thousands,
     }
     packed = to_npz({name: array for name, array in arrays.items() if name != "meta"})
     content = base64.b64encode(zlib.compress(packed, 1)).decode()

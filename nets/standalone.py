@@ -1,6 +1,6 @@
 """Predict with one trained net: NumPy is all that this file needs. It checks itself whenever it is loaded.
 
-    python predict.py rows.csv > predictions.csv      a header with the columns' names, one row each
+    python predict.py rows.csv > predictions.csv      columns as in the training data, one row each
     from predict import predict                       predict([[5.1, 3.5, 1.4, 0.2], {"petal width": 0.2}])
 
 Rows are in the columns of the training data; None or an empty cell is missing, categories are given by name, date-times
@@ -14,6 +14,7 @@ import csv
 import io
 import json
 import math
+import re
 import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,7 @@ ARRAYS = ""
 # --- end of the model ---
 
 MAX_ONE_HOT, EPSILON, TOLERANCE = 64, 1e-5, 1e-4
+MISSING_TEXTS = {"", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "?"}
 BLOCK = 64
 CYCLES_S = np.array([1.0, 7.0, 365.2425]) * 86_400
 
@@ -83,11 +85,32 @@ def cell(column: Mapping[str, Any], value: Any, row: int) -> float:
             return float(len(categories))
     try:
         if column["kind"] == "datetime" and isinstance(value, str):
-            moment = datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
+            moment = datetime.fromisoformat(iso(value.strip()))
             return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()  # noqa: UP017
-        return float(value)
+        return number(value) if isinstance(value, str) else float(value)
     except ValueError:
         raise ValueError(f"row {row}, column {column['name']}: {value!r} does not fit {column['kind']}") from None
+
+
+def iso(text: str) -> str:
+    """A date-time with day, month and year in another order or between other signs, as ISO 8601."""
+    text = re.sub(r"^(\d\d?)\.(\d\d?)\.(\d{4})", r"\3/\2/\1", text.replace("Z", "+00:00"))
+    return re.sub(r"^(\d{4})/(\d\d?)/(\d\d?)", lambda at: f"{at[1]}-{int(at[2]):02}-{int(at[3]):02}", text)
+
+
+def number(text: str) -> float:
+    """A number written as the training data were: their decimal sign, and what stands between their thousands."""
+    decimal, thousands = MODEL.get("decimal", "."), MODEL.get("thousands", "")
+    bare = re.sub(r"^([+-]?)([$€£¥₹]|[A-Z]{3}) ?|() ?([$€£¥₹%]|[A-Z]{3})$", r"\1", text.strip())
+    between = {" ": "[ \u00a0\u202f]", "'": "['’]"}.get(thousands, re.escape(thousands))
+    if thousands and re.match(rf"[+-]?\d{{1,3}}({between}\d{{3}})+(?!\d)", bare):
+        bare = re.sub(between, "", bare)
+    elif thousands == "." and "." in bare:
+        raise ValueError(text)
+    found = float(bare.replace(decimal, "."))
+    if math.isinf(found) or "_" in bare:
+        raise ValueError(text)
+    return found
 
 
 def inputs(numbers: Any, arrays: Mapping[str, Any]) -> Any:
@@ -172,6 +195,26 @@ def verify(arrays: Mapping[str, Any]) -> None:
         raise ValueError(f"this file is damaged: its golden vectors differ by {gap:g}")
 
 
+def table(text: str) -> list[dict[str, Any]]:
+    """The rows of a CSV file by column; without a header where the training data had none."""
+    first = re.sub('"[^"]*"', "", text.partition("\n")[0])
+    delimiter = max(",;\t|", key=first.count)
+    lines = [line for line in csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True) if line]
+    known = [column["name"] for column in MODEL["columns"]]
+    names, begin = [name.strip() for name in lines[0]] if lines else [], 1
+    if not set(names) & set(known) and all(re.fullmatch("column_[0-9]+", name) for name in known):
+        names, begin = known if len(names) == len(known) else [f"column_{k + 1}" for k in range(len(names))], 0
+    if not set(names) & set(known):
+        raise ValueError(f"the first row has none of the columns {', '.join(known[:20])}")
+    absent = [name for name in known if name not in names]
+    if absent:
+        sys.stderr.write(f"predict.py: not there, taken as missing: {', '.join(absent[:20])}\n")
+    return [
+        {name: None if value.strip() in MISSING_TEXTS else value for name, value in zip(names, line)}  # noqa: B905
+        for line in lines[begin:]
+    ]
+
+
 def main(arguments: Sequence[str]) -> int:
     """Predict the rows of a CSV file, or say that the file is whole."""
     if not arguments:
@@ -182,8 +225,8 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     try:
         with open(arguments[0], newline="", encoding="utf-8-sig") as file:  # noqa: PTH123 - one file, no more imports
-            names, chances = predict(list(csv.DictReader(file)))
-    except (OSError, ValueError) as error:
+            names, chances = predict(table(file.read()))
+    except (OSError, ValueError, csv.Error) as error:
         sys.stderr.write(f"predict.py: {error}\n")
         return 2
     out = csv.writer(sys.stdout, lineterminator="\n")

@@ -99,6 +99,8 @@ class TableInfo:
     """What is known of a data set without its cells: enough to resolve and to size a net.
 
     `parts` are the names and the numbers of rows of the parts that it came in, one after the other; () if in one.
+    `decimal` and `thousands` say how a text file wrote its numbers, for files to be predicted. Pixels that came as
+    bytes were divided by `white`.
     """
 
     n_rows: int
@@ -108,6 +110,9 @@ class TableInfo:
     standardize: bool = True
     parts: tuple[tuple[str, int], ...] = ()
     image: Image | None = None
+    decimal: str = "."
+    thousands: str = ""
+    white: int | None = None
 
     @cached_property
     def n_inputs(self) -> int:
@@ -151,6 +156,9 @@ class TableInfo:
         found: dict[str, Any] = {"n_rows": self.n_rows, "task": self.task, "classes": list(self.classes)}
         found |= {"standardize": self.standardize, "columns": columns}
         found |= {"parts": [list(part) for part in self.parts]} if self.parts else {}
+        found |= {} if self.white is None else {"white": self.white}
+        if self.decimal != "." or self.thousands:
+            found["text"] = {"decimal": self.decimal, "thousands": self.thousands or None}
         return found if self.image is None else {**found, "image": asdict(self.image)}
 
     @classmethod
@@ -169,6 +177,8 @@ class TableInfo:
                 bool(data.get("standardize", True)),
                 tuple((str(name), int(count)) for name, count in data.get("parts", ())),
                 _image_from(data.get("image"), len(columns)),
+                *_number_signs(data.get("text") or {}),
+                None if data.get("white") is None else int(data["white"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInput.at("/info", f"does not describe a table: {error!r}") from error
@@ -178,6 +188,11 @@ class TableInfo:
             if column.kind not in KINDS:
                 raise InvalidInput.at(f"/info/columns/{index}/kind", f"is {column.kind!r}; must be one of {KINDS}")
         return info
+
+
+def _number_signs(text: Mapping[str, Any]) -> tuple[str, str]:
+    """The decimal sign, and what stands between thousands."""
+    return str(text.get("decimal") or "."), str(text.get("thousands") or "")
 
 
 def _image_from(data: Mapping[str, Any] | None, n_columns: int) -> Image | None:

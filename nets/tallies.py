@@ -62,24 +62,35 @@ class NumberTally:
     def __init__(self) -> None:
         self._count, self._squares, self._sizes = 0, 0.0, 0.0
         self._mean, self._spread = 0.0, 0.0
+        self._unit = 1.0
 
+    @np.errstate(over="ignore", invalid="ignore")
     def add(self, truth: Floats, found: Floats) -> None:
         """One block: true and predicted values (R,)."""
-        residual, before, mean = found - truth, self._count, float(truth.mean())
+        if self._count == 0:
+            self._unit = _unit(float(np.abs(truth).max(initial=0.0)))
+        if self._unit != 1.0:
+            truth, found = truth / self._unit, found / self._unit
+        residual, before, mean = found - truth, self._count, np.float64(truth.mean())
         self._count += len(truth)
         self._squares += float((residual**2).sum())
         self._sizes += float(np.abs(residual).sum())
         apart = mean - self._mean
-        self._spread += float(((truth - mean) ** 2).sum()) + apart**2 * before * len(truth) / self._count
-        self._mean += apart * len(truth) / self._count
+        self._spread += float(((truth - mean) ** 2).sum() + apart**2 * before * len(truth) / self._count)
+        self._mean += float(apart * len(truth) / self._count)
 
     def figures(self) -> dict[str, float]:
         """Root mean squared error, mean absolute error and R², in the target's own unit."""
         return {
-            "rmse": (self._squares / self._count) ** 0.5,
-            "mae": self._sizes / self._count,
+            "rmse": (self._squares / self._count) ** 0.5 * self._unit,
+            "mae": self._sizes / self._count * self._unit,
             "r2": 1.0 - self._squares / self._spread if self._spread > 0 else float("nan"),
         }
+
+
+def _unit(largest: float) -> float:
+    """What values are divided by so that their squares neither overflow nor vanish."""
+    return 1.0 if largest == 0.0 or 1e-100 < largest < 1e100 else largest
 
 
 def ranked(positive: Floats, negative: Floats) -> float:

@@ -175,6 +175,7 @@ class Predictor:
 
         null and "" are missing; categories are given by name (an unknown name counts as unseen); booleans as
         true/false, 0/1 or in the data set's words; date-times as ISO 8601 or seconds since 1970.
+        Images of bytes are given as they are stored, 0..1.
         Raises InvalidInput naming row and column.
         """
         columns = self.info.columns
@@ -191,7 +192,18 @@ class Predictor:
                 raise InvalidInput.at(f"/rows/{i}", f"has {len(values)} values; must have {len(columns)}")
             for j, value in enumerate(values):
                 out[i, j] = self._cell(i, j, value)
+        self._check_pixels(out)
         return out
+
+    def _check_pixels(self, cells: NDArray[np.float64]) -> None:
+        """Refuse bytes where the training data's were brought to 0..1: predictions would be off without a word."""
+        if self.info.white is None:
+            return
+        beyond = np.nan_to_num(cells) > 1
+        if beyond.any():
+            i, j = np.argwhere(beyond)[0].tolist()
+            said = f"is {cells[i, j]:g}; pixels are 0..1: divide bytes by {self.info.white}"
+            raise InvalidInput.at(f"/rows/{i}/{j}", said)
 
     def _cell(self, i: int, j: int, value: object) -> float:
         column = self.info.columns[j]

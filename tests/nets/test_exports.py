@@ -150,6 +150,9 @@ def test_predict_py_takes_rows_as_the_service_does(tmp_path: Path) -> None:
     rows: list[Any] = [
         [41.5, "bonn", True, "2024-03-01T12:30:00Z", "s1"],
         [None, 3.0, "no", "2024-03-01", "s89"],
+        {"since": "01.03.2024 12:30", "age": 7},
+        {"since": "1.3.2024"},
+        {"since": "2024/03/01 12:30:00"},
         {"age": 30, "since": 1.71e9, "shop": "none such", "town": "paris", "works": 1},
         {"town": 'it\'s "ulm"\n'},
         ["", "", "", "", ""],
@@ -178,7 +181,9 @@ def test_predict_py_reads_a_table_and_proves_itself(tmp_path: Path) -> None:
     (tmp_path / "predict.py").write_bytes(to_script(arrays))
     (tmp_path / "rows.csv").write_text("age\nold\n")
     refused = run_script(tmp_path, "rows.csv")
-    assert (refused.returncode, refused.stderr) == (2, "predict.py: row 0, column age: 'old' does not fit numeric\n")
+    told, said = refused.stderr.splitlines()
+    assert told == "predict.py: not there, taken as missing: town, works, since, shop"
+    assert (refused.returncode, said) == (2, "predict.py: row 0, column age: 'old' does not fit numeric")
     absent = run_script(tmp_path, "none.csv")
     assert (absent.returncode, absent.stderr.count("\n")) == (2, 1)
     assert "none.csv" in absent.stderr
@@ -233,6 +238,20 @@ def assert_onnx_says_the_same(arrays: dict[str, np.ndarray], cells: np.ndarray) 
     told = session.get_modelmeta().custom_metadata_map
     assert json.loads(told["classes"]) == list(predictor.info.classes)
     assert [column["name"] for column in json.loads(told["columns"])] == [c.name for c in predictor.info.columns]
+
+
+@pytest.mark.parametrize(("unit", "begin"), [(1.0, 2.0**40), (1e300, 0.0), (1e-30, 0.0)])
+def test_predictions_keep_their_digits_in_every_unit(tmp_path: Path, unit: float, begin: float) -> None:
+    table = line()
+    arrays = packed(Table(table.info, table.x, table.y * unit + begin))
+    predictor = Predictor.from_arrays(arrays)
+    cells = np.asarray(table.x[:9], np.float64)
+    expected = np.array(predictor.predict(cells).predictions)
+    session = onnxruntime.InferenceSession(to_onnx(arrays), providers=["CPUExecutionProvider"])
+    alone = said_alone(tmp_path, arrays, cells.tolist())[0]
+    spread = predictor.preprocessing.target_std
+    for found in (session.run(["predictions"], {"x": cells})[0], np.array(alone)):
+        np.testing.assert_allclose((found - begin) / spread, (expected - begin) / spread, atol=1e-5)
 
 
 def test_an_onnx_file_that_says_something_else_does_not_go_out() -> None:

@@ -169,3 +169,22 @@ def test_a_table_that_does_not_fit_is_refused_by_name() -> None:
         with pytest.raises(InvalidInput, match="/dataset") as caught:
             measured(predictor, table)
         assert said in caught.value.errors[0].detail
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-120, 1e120, 1e300])
+def test_quantities_of_any_size_are_learnt_and_measured_alike(unit: float) -> None:
+    table = line()
+    usual, _ = fitted(table)
+    scaled = Table(table.info, table.x * unit, table.y * unit)
+    other, _ = fitted(scaled)
+    expected, found = measured(usual, table).metrics, measured(other, scaled).metrics
+    for name in ("rmse", "mae"):
+        assert found[name] == pytest.approx(expected[name] * unit, rel=1e-3)
+    assert found["r2"] == pytest.approx(expected["r2"], abs=1e-3)
+
+
+def test_figures_beyond_all_numbers_are_not_defined() -> None:
+    tally = NumberTally()
+    tally.add(np.zeros(3), np.zeros(3))
+    tally.add(np.full(3, 1e300), np.zeros(3))
+    assert not np.isfinite(tally.figures()["rmse"])
