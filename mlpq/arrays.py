@@ -27,7 +27,7 @@ def table_to_npz(x: ArrayLike, y: ArrayLike) -> bytes:
     """Rows and targets as the bytes of an NPZ file.
 
     Args:
-        x: (n, features), numeric; one-dimensional input is taken as a single feature.
+        x: (n, features), numeric, or images (n, height, width[, channels]); one-dimensional input is a single feature.
         y: (n,), numbers or class names.
 
     Raises:
@@ -46,7 +46,7 @@ def table_to_npz(x: ArrayLike, y: ArrayLike) -> bytes:
     if rows.dtype.kind not in "biuf" or targets.dtype.kind not in "biufU":
         raise InvalidArgumentError(f"X is {rows.dtype} and y is {targets.dtype}; must be numbers (y may be text)")
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, X=rows.reshape(len(rows), -1), y=targets)
+    np.savez_compressed(buffer, X=rows, y=targets)
     return buffer.getvalue()
 
 
@@ -68,8 +68,13 @@ def columns_to_arrays(document: Mapping[str, Any]) -> dict[str, Array]:
 
 
 def json_rows(rows: Any) -> list[Any]:
-    """Rows for a JSON body: an array (n, features), a sequence of rows, or a sequence of `{column: value}`."""
+    """Rows for a JSON body: an array (n, features), a sequence of rows, or a sequence of `{column: value}`.
+
+    Images (n, height, width[, channels]) become rows of pixels, those of bytes 0..1 as the service stores them.
+    """
     if is_array(rows):
+        if rows.ndim > 2:
+            rows = (rows / 255 if rows.dtype == "uint8" else rows).reshape(len(rows), -1)
         return list(rows.tolist()) if rows.ndim > 1 else [rows.tolist()]
     return [row.tolist() if is_array(row) else row for row in rows]
 

@@ -142,6 +142,10 @@ class ApiError(MlpqError):
         super().__init__(self._sentence())
 
     def _sentence(self) -> str:
+        """The detail, or every refused field on a line of its own."""
+        if len(self.errors) > 1 and self.detail.startswith(str(self.errors[0])):
+            first, *others = map(str, self.errors)
+            return f"{first} [{self.status} {self.code}]" + "".join(f"\n  {line}" for line in others)
         said = [str(error) for error in self.errors if str(error) not in self.detail]
         if not said:
             return f"{self.detail} [{self.status} {self.code}]"

@@ -170,7 +170,7 @@ class JobCalls(Explained, Generic[J]):
         ((2,), (2, 3), ('setosa', 'versicolor', 'virginica'))
 
         Args:
-            rows: (n, features) numbers, or dictionaries `{column: value}`.
+            rows: (n, features) numbers, images as they were uploaded, or dictionaries `{column: value}`.
         """
         listed = json_rows(rows)
         starts = range(0, max(len(listed), 1), PREDICT_ROWS)

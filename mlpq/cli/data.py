@@ -78,6 +78,8 @@ def upload(
         str | None,
         typer.Option(help="Of CSV: utf-8, utf-16, cp1252 or latin-1; default by its mark, else UTF-8."),
     ] = None,
+    decimal: Annotated[str | None, typer.Option(help="Decimal sign of CSV, . or ,; default found.")] = None,
+    thousands: Annotated[str | None, typer.Option(help="Between thousands of CSV: , . ' or a blank.")] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -85,6 +87,7 @@ def upload(
     options: dict[str, Any] = {"target": target, "name": name, "task": task, "missing": missing}
     options |= {"features": features or None, "standardize": standardize, "format": file_format, "part": part}
     options |= {"delimiter": delimiter, "header": header, "encoding": encoding}
+    options |= {"decimal": decimal, "thousands": thousands}
     options["columns"] = _kinds(kinds or []) or None
     with connect(url) as client:
         _show(upload_with_bar(client, paths, options, quiet=as_json), as_json)
@@ -150,6 +153,7 @@ def _show(record: DatasetRecord, as_json: bool) -> None:
             ("data set", record.id),
             ("name", record.name),
             ("task", record.task),
+            ("target", record.raw.get("target")),
             ("rows", record.n_rows),
             ("features", record.n_features),
             ("classes", classes or None),
@@ -202,4 +206,11 @@ def read_like(client: Client, trained_on: str, other: str) -> dict[str, Any]:
     from mlpq.client import looks_like_file
 
     record = known(client, trained_on) if looks_like_file(other) else None
-    return {} if record is None else {"target": record.raw.get("target"), "task": record.task}
+    if record is None:
+        return {}
+    kinds = {column.name: {"kind": column.kind} for column in record.columns} if record.raw.get("text") else None
+    text = record.raw.get("text") or {}
+    said = {name: text.get(name) for name in ("header", "decimal", "thousands")}
+    if text.get("encoding") in {"cp1252", "latin-1"}:
+        said["encoding"] = text["encoding"]
+    return {"target": record.raw.get("target"), "task": record.task, "columns": kinds, **said}

@@ -48,7 +48,7 @@ def weights(
 
 def predict(
     job_id: JobId,
-    rows: Annotated[str, typer.Argument(help="A CSV file with a header, a JSON list of rows, or `-`.")] = "-",
+    rows: Annotated[str, typer.Argument(help="A CSV, NPY or NPZ file, a JSON list of rows, or `-`.")] = "-",
     probabilities: Annotated[
         bool, typer.Option("--probabilities", "-p", help="CSV: the prediction, and the probability of every class.")
     ] = False,
@@ -56,12 +56,9 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Predict rows with a trained job, one line each."""
-    from mlpq.cli.rows import read_rows
-
-    wanted = read_rows(rows)
     with connect(url) as client:
         job = find_job(client, job_id)
-        prediction = job.predict(_fitted(client, job, wanted))
+        prediction = job.predict(_fitted(client, job, rows))
     listed = prediction.predictions.tolist()
     if as_json:
         chances = None if prediction.probabilities is None else prediction.probabilities.tolist()
@@ -105,17 +102,26 @@ def evaluate(
         table(("true \\ predicted", *found.classes), rows)
 
 
-def _fitted(client: Client, job: Job, rows: list[Any]) -> list[Any]:
-    """Rows by name as the job's columns want them; others, such as the target, may be in the file and are left out."""
-    from mlpq.cli.rows import fit_rows
+def _fitted(client: Client, job: Job, source: str) -> Any:
+    """Rows as the job's columns want them; others, such as the target, may be in the file and are left out."""
+    from mlpq.cli.rows import fit_rows, read_rows
 
     record = known(client, job.record.dataset)
+    if record is None:
+        rows = read_rows(source)
+        return fit_rows(rows, None)[0] if isinstance(rows, list) else rows
     training = job.spec.get("training") or {}
     apart = {training.get("sample_weight"), (training.get("split") or {}).get("column")}
-    kinds = None if record is None else {c.name: c.kind for c in record.columns if c.name not in apart}
-    fitted, unused = fit_rows(rows, kinds)
-    if unused and record is not None and unused != [record.raw.get("target")]:
-        say(f"not used: {printable(', '.join(unused[:20]))}")
+    kinds = {c.name: c.kind for c in record.columns if c.name not in apart}
+    text = record.raw.get("text")
+    rows = read_rows(source, list(kinds), text)
+    if not isinstance(rows, list):
+        return rows
+    fitted, unused, absent = fit_rows(rows, kinds, text)
+    unused = [name for name in unused if name != record.raw.get("target")]
+    for said, names in (("not used", unused), ("not there, taken as missing", absent)):
+        if names:
+            say(f"{said}: {printable(', '.join(names[:20]))}{', …' if len(names) > 20 else ''}")
     return fitted
 
 

@@ -68,3 +68,12 @@ def test_every_exported_error_belongs_to_the_tree() -> None:
     errors = [getattr(mlpq, name) for name in mlpq.__all__ if name.endswith("Error")]
     assert len(errors) > 8
     assert all(issubclass(error, MlpqError) for error in errors)
+
+
+def test_refused_fields_that_the_detail_repeats_stand_on_lines_of_their_own() -> None:
+    errors = [{"pointer": f"/file/{row}/a", "detail": f"row {row} is wrong"} for row in (2, 5, 9)]
+    joined = "; ".join(f"{error['pointer']}: {error['detail']}" for error in errors)
+    body = json.dumps({"code": "invalid_input", "detail": joined, "errors": errors}).encode()
+    first, *others = str(error_from(422, body)).splitlines()
+    assert first == "/file/2/a: row 2 is wrong [422 invalid_input]"
+    assert others == ["  /file/5/a: row 5 is wrong", "  /file/9/a: row 9 is wrong"]

@@ -137,9 +137,9 @@ def test_rows_come_from_csv_and_json(tmp_path: Path) -> None:
     file.write_text("a;b;c\n1;x;\n2.5;y;3\n")
     rows = read_rows(str(file))
     assert rows == [{"a": "1", "b": "x", "c": None}, {"a": "2.5", "b": "y", "c": "3"}]
-    assert fit_rows(rows, None) == ([{"a": 1.0, "b": "x", "c": None}, {"a": 2.5, "b": "y", "c": 3.0}], [])
+    assert fit_rows(rows, None) == ([{"a": 1.0, "b": "x", "c": None}, {"a": 2.5, "b": "y", "c": 3.0}], [], [])
     kinds = {"a": "categorical", "c": "numeric"}
-    assert fit_rows(rows, kinds) == ([{"a": "1", "c": None}, {"a": "2.5", "c": 3.0}], ["b"])
+    assert fit_rows(rows, kinds) == ([{"a": "1", "c": None}, {"a": "2.5", "c": 3.0}], ["b"], [])
     file.write_text('{"rows": [[1, 2], [3, 4]]}')
     assert read_rows(str(file)) == [[1, 2], [3, 4]]
     file.write_text("[1, 2]")

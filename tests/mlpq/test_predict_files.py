@@ -1,0 +1,109 @@
+"""Files to predict are read as the job's data set was read: by the command, and by predict.py alone."""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlpq import Client, InvalidInputError
+from tests.mlpq.command import Mlpq
+
+RNG = np.random.default_rng(3)
+SIZE = RNG.normal(40, 9, 120).round(2)
+KIND = ["big" if size > 40 else "small" for size in SIZE]
+EPOCHS = ("--epochs", "60", "--hidden", "8", "--watch")
+
+
+def trained(mlpq: Mlpq, name: str, content: bytes, *options: str) -> list[str]:
+    """What the command says of the training file itself, which predict.py must say too."""
+    Path(name).write_bytes(content)
+    mlpq("upload", name, *options)
+    found = mlpq.json("upload", name, *options)["id"]
+    mlpq("train", found, *EPOCHS)
+    said = mlpq("predict", "last", name).split()
+    mlpq("weights", "last", "-o", "predict.py", "--format", "predict.py")
+    return said
+
+
+def by_script(name: str) -> list[str]:
+    done = subprocess.run([sys.executable, "predict.py", name], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [line.partition(",")[0] for line in done.stdout.splitlines()[1:]]
+
+
+def agreement(said: list[str], truth: list[str]) -> float:
+    assert len(said) == len(truth)
+    return float(np.mean(np.array(said) == np.array(truth)))
+
+
+def test_decimal_commas_and_thousands(mlpq: Mlpq) -> None:
+    def written(number: float) -> str:
+        return f"{number:,.2f}".replace(",", " ").replace(".", ",").replace(" ", ".")
+
+    lines = [
+        f"{written(1000 * size)};{'NA' if n % 9 == 0 else n % 5};{k}"
+        for n, (size, k) in enumerate(zip(SIZE, KIND, strict=True))
+    ]
+    content = "\n".join(["größe;rest;kind", *lines, ""]).encode()
+    said = trained(mlpq, "european.csv", content)
+    assert (
+        "numbers are read with a decimal comma and points between thousands"
+        in mlpq("upload", "european.csv") + mlpq.stderr
+    )
+    assert agreement(said, KIND) > 0.9
+    assert by_script("european.csv") == said
+    Path("none.csv").write_text("a;b\n1;2\n")
+    mlpq("predict", "last", "none.csv", status=2)
+    assert "the rows have none of the job's columns: they have a, b; it knows größe, rest" in mlpq.stderr
+    Path("packed.csv.gz").write_bytes(gzip.compress(content))
+    assert mlpq("predict", "last", "packed.csv.gz").split() == said
+
+
+@pytest.mark.parametrize("has_target", [True, False])
+def test_a_file_without_a_header(mlpq: Mlpq, has_target: bool) -> None:
+    rest = RNG.integers(0, 9, 120)
+    content = "\n".join(f"{k},{size},{n}" for k, size, n in zip(KIND, SIZE, rest, strict=True))
+    said = trained(mlpq, "letters.data", content.encode(), "--target", "column_1")
+    assert agreement(said, KIND) > 0.9
+    if not has_target:
+        Path("new.data").write_text("\n".join(f"{size},{n}" for size, n in zip(SIZE, rest, strict=True)))
+    name = "letters.data" if has_target else "new.data"
+    assert mlpq("predict", "last", name).split() == by_script(name) == said
+
+
+def test_the_encoding_and_the_kinds_of_the_data_set(mlpq: Mlpq) -> None:
+    codes = [f"{n % 4:03d}" for n in range(120)]
+    lines = [
+        f"{code}\t{size}\t{'größer' if k == 'big' else k}" for code, size, k in zip(codes, SIZE, KIND, strict=True)
+    ]
+    content = "\n".join(["straße\tsize\tkind", *lines, ""]).encode("cp1252")
+    truth = ["größer" if k == "big" else k for k in KIND]
+    said = trained(mlpq, "old.csv", content, "--encoding", "cp1252", "--kind", "straße=categorical")
+    assert agreement(said, truth) > 0.9
+    shown = mlpq.json("evaluate", "last", "old.csv")
+    assert shown["metrics"]["accuracy"] == pytest.approx(agreement(said, truth))
+
+
+def test_images_are_predicted_as_they_were_uploaded(mlpq: Mlpq, client: Client) -> None:
+    images = RNG.integers(0, 100, (60, 6, 5, 3), np.uint8)
+    labels = np.arange(60) % 3
+    for label in range(3):
+        images[labels == label, :, :, label] += 150
+    np.savez("pictures.npz", X=images, y=labels)
+    job = client.train(client.upload_arrays(images, labels), hidden=[6], epochs=30).wait(timeout_s=60)
+    uploaded = client.upload("pictures.npz")
+    assert client.dataset(uploaded.id).raw["white"] == 255
+    said = job.predict(images)
+    assert agreement(said.predictions.tolist(), list(map(str, labels))) > 0.95
+    flat = job.predict(images.reshape(60, -1) / 255)
+    np.testing.assert_allclose(said.probabilities, flat.probabilities, atol=1e-6)
+    with pytest.raises(InvalidInputError, match=r"pixels are 0\.\.1: divide bytes by 255"):
+        job.predict(images.reshape(60, -1))
+    assert mlpq("predict", job.id, "pictures.npz").split() == said.predictions.tolist()
+    np.save("pictures.npy", images)
+    assert mlpq("predict", job.id, "pictures.npy").split() == said.predictions.tolist()
