@@ -18,6 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 
+from service.pictures.names import families
+
 WIDTH_IN = 8.0
 LONG = 112
 """Characters of a caption that fit; a longer one is set smaller."""
@@ -44,7 +46,7 @@ VALUES = "viridis"
 
 mpl.rcParams.update(
     {
-        "font.family": ["DejaVu Sans"],
+        "font.family": families(),
         "font.size": 9,
         "text.color": INK,
         "text.parse_math": False,

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from service.pictures.names import ABSENT, short
+from service.pictures.names import families, has, short
 from service.pictures.registry import PICTURES
 from service.pictures.style import render
 
@@ -180,9 +180,32 @@ def test_names_are_short_and_of_characters_that_can_be_drawn() -> None:
     assert short("$x_1$") == "$x_1$"
     assert len(short("x" * 500)) == 18
     assert short("temperature at the sea 2024", 20) == "temperature…ea 2024"
-    assert short("名 a") == f"{ABSENT} a"
+    assert short("猫 a") == ("猫 a" if has("猫") else "U+732B a")
     assert short("e\u0301t\u00e9") == "été"
     assert short("two\u3000 words") == "two words"
+
+
+def test_characters_that_no_typeface_has_are_spelled() -> None:
+    lacking = {
+        "ネコ": "neko",
+        "한국어": "hangugeo",
+        "ไทย": "sarathoyo",
+        "\U0001f436 x": "(dog face) x",
+        "\ue000": "U+E000",
+    }
+    for name, spelled in lacking.items():
+        if not any(has(character) for character in name if not character.isascii()):
+            assert short(name) == spelled
+    assert len({short(name) for name in ("猫", "犬", "鳥")}) == 3
+    assert short("кошка γάτα חתול") == "кошка γάτα חתול"
+
+
+def test_another_typeface_helps_out_where_it_is_installed() -> None:
+    assert families(("STIXGeneral", "No Such Face")) == ["DejaVu Sans", "STIXGeneral"]
+    only = next(
+        chr(code) for code in range(0x2300, 0x3000) if has(chr(code), ("STIXGeneral",)) and not has(chr(code), ())
+    )
+    assert only
 
 
 def test_no_picture_no_matplotlib() -> None:
