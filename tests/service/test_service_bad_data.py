@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import httpx2
@@ -14,13 +15,16 @@ import numpy as np
 import pytest
 
 from store.ingest.arrays import npy_header
-from tests.processes import Service
+from tests.processes import Processes, Service, wait_until
 from tests.service.api_parts import assert_problem
 from tests.service.test_service_large_weights import memory_watched
-from tests.store.file_writers import bomb, idx, npy, parquet
+from tests.store.file_writers import bomb, idx, npy, parquet, tar
 
 API_MEMORY = 24 << 20
 """Bytes that the API may take while a file that claims or holds a hundred times as much is refused."""
+
+WORKER_MEMORY = 4 << 20
+"""The same of the worker and its training process, which have nothing to do with it."""
 
 X = np.arange(8.0).reshape(4, 2)
 Y = np.array([0, 1, 1, 0])
@@ -158,6 +162,7 @@ BOMBS: dict[str, tuple[Callable[[], list[tuple[str, bytes]]], int]] = {
     "npz header of 10^13 elements": (lambda: [("a.npz", npz_bomb(10**13))], 413),
     "npy header of 10^13 elements": (lambda: [("t.npy", npy_header(np.dtype("f8"), (10**13, 2)))], 422),
     "gzip of zeros": (lambda: [("t.csv.gz", gzip.compress(b"a,y\n" + bytes(1 << 28)))], 413),
+    "tar of zeros": (lambda: [("c.tar.gz", tar(data_batch_1__bin=bytes(3073 << 16)))], 413),
     "parquet": (lambda: [("t.parquet", bomb(lies=False))], 413),
     "parquet whose footer lies": (lambda: [("t.parquet", bomb(lies=True))], 422),
     "idx of 2^128 cells": (lambda: [("i", b"\0\0\x08\x04" + b"\xff" * 16), ("l", LABELS)], 422),
@@ -176,6 +181,22 @@ def test_a_bomb_is_refused_while_the_api_takes_no_memory(api: httpx2.Client, ser
         answer = sent(api, files)
     assert_problem(answer, status, "too_large" if status == 413 else "invalid_input")
     assert api.get("/healthz").status_code == 200
+
+
+def test_bombs_take_no_memory_from_the_worker_beside_the_api(processes: Processes) -> None:
+    api_process, worker = processes.service().ready(), processes.worker().ready()
+    with httpx2.Client(base_url=api_process.url, timeout=20) as api:
+        sent(api, [("t.csv", b"a,y\n")])
+        watched = [(api_process.pid, API_MEMORY), (worker.pid, WORKER_MEMORY), (worker.trainer_pid(), WORKER_MEMORY)]
+        with ExitStack() as stack:
+            for pid, limit in watched:
+                stack.enter_context(memory_watched(pid, limit))
+            for make, status in BOMBS.values():
+                assert sent(api, make()).status_code == status
+        rows = "".join(f"{n},{'pq'[n % 2]}\n" for n in range(40))
+        dataset = sent(api, [("t.csv", f"a,y\n{rows}".encode())]).json()["id"]
+        job = api.post("/v1/jobs", json={"dataset": dataset, "training": {"epochs": 2}}).json()["id"]
+        wait_until(lambda: api.get(f"/v1/jobs/{job}").json()["status"] == "succeeded")
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
