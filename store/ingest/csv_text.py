@@ -29,6 +29,7 @@ BLANK = " "
 """As a delimiter it stands for any number of blanks and tabs; found where none of the others divides the first row."""
 
 _SAMPLE_CHARACTERS = 1 << 16
+_HEAD_BYTES = 64
 _QUOTED = re.compile(rf'(^|[{DELIMITERS}\r\n]) *"(?:[^"]|"")*+(?:"(?= *(?:[{DELIMITERS}\r\n]|\Z))|\Z)')
 """A quoted field, with what stands before it, whatever the delimiter is; the sample may break off in it."""
 _NAMED = re.compile(r"sep=([^\r\n])\r?\n")
@@ -49,7 +50,11 @@ class TextFile:
     def of(cls, path: Path, limits: Limits, asked: str | None) -> TextFile:
         """With the encoding asked for, or what its first bytes say; UTF-16 without its mark is little end first."""
         with open_bytes(path, limits) as plain:
-            is_marked = plain.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+            head = plain.read(_HEAD_BYTES)
+        is_marked = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        if asked is None and not is_marked and len(head) > 3 and not (any(head[::2]) and any(head[1::2])):
+            named = ', or send "encoding": "utf-16"' if any(head[::2]) else ""
+            raise of_file(f"looks like UTF-16 without its mark; save it in UTF-8{named}")
         if asked is None:
             return cls(path, limits, "utf-16" if is_marked else "utf-8")
         return cls(path, limits, "utf-16-le" if asked == "utf-16" and not is_marked else asked)

@@ -25,14 +25,18 @@ from store.ingest.source_arrays import SourceArray, continues, joined, read_npy_
 
 DOC = "NumPy archive with X (rows, features) or images (rows, height, width[, channels]), and y (rows,), also x_train …"
 
-FEATURE_NAMES = ("X", "x", "data", "images", "features", "x_train")
+SPLIT_NAMES = (
+    ("x_train", "y_train", "x_test", "y_test"),
+    ("X_train", "y_train", "X_test", "y_test"),
+    ("train_images", "train_labels", "test_images", "test_labels"),
+)
+"""Names of features and target of the rows that train, and of those that test."""
+
+FEATURE_NAMES = ("X", "x", "data", "images", "features", *(row[0] for row in SPLIT_NAMES), "arr_0")
 """Names under which the features are looked for, in this order."""
 
-TARGET_NAMES = ("y", "Y", "target", "labels", "label", "y_train")
+TARGET_NAMES = ("y", "Y", "target", "labels", "label", "y_train", "train_labels", "arr_1")
 """Names under which the target is looked for, unless `target` says."""
-
-TEST_NAMES = ("x_test", "y_test")
-"""Names of features and target of rows that test, where the archive holds both."""
 
 _MAX_MEMBERS = 1_000
 _SHOWN = 10
@@ -69,10 +73,11 @@ def read(request: Request) -> dict[str, Any]:
 def _read(arrays: Mapping[str, SourceArray], request: Request) -> dict[str, Any]:
     """Features and target, with the test rows after the others where the archive has both."""
     options, part = request.options, request.options.part
-    joins = part is None and options.missing != "drop" and options.target in {None, "y_train"}
-    tests = [arrays[name] for name in TEST_NAMES if name in arrays]
-    if part is not None and len(tests) < len(TEST_NAMES):
-        raise of_option("part", f"is {part}; the archive has no {' and '.join(TEST_NAMES)}")
+    names = next((row for row in SPLIT_NAMES if {row[0], row[2]} & arrays.keys()), SPLIT_NAMES[0])
+    joins = part is None and options.missing != "drop" and options.target in {None, names[1]}
+    tests = [arrays[name] for name in names[2:] if name in arrays]
+    if part is not None and len(tests) < 2:
+        raise of_option("part", f"is {part}; the archive has no {' and '.join(names[2:])}")
     if part == "test":
         used = tests
     else:

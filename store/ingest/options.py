@@ -11,7 +11,7 @@ from typing import Any
 from kernels.errors import InvalidInput
 from store.ingest.limits import MAX_COLUMNS, MAX_ERRORS, MAX_NAME_CHARACTERS, Limits
 from store.ingest.number_text import DECIMALS, THOUSANDS
-from store.ingest.problems import CellError, shown
+from store.ingest.problems import CellError, in_json, shown
 
 TASKS = ("auto", "classification", "regression")
 MISSING_POLICIES = ("error", "impute", "drop")
@@ -122,11 +122,11 @@ class IngestOptions:
 def _check(key: str, value: object) -> str | None:
     """What is wrong with one option, or None."""
     if key in {"standardize", "header"}:
-        return None if isinstance(value, bool) else f"is {shown(value)}; must be true or false"
+        return None if isinstance(value, bool) else f"is {in_json(value)}; must be true or false"
     if key == "features":
         return _check_features(value)
     if not isinstance(value, str):
-        return f"is {shown(value)}; must be a string"
+        return f"is {in_json(value)}; must be a string"
     if key in {"name", "target"}:
         return name_problem(value)
     if key in _CHOICES and value not in _CHOICES[key]:
@@ -150,7 +150,7 @@ def _check_columns(value: object) -> list[CellError]:
         kind = said.get("kind") if isinstance(said, Mapping) and set(said) == {"kind"} else None
         if kind not in KINDS:
             pointer = f"/options/columns/{name[:MAX_NAME_CHARACTERS].replace('~', '~0').replace('/', '~1')}"
-            wrong = f'is {shown(said)}; must be {{"kind": …}} with one of {", ".join(KINDS)}'
+            wrong = f'is {in_json(said)}; must be {{"kind": …}} with one of {", ".join(KINDS)}'
             errors.append(CellError(pointer, wrong))
     return errors[:MAX_ERRORS]
 

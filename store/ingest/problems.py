@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,12 @@ def shown(text: object) -> str:
         if not cut.isprintable()
         else f'"{cut}"'
     )
+
+
+def in_json(value: object) -> str:
+    """A value of an option as JSON, of bounded length."""
+    text = json.dumps(value, ensure_ascii=True, default=str)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
 
 
 def cell(row: int, column: str, detail: str) -> CellError:

@@ -186,17 +186,22 @@ def test_a_bomb_is_refused_while_the_api_takes_no_memory(api: httpx2.Client, ser
 def test_bombs_take_no_memory_from_the_worker_beside_the_api(processes: Processes) -> None:
     api_process, worker = processes.service().ready(), processes.worker().ready()
     with httpx2.Client(base_url=api_process.url, timeout=20) as api:
-        sent(api, [("t.csv", b"a,y\n")])
+        train_one(api, 1)  # whatever a first upload and a first job load
         watched = [(api_process.pid, API_MEMORY), (worker.pid, WORKER_MEMORY), (worker.trainer_pid(), WORKER_MEMORY)]
         with ExitStack() as stack:
             for pid, limit in watched:
                 stack.enter_context(memory_watched(pid, limit))
             for make, status in BOMBS.values():
                 assert sent(api, make()).status_code == status
-        rows = "".join(f"{n},{'pq'[n % 2]}\n" for n in range(40))
-        dataset = sent(api, [("t.csv", f"a,y\n{rows}".encode())]).json()["id"]
-        job = api.post("/v1/jobs", json={"dataset": dataset, "training": {"epochs": 2}}).json()["id"]
-        wait_until(lambda: api.get(f"/v1/jobs/{job}").json()["status"] == "succeeded")
+        train_one(api, 2)
+    assert len(worker.trainer_pids()) == 1
+
+
+def train_one(api: httpx2.Client, epochs: int) -> None:
+    rows = "".join(f"{n},{'pq'[n % 2]}\n" for n in range(40))
+    dataset = sent(api, [("t.csv", f"a,y\n{rows}".encode())]).json()["id"]
+    job = api.post("/v1/jobs", json={"dataset": dataset, "training": {"epochs": epochs}}).json()["id"]
+    wait_until(lambda: api.get(f"/v1/jobs/{job}").json()["status"] == "succeeded")
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])

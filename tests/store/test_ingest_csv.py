@@ -434,3 +434,9 @@ def test_amounts_and_shares_are_categories_where_they_are_meant_so(tmp_path: Pat
     assert found.column("off")["categories"] == ["10%", "20%"]
     found = read(tmp_path / "mixed", text.replace("20%", "none"))
     assert found.column("off")["categories"] == ["10%", "none"]
+
+
+def test_utf_16_without_its_mark_is_told_from_other_text(tmp_path: Path) -> None:
+    said = "looks like UTF-16 without its mark; save it in UTF-8"
+    assert refused(tmp_path / "big", WORDS.encode("utf-16-be")).detail == said
+    assert refused(tmp_path / "little", WORDS.encode("utf-16-le")).detail == f'{said}, or send "encoding": "utf-16"'

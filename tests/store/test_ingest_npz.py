@@ -218,11 +218,20 @@ def test_declared_sizes_are_refused_before_anything_is_inflated(tmp_path: Path) 
         read(tmp_path, zipped(X=bomb, y=GOOD_Y), "a.npz")
 
 
-def test_test_rows_come_after_the_others_and_are_on_record(tmp_path: Path) -> None:
-    """The arrays of Keras' mnist.npz."""
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("x_train", "y_train", "x_test", "y_test"),
+        ("X_train", "y_train", "X_test", "y_test"),
+        ("train_images", "train_labels", "test_images", "test_labels"),
+    ],
+    ids=["keras", "scikit-learn", "medmnist"],
+)
+def test_test_rows_come_after_the_others_and_are_on_record(tmp_path: Path, names: tuple[str, ...]) -> None:
     images = np.arange(6 * 4, dtype=np.uint8).reshape(6, 2, 2)
     labels = np.array([0, 1, 0, 1, 1, 0], np.uint8)
-    data = npz(x_train=images[:4], y_train=labels[:4], x_test=images[4:], y_test=labels[4:], note=np.zeros(3))
+    arrays = (images[:4], labels[:4, None], images[4:], labels[4:, None])
+    data = npz(**dict(zip(names, arrays, strict=True)), note=np.zeros(3))
     whole = read(tmp_path / "all", data, "mnist.npz")
     np.testing.assert_allclose(whole.x, images.reshape(6, 4) / 255, rtol=1e-6)
     np.testing.assert_array_equal(whole.y, labels)
@@ -251,6 +260,12 @@ def test_test_rows_that_cannot_be_kept_apart_are_left_out_with_a_word(
     found = read(tmp_path, npz(x_train=X, y_train=Y, **tests), "a.npz", **options)
     assert found.info["n_rows"] == 4
     assert "left out: " + ", ".join(f'"{name}"' for name in tests) in found.info["warnings"]
+
+
+def test_arrays_without_names_are_features_and_target(tmp_path: Path) -> None:
+    found = read(tmp_path, npz(arr_0=X, arr_1=Y), "a.npz")
+    np.testing.assert_array_equal(found.x, X)
+    assert found.info["target"] == "arr_1"
 
 
 def test_a_part_that_an_archive_does_not_have_is_refused(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_what_is_said_holds(tmp_path: Path, options: dict[str, Any], number: flo
     ("options", "pointer", "said"),
     [
         ({"decimal": ";"}, "/options/decimal", 'is ";"; must be one of "." ","'),
-        ({"decimal": 1}, "/options/decimal", 'is "1"; must be a string'),
+        ({"decimal": 1}, "/options/decimal", "is 1; must be a string"),
         ({"thousands": "_"}, "/options/thousands", 'is "_"; must be one of "," "." " " "\'"'),
         ({"decimal": ",", "thousands": ","}, "/options/thousands", 'is ",", the decimal sign as well'),
     ],
