@@ -28,7 +28,7 @@ from nets.preprocess import Preprocessing
 from nets.resolve import layout_of
 from nets.spec import ResolvedSpec
 from nets.spec_errors import shown
-from nets.table import TableInfo
+from nets.table import Column, TableInfo
 from nets.tape import play
 
 FORMAT = "mlpq-weights-1"
@@ -161,8 +161,15 @@ class Predictor:
         return out
 
     def predict(self, cells: NDArray[Any]) -> Predictions:
-        """Cells (R, F), numbers or category codes with NaN = missing -> predictions."""
+        """Cells (R, F), numbers or category codes with NaN = missing -> predictions.
+
+        Raises InvalidInput for numbers that are too large for the net.
+        """
         scores = self.scores(cells)
+        beyond = ~np.isfinite(scores).all(axis=1)
+        if beyond.any():
+            said = "has numbers that are too large: the net's scores are not finite"
+            raise InvalidInput.at(f"/rows/{int(beyond.argmax())}", said)
         if self.info.task == "regression":
             return Predictions([float(v) for v in self.preprocessing.restore_target(scores)], None)
         loss = LOSSES[self.spec.loss.name]
@@ -221,7 +228,7 @@ class Predictor:
                 return seconds
             raise InvalidInput.at(f"/rows/{i}/{j}", f"is {value!r:.60}; {column.name} must be like {EXAMPLES}")
         if not isinstance(value, bool | int | float) or not -1e300 < value < 1e300:
-            raise InvalidInput.at(f"/rows/{i}/{j}", f"is {shown(value)}; {column.name} must be a finite number or null")
+            raise InvalidInput.at(f"/rows/{i}/{j}", f"is {shown(value)}; {column.name} must be {_wanted(column)}")
         return float(value)
 
     def verify(self, golden_inputs: NDArray[Any], golden_outputs: NDArray[Any], tolerance: float = 1e-5) -> None:
@@ -231,3 +238,11 @@ class Predictor:
         gap = float(np.abs(found - golden_outputs).max(initial=0.0))
         if not gap <= tolerance * scale:
             raise MalformedInput(f"golden outputs differ by {gap:g}; the weights are damaged")
+
+
+def _wanted(column: Column) -> str:
+    """What a cell of a column may be, for messages."""
+    if column.kind == "categorical":
+        return "text, a number or null"
+    words = f"true, false, {', '.join(column.categories)}, " if column.categories else ""
+    return f"{words}a finite number or null"

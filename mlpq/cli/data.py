@@ -208,9 +208,15 @@ def read_like(client: Client, trained_on: str, other: str) -> dict[str, Any]:
     record = known(client, trained_on) if looks_like_file(other) else None
     if record is None:
         return {}
-    kinds = {column.name: {"kind": column.kind} for column in record.columns} if record.raw.get("text") else None
+    codes = {column.name: {"kind": "categorical"} for column in record.columns if _is_code(column)}
     text = record.raw.get("text") or {}
     said = {name: text.get(name) for name in ("header", "decimal", "thousands")}
     if text.get("encoding") in {"cp1252", "latin-1"}:
         said["encoding"] = text["encoding"]
-    return {"target": record.raw.get("target"), "task": record.task, "columns": kinds, **said}
+    return {"target": record.raw.get("target"), "task": record.task, "columns": codes or None, **said}
+
+
+def _is_code(column: Column) -> bool:
+    """Whether the categories are written as numbers: nobody but who uploaded them knows that they are none."""
+    texts = column.categories if column.kind == "categorical" else ()
+    return bool(texts) and all(text.replace(".", "", 1).isdecimal() for text in texts)

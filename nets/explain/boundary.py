@@ -32,7 +32,8 @@ def lacks(known: Known) -> str | None:
     kinds = [column.kind for column in known.info.columns]
     if kinds == ["numeric", "numeric"]:
         return None
-    return f"only nets of exactly two numeric columns have a plane; this one has {len(kinds)} columns"
+    others = f", {kinds.count('numeric')} of them numeric" if len(kinds) == 2 else ""
+    return f"only nets of exactly two numeric columns have a plane; this one has {len(kinds)} columns{others}"
 
 
 def compute(subject: Subject, options: Mapping[str, Value]) -> dict[str, Any]:

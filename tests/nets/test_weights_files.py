@@ -169,11 +169,22 @@ def test_dates_and_truth_values_are_given_in_words_and_misfits_are_named():
     cells = predictor.cells([["1970-01-02", "Yes"], [86400, False], {"when": "1970-01-01T12:00Z", "member": 1}])
     np.testing.assert_array_equal(cells, [[86400, 1], [86400, 0], [43200, 1]])
     for bad, pointer, said in (
-        (["2.1.1970", "no"], "/rows/1/0", "when must be like 2026-01-31"),
-        (["1970-01-02", "perhaps"], "/rows/1/1", "member must be a finite number or null"),
+        (["2/1/1970", "no"], "/rows/1/0", "when must be like 2026-01-31"),
+        (["1970-01-02", "perhaps"], "/rows/1/1", "member must be true, false, no, yes, a finite number or null"),
         ([[1], "no"], "/rows/1/0", "when must be a finite number or null"),
     ):
         with pytest.raises(InvalidInput) as caught:
             predictor.cells([[0, 0], bad])
         assert caught.value.errors[0].pointer == pointer
         assert said in caught.value.errors[0].detail
+
+
+def test_rows_that_overflow_the_net_are_named() -> None:
+    predictor = Predictor.from_arrays(trained(blobs())[2])
+    cells = np.zeros((3, len(predictor.info.columns)))
+    cells[1, 0] = -1e299
+    with pytest.raises(InvalidInput) as caught:
+        predictor.predict(cells)
+    (error,) = caught.value.errors
+    assert error.pointer == "/rows/1"
+    assert "too large" in error.detail
