@@ -230,7 +230,7 @@ def test_a_cancelled_job_is_no_success(mlpq: Mlpq) -> None:
 def large_file(tmp_path: Path) -> Path:
     """Twenty pieces of an upload."""
     path = tmp_path / "[b]large.csv"
-    path.write_text("x,label\n" + "".join(f"{n},{'ab'[n % 2]}\n" for n in range(600_000)))
+    path.write_text("x,label\n" + "".join(f"{n + 5},{'ab'[n % 2]}\n" for n in range(600_000)))
     return path
 
 
