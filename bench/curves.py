@@ -21,7 +21,11 @@ def job_id_of(number: int) -> str:
     return f"job_{number:020x}"
 
 
-def fill_curves(redis: Redis, jobs: int, points: int, kinds: int = 10) -> list[str]:
+Spike = tuple[int, float]
+"""A step, and what the validation loss is there."""
+
+
+def fill_curves(redis: Redis, jobs: int, points: int, kinds: int = 10, spike: Spike | None = None) -> list[str]:
     """Write `jobs` jobs of `points` metric events each, as the store's scripts would have left them; their ids.
 
     There are `kinds` different curves, of which the others are copies.
@@ -29,7 +33,7 @@ def fill_curves(redis: Redis, jobs: int, points: int, kinds: int = 10) -> list[s
     first = int(redis.get(keys.TEMPLATES["sequence"]) or 0) + 1
     for number in range(first, first + jobs):
         if number < first + kinds:
-            _write_events(redis, number, points)
+            _write_events(redis, number, points, spike)
         else:
             original = first + (number - first) % kinds
             redis.copy(keys.events(job_id_of(original)), keys.events(job_id_of(number)))
@@ -52,13 +56,15 @@ def _point(number: int, step: int, noise: random.Random) -> dict[str, Any]:
     }
 
 
-def _write_events(redis: Redis, number: int, points: int) -> None:
+def _write_events(redis: Redis, number: int, points: int, spike: Spike | None) -> None:
     key, noise = keys.events(job_id_of(number)), random.Random(number)
     for first in range(1, points + 1, BATCH):
         with redis.pipeline(transaction=False) as pipe:
             for step in range(first, min(first + BATCH, points + 1)):
-                data = encode(_point(number, step, noise))
-                pipe.xadd(key, {"type": "metric", "data": data, "at": 1}, id=f"0-{step}")
+                point = _point(number, step, noise)
+                if spike is not None and step == spike[0]:
+                    point["val_loss"] = spike[1]
+                pipe.xadd(key, {"type": "metric", "data": encode(point), "at": 1}, id=f"0-{step}")
             pipe.execute()
     end = encode({"status": "succeeded"})
     redis.xadd(key, {"type": "end", "data": end, "at": 1}, id=f"0-{points + 1}")

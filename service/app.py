@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -28,10 +29,23 @@ from service.metrics import Metrics
 from service.models import GradientCheckRequest, JobPatch, JobRequest, PredictRequest
 from service.predictors import Predictors
 from service.problems import problem_of
-from service.routes import datasets, events, explanations, gradients, jobs, lecture, page, results, sweeps, system
+from service.routes import (
+    curves,
+    datasets,
+    events,
+    explanations,
+    gradients,
+    jobs,
+    lecture,
+    page,
+    results,
+    sweeps,
+    system,
+)
 from service.settings import Settings
 from service.tables import Tables
 from store.connection import connect, connect_async
+from store.curves import Curves
 from store.datasets import DatasetStore
 from store.events import EventLog
 from store.files import LocalArtifacts
@@ -66,7 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.services = build(settings, metrics)
     # the busiest first
-    for module in (jobs, events, results, sweeps, explanations, gradients, datasets, lecture, system, page):
+    for module in (jobs, events, results, curves, sweeps, explanations, gradients, datasets, lecture, system, page):
         app.include_router(module.router)
     for error in (MlpqError, HTTPException, RequestValidationError, ClientDisconnect):
         app.add_exception_handler(error, refuse)
@@ -87,6 +101,7 @@ def build(settings: Settings, metrics: Metrics) -> Services:
         jobs=JobStore(redis),
         sweeps=SweepStore(redis),
         log=EventLog(redis),
+        curves=Curves(redis),
         workers=Workers(redis),
         idempotency=Idempotency(redis),
         datasets=store,
@@ -111,6 +126,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     reaper = Reaper(JobStore(connect(settings.redis_url, "fail_fast")), guard=services.check_ownership)
     reaper.start()
     services.feed.start()
+    gc.collect()
+    gc.freeze()  # what is made here stays: no later collection looks through it again
     yield
     await services.feed.stop()
     await asyncio.to_thread(reaper.stop)

@@ -12,6 +12,7 @@ from service.metrics import Metrics
 from service.predictors import Predictors
 from service.settings import Settings
 from service.tables import Tables
+from store.curves import Curves
 from store.datasets import DatasetStore
 from store.events import EventLog
 from store.files import LocalArtifacts
@@ -41,6 +42,7 @@ class Services:
     jobs: JobStore
     sweeps: SweepStore
     log: EventLog
+    curves: Curves
     workers: Workers
     idempotency: Idempotency
     datasets: DatasetStore

@@ -322,6 +322,32 @@ class MetricsOut(Out):
     n_points: int
 
 
+class CurveOut(Out):
+    """One figure of a job: its value at each of some steps."""
+
+    steps: list[int]
+    values: list[float]
+
+
+class CurvesOut(Out):
+    """The curves of a job by the names of their figures, and how many points it has in all."""
+
+    object: Literal["curves"]
+    job: str
+    n_points: int
+    curves: dict[str, CurveOut]
+
+
+class CurveList(Out):
+    """The curves of some jobs, in the order in which these were named."""
+
+    object: Literal["list"]
+    data: list[CurvesOut]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
 class PredictOut(Out):
     """Predictions, one per row; probabilities for classification."""
 

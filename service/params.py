@@ -11,7 +11,7 @@ from fastapi import Depends, Header, Path, Query, Request
 from pydantic import AfterValidator
 from starlette.responses import Response
 
-from kernels.errors import MalformedInput, NotFound
+from kernels.errors import InvalidInput, MalformedInput, NotFound
 from service.context import Services
 from service.models import ProblemOut
 from service.text import echo
@@ -21,6 +21,9 @@ _DATASET_ID = re.compile(r"ds_[0-9a-zA-Z]{1,64}|[a-z][a-z0-9_]{1,31}", re.ASCII)
 _SWEEP_ID = re.compile(r"swp_[0-9a-zA-Z]{1,64}", re.ASCII)
 _EVENT_ID = re.compile(r"[0-9]{1,15}", re.ASCII)
 _HEADER_KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
+
+MAX_JOBS = 100
+"""Jobs that one request may name."""
 
 NO_JOB = "there is no such job"
 NO_SWEEP = "there is no such sweep"
@@ -45,6 +48,14 @@ def checked_job_id(text: str) -> str:
     if not _JOB_ID.fullmatch(text):
         raise NotFound(NO_JOB)
     return text
+
+
+def job_ids(text: str, where: str = "jobs") -> list[str]:
+    """Different ids from the query parameter `where`, separated by commas. Raises NotFound, InvalidInput."""
+    names = list(dict.fromkeys(checked_job_id(name) for name in text.split(",")))
+    if len(names) > MAX_JOBS:
+        raise InvalidInput.at(f"/query/{where}", f"names {len(names)} jobs; must be 1..{MAX_JOBS}")
+    return names
 
 
 def checked_dataset_id(text: str) -> str:
@@ -93,6 +104,9 @@ IdempotencyKey = Annotated[
 ]
 Limit = Annotated[int, Query(ge=1, le=100, description="Items per page")]
 After = Annotated[str | None, Query(max_length=100, description="The last id of the page before")]
+JobIds = Annotated[str, Query(description=f"Ids of up to {MAX_JOBS} jobs, separated by commas")]
+AfterStep = Annotated[int, Query(ge=-1, le=2**53, description="Only points of later steps")]
+UntilStep = Annotated[int | None, Query(ge=0, le=2**53, description="Only points of this step and earlier ones")]
 Checkpoint = Annotated[
     str | None,
     Query(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from nets.sweeps.objective import value_of
-from store.events import EventLog
+from store.curves import Curves
 from store.records import iso
 from store.sweeps import Member, Sweep
 from store.transitions import HELD, TERMINAL, Status
@@ -56,7 +56,7 @@ def status_of(sweep: Sweep) -> str:
 
 
 def details(
-    sweep: Sweep, members: Sequence[Member], log: EventLog, curves: int = 0, max_points: int = POINTS
+    sweep: Sweep, members: Sequence[Member], all_curves: Curves, curves: int = 0, max_points: int = POINTS
 ) -> dict[str, Any]:
     """A sweep with its jobs, and the curves of its best."""
     ranked = _ranked(sweep, members)
@@ -65,7 +65,7 @@ def details(
     return sweep_view(sweep) | {
         "best": None if best is None else _member_view(sweep, best),
         "jobs": [_member_view(sweep, member) for member in members],
-        "curves": {one.id: _curve(log, one.id, sweep.objective, max_points) for one in ranked[:curves]},
+        "curves": {one.id: _curve(all_curves, one.id, sweep.objective, max_points) for one in ranked[:curves]},
     }
 
 
@@ -94,8 +94,9 @@ def _member_view(sweep: Sweep, member: Member) -> dict[str, Any]:
     }
 
 
-def _curve(log: EventLog, job_id: str, objective: str, max_points: int) -> dict[str, list[Any]]:
+def _curve(all_curves: Curves, job_id: str, objective: str, max_points: int) -> dict[str, list[Any]]:
     """The objective by epoch where it is measured while the job trains, else the losses."""
-    columns = log.metric_columns(job_id, max_points=max_points)
-    wanted = ("epoch", objective) if objective in columns else ("epoch", "train_loss", "val_loss")
-    return {name: columns[name] for name in wanted if name in columns}
+    found = all_curves.of(job_id)
+    wanted = ("epoch", objective) if objective in found.columns else ("epoch", "train_loss", "val_loss")
+    lists = found.only(wanted).rows(max_points=max_points).lists()
+    return {name: lists[name] for name in wanted if name in lists}

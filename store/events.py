@@ -6,22 +6,19 @@ what comes after number n and gets n+2 first knows that history was trimmed (`ga
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-import orjson
 from redis import Redis
 from redis import asyncio as redis_asyncio
 
-from kernels.errors import InvalidInput, MalformedInput
+from kernels.errors import MalformedInput
 from store import keys
 from store.connection import redis_errors
 
 READ_COUNT = 1000
 """Most events per job in one read."""
-
-Columns = dict[str, list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,45 +57,6 @@ class EventLog:
         """The number of the first event that is still there, or None when there is none."""
         first = self.read(job_id, count=1)
         return first[0].id if first else None
-
-    def metric_columns(self, job_id: str, after_step: int = -1, max_points: int | None = None) -> Columns:
-        """The metric history as columns of equal length, `step` first; a value that a point lacks is None.
-
-        Args:
-            job_id: whose history.
-            after_step: only points of later steps.
-            max_points: thin out evenly to at most this many, keeping the first and the last.
-
-        Raises:
-            InvalidInput: max_points below 2.
-        """
-        if max_points is not None and max_points < 2:
-            raise InvalidInput.at("/query/max_points", f"is {max_points}; must be 2 or more")
-        points = list(self._metrics(job_id))
-        if after_step >= 0:
-            points = [point for point in points if orjson.loads(point).get("step", 0) > after_step]
-        chosen = [orjson.loads(points[index]) for index in thin(len(points), max_points)]
-        names = dict.fromkeys(["step", *(name for point in chosen for name in point)])
-        return {name: [point.get(name) for point in chosen] for name in names}
-
-    def _metrics(self, job_id: str) -> Iterator[bytes]:
-        """The data of every metric event, as stored: of a long curve few points are looked into."""
-        after = 0
-        while True:
-            with redis_errors():
-                found = self.redis.xrange(keys.events(job_id), min=_start(after), max="+", count=5000)
-            entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", found)
-            if not entries:
-                return
-            yield from (fields[b"data"] for _, fields in entries if fields[b"type"] == b"metric")
-            after = _number(entries[-1][0])
-
-
-def thin(length: int, most: int | None) -> list[int]:
-    """At most `most` indices of range(length), evenly spread, first and last included."""
-    if most is None or length <= most:
-        return list(range(length))
-    return [index * (length - 1) // (most - 1) for index in range(most)]
 
 
 async def read_many(

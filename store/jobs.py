@@ -68,9 +68,9 @@ class JobStore(Claims):
             that are still there).
         """
         kind, *found = self._accept(news, [new_id() for _ in news], idempotency)
-        if len(news) > 1:
-            found = self._call_many("get", [[name] for name in found])
-        return [job_from_parts(parts) for parts in found if parts], kind == b"ok"
+        return (
+            self.find(found) if len(news) > 1 else [job_from_parts(parts) for parts in found if parts]
+        ), kind == b"ok"
 
     def _accept(
         self,
@@ -96,6 +96,17 @@ class JobStore(Claims):
         if not parts:
             raise _missing(job_id)
         return job_from_parts(parts)
+
+    def find(self, job_ids: Sequence[str]) -> list[Job]:
+        """The records of these jobs, in this order; one that is not there is left out."""
+        return [job_from_parts(parts) for parts in self._call_many("get", [[name] for name in job_ids]) if parts]
+
+    def existing(self, job_ids: Sequence[str]) -> list[str]:
+        """Those of these jobs that are there."""
+        with redis_errors(), self.redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.exists(keys.job(job_id))
+            return [job_id for job_id, there in zip(job_ids, pipe.execute(), strict=True) if there]
 
     def page(
         self,

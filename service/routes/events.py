@@ -10,17 +10,14 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from kernels.errors import InvalidInput, MalformedInput
+from kernels.errors import MalformedInput
 from service.context import Services
-from service.params import JobId, ServicesDep, answers, checked_job_id, event_number
+from service.params import JobId, JobIds, ServicesDep, answers, event_number, job_ids
 from service.problems import Refused
 from service.sse import STREAM_HEADERS, EventStream
 from service.text import echo
 
 router = APIRouter(tags=["events"])
-
-MAX_JOBS = 100
-"""Jobs on one multiplexed stream."""
 
 _POSITION = re.compile(r"(job_[0-9a-zA-Z]{1,64}):([0-9]{1,15})", re.ASCII)
 
@@ -74,15 +71,12 @@ async def job_events(
 @router.get("/v1/events", responses=answers(_STREAM, 400, 404, 422))
 async def many_events(
     services: ServicesDep,
-    jobs: Annotated[str, Query(description="Ids of up to 100 jobs, separated by commas")],
+    jobs: JobIds,
     after: Annotated[str | None, Query(description="`job:number` pairs, separated by commas")] = None,
     last_event_id: LastEventId = None,
 ) -> Response:
     """The events of many jobs; ids are `job:number/vector`, the vector being the positions of all jobs in order."""
-    names = list(dict.fromkeys(checked_job_id(name) for name in jobs.split(",")))
-    if len(names) > MAX_JOBS:
-        raise InvalidInput.at("/query/jobs", f"names {len(names)} jobs; must be 1..{MAX_JOBS}")
-    cursors = dict.fromkeys(names, 0)
+    cursors = dict.fromkeys(job_ids(jobs), 0)
     if after:
         for part in after.split(","):
             _place(cursors, part, "after")

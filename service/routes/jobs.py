@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
+from kernels.errors import InvalidInput
 from service.batch import submit_many
 from service.body import accepts, json_body
 from service.context import Services
@@ -20,7 +21,18 @@ from service.models import (
     JobPatch,
     JobRequest,
 )
-from service.params import After, Checkpoint, IdempotencyKey, JobId, Limit, ServicesDep, answer, answers, page_of
+from service.params import (
+    After,
+    Checkpoint,
+    IdempotencyKey,
+    JobId,
+    Limit,
+    ServicesDep,
+    answer,
+    answers,
+    job_ids,
+    page_of,
+)
 from service.submit import ask, check_room, dry_run_of, submit
 from service.views import job_view
 from store.records import Job
@@ -88,8 +100,16 @@ def list_jobs(
     sweep: Annotated[str | None, Query(max_length=80, description="Only jobs of this sweep")] = None,
     limit: Limit = 20,
     after: After = None,
+    ids: Annotated[
+        str | None, Query(description="These jobs alone, in this order; what is not there is left out")
+    ] = None,
 ) -> Response:
-    """Jobs, newest first."""
+    """Jobs, newest first; or some by their `ids`."""
+    if ids is not None:
+        if any(one is not None for one in (status, tag, sweep, after)):
+            raise InvalidInput.at("/query/ids", "cannot be asked for together with status, tag, sweep or after")
+        found = services.jobs.find(job_ids(ids, "ids"))
+        return answer(page_of([_shown(services, job) for job in found], has_more=False))
     page = services.jobs.page(status, tag, limit, after, sweep)
     return answer(page_of([_shown(services, job) for job in page.items], page.has_more))
 

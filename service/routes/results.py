@@ -24,12 +24,13 @@ from service.models import (
     PredictOut,
     PredictRequest,
 )
-from service.params import Checkpoint, JobId, ServicesDep, answer, answers, page_of, prefers
+from service.params import AfterStep, Checkpoint, JobId, ServicesDep, UntilStep, answer, answers, page_of, prefers
 from service.views import checkpoint_view
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"])
 
 Format = Literal["npz", "safetensors", "onnx", "torch", "predict.py"]
+_MOST = "Thin out to at most so many; of every column the lowest and the highest stay"
 _FILE = {"schema": {"type": "string", "format": "binary"}}
 _WEIGHTS: dict[int, dict[str, Any]] = {
     200: {"description": "The file", "content": {"application/octet-stream": _FILE}},
@@ -51,13 +52,14 @@ _WEIGHTS: dict[int, dict[str, Any]] = {
 def get_metrics(
     services: ServicesDep,
     job_id: JobId,
-    after_step: Annotated[int, Query(ge=-1, le=2**53, description="Only points of later steps")] = -1,
-    max_points: Annotated[int | None, Query(ge=2, le=200_000, description="Thin out to so many")] = None,
+    after_step: AfterStep = -1,
+    until_step: UntilStep = None,
+    max_points: Annotated[int | None, Query(ge=2, le=200_000, description=_MOST)] = None,
     format: Annotated[Literal["json", "csv"], Query(description="Columns as JSON, or CSV")] = "json",  # noqa: A002
 ) -> Response:
     """The curve: one column per quantity, all of equal length; null where a point lacks a value."""
     services.jobs.get(job_id)
-    columns = services.log.metric_columns(job_id, after_step, max_points)
+    columns = services.curves.of(job_id).rows(after_step, until_step, max_points).lists()
     if format == "csv":
         headers = {"Content-Disposition": f'attachment; filename="{job_id}.csv"', "Cache-Control": "no-store"}
         return Response(_csv(columns), headers=headers, media_type="text/csv; charset=utf-8")

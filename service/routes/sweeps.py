@@ -33,7 +33,7 @@ def create_sweep(
     """Queue a job for every point of a `grid`, of `random` draws or of a `list`, or draws that `asha` halves."""
     idempotency = None if key is None else (key, "sweeps:" + request.state.body_sha256)
     sweep = submit_sweep(services, body, request.state.owner, idempotency)
-    shown = details(sweep, services.sweeps.members(sweep.id), services.log)
+    shown = details(sweep, services.sweeps.members(sweep.id), services.curves)
     return answer(shown, 202, {"Location": f"/v1/sweeps/{sweep.id}"})
 
 
@@ -53,14 +53,14 @@ def get_sweep(
 ) -> Response:
     """One sweep as it is now: its jobs with point and objective, the best of them, curves."""
     sweep = services.sweeps.get_sweep(sweep_id)
-    return answer(details(sweep, services.sweeps.members(sweep_id), services.log, curves, max_points))
+    return answer(details(sweep, services.sweeps.members(sweep_id), services.curves, curves, max_points))
 
 
 @router.post("/{sweep_id}/cancel", status_code=202, responses=answers({202: {"model": SweepDetailsOut}}, 404))
 def cancel_sweep(services: ServicesDep, sweep_id: SweepId) -> Response:
     """Cancel every job that has not ended; a sweep that has ended stays as it is."""
     sweep = services.sweeps.cancel_sweep(sweep_id)
-    return answer(details(sweep, services.sweeps.members(sweep_id), services.log), 202)
+    return answer(details(sweep, services.sweeps.members(sweep_id), services.curves), 202)
 
 
 @router.delete("/{sweep_id}", status_code=204, responses=answers({204: {"description": "Deleted"}}, 404, 409))

@@ -370,7 +370,8 @@ def test_the_curve_comes_as_columns_thinned_and_resumable(
     assert whole["columns"]["val_loss"] == [None] * 100
     assert {len(column) for column in whole["columns"].values()} == {100} == {whole["n_points"]}
     thin = api.get(f"{path}?max_points=10").json()["columns"]["step"]
-    assert (len(thin), thin[0], thin[-1]) == (10, 0, 99)
+    assert (thin[0], thin[-1]) == (0, 99)
+    assert 5 <= len(thin) <= 10
     assert api.get(f"{path}?after_step=97").json()["columns"]["step"] == [98, 99]
     lines = api.get(f"{path}?format=csv").text.splitlines()
     assert lines[0].startswith("step,epoch,train_loss")

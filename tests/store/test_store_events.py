@@ -1,20 +1,19 @@
-"""Reading event logs: order, gaps, many jobs at once, metric columns."""
+"""Reading event logs: order, gaps, many jobs at once."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 
 import orjson
 import pytest
 from redis import Redis
 
-from kernels.errors import InvalidInput, MalformedInput, StoreUnavailable
+from kernels.errors import MalformedInput, StoreUnavailable
 from mlpq.embedded import EmbeddedServer
 from store import keys
 from store.connection import connect_async
-from store.events import EventLog, gap, read_many, thin
+from store.events import gap, read_many
 from store.jobs import JobStore
 from store.records import Claim
 from store.transitions import Status
@@ -107,39 +106,3 @@ def test_the_async_reader_says_when_redis_is_away(tmp_path_factory: pytest.TempP
 
     with pytest.raises(StoreUnavailable):
         asyncio.run(read())
-
-
-def test_metric_columns_hold_every_point(store: JobStore) -> None:
-    claim = job_with_metrics(store, 30)
-    store.write(claim, events=[("metric", {"step": 30, "val_loss": 0.5})])
-    columns = store.events.metric_columns(claim.job_id)
-    assert list(columns) == ["step", "loss", "val_loss"]
-    assert columns["step"] == list(range(31))
-    assert columns["loss"][-2:] == [1 / 30, None]
-    assert columns["val_loss"] == [None] * 30 + [0.5]
-    assert store.events.metric_columns(claim.job_id, after_step=28)["step"] == [29, 30]
-    assert store.events.metric_columns(claim.job_id, max_points=4)["step"] == [0, 10, 20, 30]
-    assert store.events.metric_columns("job_none") == {"step": []}
-    with pytest.raises(InvalidInput, match="/query/max_points: is 1; must be 2 or more"):
-        store.events.metric_columns(claim.job_id, max_points=1)
-
-
-@pytest.mark.parametrize("length", [0, 1, 2, 3, 7, 100, 1001])
-@pytest.mark.parametrize("most", [2, 3, 10, 100, None])
-def test_thinning_keeps_first_and_last_and_an_even_stride(length: int, most: int | None) -> None:
-    kept = thin(length, most)
-    assert len(kept) == min(length, most or length)
-    assert len(set(kept)) == len(kept)
-    if length:
-        assert (kept[0], kept[-1]) == (0, length - 1)
-    strides = {second - first for first, second in itertools.pairwise(kept)}
-    assert not strides or max(strides) - min(strides) <= 1
-
-
-def test_a_history_longer_than_one_read_is_whole(redis: Redis) -> None:
-    fields = {"type": "metric", "at": 0}
-    with redis.pipeline(transaction=False) as pipe:
-        for n in range(12_000):
-            pipe.xadd(keys.events("job_long"), {**fields, "data": orjson.dumps({"step": n})}, id=f"0-{n + 1}")
-        pipe.execute()
-    assert EventLog(redis).metric_columns("job_long")["step"] == list(range(12_000))
