@@ -18,6 +18,21 @@ PANEL = "This command"
 COMPLETE_VARIABLE = "_MLPQ_COMPLETE"
 
 
+ZSH = (
+    f"""  eval $(env _TYPER_COMPLETE_ARGS="${{words[1,$CURRENT]}}" {COMPLETE_VARIABLE}=complete_zsh mlpq)
+""",
+    f"""  local offers="$(env _TYPER_COMPLETE_ARGS="${{words[1,$CURRENT]}}" {COMPLETE_VARIABLE}=complete_zsh mlpq)"
+  if [[ $offers == *'/":"a folder"'* ]]; then
+    compadd() {{ builtin compadd -S '' "$@" }}
+  fi
+  eval $offers
+  unfunction compadd 2>/dev/null
+  return 0
+""",
+)
+"""What typer's script for zsh does, and what it shall do: a folder is gone on from, without a space behind it."""
+
+
 class Shell(StrEnum):
     """The shells for which there is a script."""
 
@@ -89,4 +104,5 @@ def completion(shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bas
     """
     from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
-    typer.echo(get_completion_script(prog_name="mlpq", complete_var=COMPLETE_VARIABLE, shell=shell.value))
+    script = get_completion_script(prog_name="mlpq", complete_var=COMPLETE_VARIABLE, shell=shell.value)
+    typer.echo(script.replace(*ZSH) if shell is Shell.ZSH else script)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -34,14 +37,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "here"
 
 
+def surroundings(folder: Path, url: str) -> dict[str, str]:
+    """The environment of a shell that finds the command."""
+    path = f"{folder.parent / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "MLPQ_URL": url, "PYTHONPATH": str(ROOT)}
+
+
 def bash(folder: Path, url: str, *words: str) -> list[str]:
     """What bash offers for the last of these words."""
     script = (
         'source <(mlpq completion bash); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1));'
         '_mlpq_completion mlpq; printf "%s\\n" "${COMPREPLY[@]}"'
     )
-    path = f"{folder.parent / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "MLPQ_URL": url, "PYTHONPATH": str(ROOT)}
+    environment = surroundings(folder, url)
     command = [str(shutil.which("bash")), "-c", script, "bash", *words]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
     assert done.stderr == ""
@@ -88,3 +96,49 @@ def test_a_script_is_printed_and_names_this_command(mlpq: Mlpq, shell: str) -> N
     assert f"_MLPQ_COMPLETE=complete_{shell}" in script
     if shutil.which(shell):
         subprocess.run([shell, "-n"], input=script, text=True, check=True)
+
+
+def typed_in_zsh(folder: Path, environment: dict[str, str], keys: str, until: str) -> str:
+    """What a terminal shows once these keys were pressed in a real zsh."""
+    ours, theirs = pty.openpty()
+    settings = environment | {"TERM": "dumb", "ZDOTDIR": str(folder)}
+    command = ["zsh", "-f", "-i"]
+    shell = subprocess.Popen(command, cwd=folder, env=settings, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown, deadline = "", time.monotonic() + 30
+    os.write(ours, b"autoload -Uz compinit && compinit -u; source <(mlpq completion zsh); echo re''ady\n")
+    wanted = "ready"
+    try:
+        while time.monotonic() < deadline and until not in shown:
+            if select.select([ours], [], [], 0.1)[0]:
+                shown += os.read(ours, 65536).decode(errors="replace")
+            if wanted in shown:
+                os.write(ours, keys.encode())
+                shown, wanted = "", "\0"
+    finally:
+        shell.kill()
+        shell.wait()
+        os.close(ours)
+    return shown
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_completes_commands_and_goes_on_from_a_folder(folder: Path, service_url: str) -> None:
+    (folder / "my dir").mkdir()
+    (folder / "my dir" / "inner.csv").touch()
+    environment = surroundings(folder, service_url)
+    keys = "mlpq tra\tmy\tinn\t"
+    shown = typed_in_zsh(folder, environment, keys, until="inner.csv")
+    assert "mlpq train my\\ dir/inner.csv" in shown.replace("\a", "").replace(" \b", "")
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_offers_words_with_what_they_are(folder: Path, service_url: str, job: str) -> None:
+    def offered(line: str) -> list[str]:
+        script = f"mlpq completion fish | source; complete -C '{line}'"
+        environment = surroundings(folder, service_url) | {"HOME": str(folder)}
+        command = ["fish", "--no-config", "-c", script]
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True).stdout.splitlines()
+
+    assert [line.partition("\t")[0] for line in offered("mlpq comp")] == ["completion"]
+    assert f"{job}\tsucceeded on iris" in offered("mlpq show job_")
