@@ -92,7 +92,7 @@ def create_jobs(
     return answer(page_of([_shown(services, job) for job in found], has_more=False), 202)
 
 
-@router.get("", responses=answers({200: {"model": JobList}}, 422))
+@router.get("", responses=answers({200: {"model": JobList}}, 404, 422))
 def list_jobs(
     services: ServicesDep,
     status: Annotated[Status | None, Query(description="Only jobs with this status")] = None,

@@ -130,7 +130,7 @@ export function follow(path, handlers, onState) {
           handlers[event.event]?.(JSON.parse(event.data), event.id);
         }
       } catch (error) {
-        if (abort.signal.aborted) return;
+        if (abort.signal.aborted || (error instanceof Problem && error.status >= 400 && error.status < 500)) return;
         onState(false);
       }
       await pause(RETRY_MS);

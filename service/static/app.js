@@ -1,18 +1,11 @@
 // Routes of the page and the connection line. Each view renders into <main> and returns what ends it.
-import { keepKey } from "./api.js";
-import { compareView } from "./compare.js";
+import { keepKey, Problem } from "./api.js";
 import { alert, h } from "./dom.js";
-import { jobsView } from "./jobs.js";
-import { jobView } from "./job.js";
-import { lectureView } from "./lecture.js";
-import { forkView, newView } from "./new.js";
-import { playgroundView } from "./playground.js";
-import { queueView } from "./queue.js";
-import { sweepsView, sweepView } from "./sweeps.js";
 
 const main = document.getElementById("view");
 const line = document.getElementById("connection");
 const RETRY_MS = 3000;
+const REST_MS = 1000;
 let leave = () => {};
 let turn = 0;
 
@@ -21,33 +14,50 @@ export function connection(up) {
   line.classList.toggle("offline", !up);
 }
 
+// Addresses, what is marked in the bar, and the view: a module, which is loaded when it is first needed, and its name there.
 const routes = [
-  [/^#\/jobs\/(job_\w+)$/, "jobs", jobView],
-  [/^#\/compare\/(job_\w+(?:,job_\w+)*)$/, "jobs", compareView],
-  [/^#\/fork\/(job_\w+)$/, "jobs", forkView],
-  [/^#\/new(?:\/(job_\w+))?$/, "new", newView],
-  [/^#\/playground(?:\?(.*))?$/, "playground", playgroundView],
-  [/^#\/lecture(?:\/(L\d\d))?$/, "lecture", lectureView],
-  [/^#\/sweeps$/, "sweeps", sweepsView],
-  [/^#\/sweeps\/(swp_\w+)$/, "sweeps", sweepView],
-  [/^#\/queue$/, "queue", queueView],
-  [/^#\/(?:\?(.*))?$/, "jobs", jobsView],
-  [/^/, "jobs", jobsView],
+  [/^#\/jobs\/(job_\w+)$/, "jobs", "job.js", "jobView"],
+  [/^#\/compare\/(job_\w+(?:,job_\w+)*)$/, "jobs", "compare.js", "compareView"],
+  [/^#\/fork\/(job_\w+)$/, "jobs", "new.js", "forkView"],
+  [/^#\/new(?:\/(job_\w+))?$/, "new", "new.js", "newView"],
+  [/^#\/sweeps\/new(?:\/(job_\w+))?$/, "sweeps", "new.js", "newSweepView"],
+  [/^#\/playground(?:\?(.*))?$/, "playground", "playground.js", "playgroundView"],
+  [/^#\/lecture(?:\/(L\d\d))?$/, "lecture", "lecture.js", "lectureView"],
+  [/^#\/sweeps$/, "sweeps", "sweeps.js", "sweepsView"],
+  [/^#\/sweeps\/(swp_\w+)$/, "sweeps", "sweeps.js", "sweepView"],
+  [/^#\/queue$/, "queue", "queue.js", "queueView"],
+  [/^#\/(?:\?(.*))?$/, "jobs", "jobs.js", "jobsView"],
+  [/^/, "jobs", "jobs.js", "jobsView"],
 ];
+
+// Ask at once for all modules that a view needs, not one after another as they import; those of any view if none is named.
+function preload(file) {
+  for (const link of document.querySelectorAll("link[rel=later]")) {
+    if (!file || link.dataset.views.split(" ").includes(file)) link.rel = "modulepreload";
+  }
+}
+
+async function viewOf(file, name) {
+  preload(file);
+  const lost = (error) => { throw error instanceof TypeError ? new Problem({ detail: "the service cannot be reached" }, 0) : error; };
+  return (await import(`./${file}`).catch(lost))[name];
+}
 
 async function show() {
   leave();
   leave = () => {};
   const mine = ++turn;
   const hash = location.hash || "#/";
-  const [pattern, name, view] = routes.find(([p]) => p.test(hash));
+  const [pattern, name, file, view] = routes.find(([p]) => p.test(hash));
   for (const link of document.querySelectorAll("[data-view]")) {
     if (link.dataset.view === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   main.replaceChildren(h("p", { class: "soft", role: "status" }, "Loading …"));
   try {
-    const end = await view(main, hash.match(pattern)[1]);
+    const draw = await viewOf(file, view);
+    if (mine !== turn) return;
+    const end = await draw(main, hash.match(pattern)[1]);
     if (mine === turn) leave = end || leave;
     else end?.();
     connection(true);
@@ -87,6 +97,9 @@ function askForKey() {
   return [h("h1", {}, "This service asks for a key"), h("form", { class: "grid-form", onsubmit: submit },
     h("label", { class: "wide" }, "API key", h("small", {}, "kept in this tab only"), field), h("button", { class: "primary", type: "submit" }, "Go on"))];
 }
+
+// What other views need comes while nobody waits: they are there at once, also where the connection is lost meanwhile.
+addEventListener("load", () => setTimeout(preload, REST_MS));
 
 // Another view starts at its top, also for a keyboard or a screen reader.
 addEventListener("hashchange", () => { main.focus({ preventScroll: true }); scrollTo(0, 0); show(); });

@@ -1,4 +1,4 @@
-// The exact calls that would submit a job again: with curl, in Python, on the command line.
+// The exact calls that would submit a job, or a sweep, again: with curl, in Python, on the command line.
 import { hasKey } from "./api.js";
 import { h } from "./dom.js";
 
@@ -29,34 +29,65 @@ export function written(value, word = JSON.stringify, indent = "") {
 const PYTHON = new Map([[true, "True"], [false, "False"], [null, "None"]]);
 const python = (value) => PYTHON.get(value) ?? JSON.stringify(value);
 
+const curl = (path, body, origin, key) => `curl -X POST ${origin}${path} -H 'Content-Type: application/json'${key ? ` \\\n  -H "Authorization: Bearer $MLPQ_API_KEY"` : ""} -d @- ${document(body)}`;
+const document = (body) => `<<'JSON'\n${written(body)}\nJSON`;
+const inPython = (origin, lines) => `from mlpq import Client\n\nwith Client("${origin}") as client:\n    ${lines}`;
+
 export function callsOf(job, origin, key) {
   const body = bodyOf(job);
   const { dataset, ...rest } = body;
-  const header = key ? ` \\\n  -H "Authorization: Bearer $MLPQ_API_KEY"` : "";
-  const text = (document) => `<<'JSON'\n${written(document)}\nJSON`;
   return {
-    curl: `curl -X POST ${origin}/v1/jobs -H 'Content-Type: application/json'${header} -d @- ${text(body)}`,
-    Python: `from mlpq import Client\n\nwith Client("${origin}") as client:\n    job = client.submit(${written(body, python, "    ")})\n    print(job.wait())`,
-    "Command line": `mlpq train ${dataset} --url ${origin} --watch --spec - ${text(rest)}`,
+    curl: curl("/v1/jobs", body, origin, key),
+    Python: inPython(origin, `job = client.submit(${written(body, python, "    ")})\n    print(job.wait())`),
+    "Command line": `mlpq train ${dataset} --url ${origin} --watch --spec - ${document(rest)}`,
   };
 }
 
-export function calls(job) {
-  const texts = callsOf(job, location.origin, hasKey());
-  const shown = h("pre", { tabindex: "0", id: "call" });
+// Of a sweep; the command line has no list of points.
+export function sweepCallsOf(sweep, origin, key) {
+  const { name, dataset, kind, base, objective, direction } = sweep;
+  const body = { ...(name ? { name } : {}), dataset, base, [kind]: sweep[kind], objective, direction };
+  const told = Object.entries({ [kind === "list" ? "points" : kind]: sweep[kind], base, objective, direction, ...(name ? { name } : {}) });
+  const options = optionsOf(kind, sweep[kind]);
+  return {
+    curl: curl("/v1/sweeps", body, origin, key),
+    Python: inPython(origin, `sweep = client.sweep(\n        ${python(dataset)},\n${told.map(([one, value]) => `        ${one}=${written(value, python, "        ")},\n`).join("")}    )\n    print(sweep.wait().best)`),
+    ...(options && { "Command line": `mlpq sweep ${dataset} --url ${origin} --watch ${options} \\\n  --objective ${objective} --direction ${direction}${name ? ` --name ${quoted(name)}` : ""} --spec - ${document(base)}` }),
+  };
+}
+
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+const listed = (values) => values.map((value) => JSON.stringify(value)).join(",");
+
+function optionsOf(kind, plan) {
+  if (kind === "grid") return Object.entries(plan).map(([path, values]) => `\\\n  --grid ${quoted(`${path}=${listed(values)}`)}`).join(" ");
+  if (kind === "list") return null;
+  const draws = Object.entries(plan.space).map(([path, draw]) => {
+    const [[how, values]] = Object.entries(draw).filter(([, value]) => value !== null);
+    return `\\\n  --draw ${quoted(`${path}=${how}:${how === "choice" ? listed(values) : values.join(":")}`)}`;
+  });
+  const halved = kind === "asha" ? ` --asha ${plan.min_epochs}:${plan.max_epochs}:${plan.reduction ?? 3}` : "";
+  return `--random ${plan.n} --seed ${plan.seed ?? 0}${halved} ${draws.join(" ")}`;
+}
+
+export const calls = (job) => [h("h2", {}, "The same job again"), ...started(job), ...shown(callsOf(job, location.origin, hasKey()))];
+export const sweepCalls = (sweep) => [h("h2", {}, "The same sweep again"), ...shown(sweepCallsOf(sweep, location.origin, hasKey()))];
+
+function shown(texts) {
+  const text = h("pre", { tabindex: "0", id: "call" });
   const said = h("span", { class: "soft", role: "status" });
   const copy = h("button", { class: "small", onclick: async () => {
-    await copied(shown);
+    await copied(text);
     said.textContent = "copied";
     setTimeout(() => { said.textContent = ""; }, 2000);
   } }, "Copy");
   const tabs = Object.keys(texts).map((name) => h("button", { class: "small tab", "aria-controls": "call", onclick: () => choose(name) }, name));
   function choose(name) {
-    shown.textContent = texts[name];
+    text.textContent = texts[name];
     for (const tab of tabs) tab.setAttribute("aria-pressed", String(tab.textContent === name));
   }
   choose("curl");
-  return [h("h2", {}, "The same job again"), ...started(job), h("div", { class: "tools tight" }, ...tabs, copy, said), shown];
+  return [h("div", { class: "tools tight" }, ...tabs, copy, said), text];
 }
 
 // A fork is called again with its settings alone: the calls start from new weights, which it did not.

@@ -4,13 +4,15 @@ import { h } from "./dom.js";
 import { number } from "./numbers.js";
 import { extents } from "./points.js";
 
+const REST_MS = 150; // without another zoom, after which more points of the part that is seen are asked for
 const SMALLEST = 0.01; // share of the axis below which a drag is a click
 
-// Returns {element, show(figures)}; figures: [{title, log, lines: [{name, look, points}]}], log: whether its axis may be.
-export function charts(xLabel = "step") {
+// Returns {element, show(figures)}; figures: [{title, log, lines: [{name, look, points, detail}]}], log: whether its axis may
+// be; detail: {range, points} of a part of a line, with more of its points. zoomed(range) is called when that is over.
+export function charts(xLabel = "step", zoomed = () => {}) {
   const view = { log: false, smoothing: 0, range: null };
-  const shown = new Map();
-  let figures = [], due = null;
+  const shown = new Map(); // title → its panel
+  let figures = [], due = null, resting = null;
   const whole = h("button", { class: "small", hidden: true, onclick: () => zoom(null) }, "whole curve");
   const bar = h("div", { class: "tools", role: "group", "aria-label": "Curves" },
     h("label", { class: "inline" }, h("input", { type: "checkbox", onchange: (e) => { view.log = e.target.checked; soon(); } }), "log loss"),
@@ -21,29 +23,35 @@ export function charts(xLabel = "step") {
   function zoom(range) {
     view.range = range;
     whole.hidden = !range;
+    clearTimeout(resting);
+    if (range) resting = setTimeout(() => zoomed(range), REST_MS);
     soon();
   }
   function soon() { due ??= requestAnimationFrame(redraw); }
   function redraw() {
     cancelAnimationFrame(due);
     due = null;
+    for (const figure of figures) shown.get(figure.title).draw(figure, { ...view, log: view.log && figure.log }, xLabel);
+  }
+  function place() {
     for (const figure of figures) {
       if (!shown.has(figure.title)) shown.set(figure.title, panel(figure.title, zoom));
-      shown.get(figure.title).draw(figure, { ...view, log: view.log && figure.log }, xLabel);
+      shown.get(figure.title).tell(figure, xLabel);
     }
     const wanted = figures.map((figure) => shown.get(figure.title).element);
     if (wanted.some((element, i) => grid.children[i] !== element) || grid.children.length !== wanted.length) grid.replaceChildren(...wanted);
   }
-  return { element: h("div", {}, bar, grid), show(next) { figures = next; bar.hidden = !next.length; redraw(); } };
+  return { element: h("div", {}, bar, grid), show(next) { figures = next; bar.hidden = !next.length; place(); redraw(); } };
 }
 
 function panel(title, zoom) {
   const svg = canvas(title), sheet = h("canvas", { class: "sheet", hidden: true, "aria-hidden": "true" }), caption = h("figcaption");
-  let last = null;
-  const again = () => { if (last && !sheet.hidden) draw(svg, sheet, ...last); };
+  let last = null, seen = true, range = null;
+  const again = () => { if (last && !sheet.hidden && seen) range = draw(svg, sheet, ...last); };
+  new IntersectionObserver(([{ isIntersecting }]) => { seen = isIntersecting; again(); }, { rootMargin: "100px" }).observe(svg);
   new ResizeObserver(again).observe(svg);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
-  let range = null, full = null, from = null, marked = null;
+  let full = null, from = null, marked = null;
   const at = (share) => range[0] + Math.min(1, Math.max(0, share)) * (range[1] - range[0]);
   const drop = () => { marked?.remove(); marked = from = null; };
   svg.addEventListener("pointerdown", (event) => {
@@ -72,13 +80,15 @@ function panel(title, zoom) {
   });
   return {
     element: h("figure", {}, caption, h("div", { class: "chart" }, svg, sheet)),
-    draw(figure, view, xLabel) {
+    tell(figure, xLabel) {
       caption.replaceChildren(h("strong", {}, title), ...(figure.legend === false ? [] : figure.lines.map(key)));
-      svg.setAttribute("aria-label", `${title} by ${xLabel}: ${figure.lines.map(told).join(", ")}. Keys: + and - zoom, arrows move, Escape shows all.`);
+      svg.setAttribute("aria-label", `${title} by ${xLabel}: ${summary(figure.lines)}. Keys: + and - zoom, arrows move, Escape shows all.`);
+    },
+    draw(figure, view, xLabel) {
       if (from !== null) return; // what is being marked stays as it is
-      full = figure.lines.some((line) => line.points.length) ? extents(figure.lines, 0) : null;
+      full = figure.lines.some((line) => line.points.x.length) ? extents(figure.lines.map((line) => line.points.x)) : null;
       last = [figure.lines, view, xLabel];
-      range = draw(svg, sheet, ...last);
+      if (seen || sheet.hidden) range = draw(svg, sheet, ...last); // many lines wait until they are scrolled to
     },
   };
 }
@@ -94,5 +104,11 @@ function keyed(name, [low, high], full) {
   return name === "Escape" ? null : undefined;
 }
 
-const told = (line) => `${line.name} ${number(line.points.at(-1)?.[1])}`;
+const MOST_TOLD = 12; // lines whose last values are all read out
+const told = (line) => `${line.name} ${number(line.points.y.at(-1))}`;
+function summary(lines) {
+  if (lines.length <= MOST_TOLD) return lines.map(told).join(", ");
+  const [low, high] = extents([Float64Array.from(lines, (line) => line.points.y.at(-1))]);
+  return `${lines.length} curves, which end at ${number(low)} to ${number(high)}`;
+}
 const key = (line) => h("span", { class: `key ${line.look}` }, told(line));

@@ -2,13 +2,16 @@
 import { answered, call, follow } from "./api.js";
 import { connection } from "./app.js";
 import { charts } from "./charts.js";
-import { alert, duration, ENDED, h, status } from "./dom.js";
+import { alert, duration, ENDED, h, renew, status, titled } from "./dom.js";
 import { number } from "./numbers.js";
 import { parallel } from "./parallel.js";
-import { column, pointsOf } from "./points.js";
+import { curve, EMPTY, recorder } from "./points.js";
 import { differing, shown } from "./settings.js";
 
-const MOST_POINTS = 1000; // of a curve that is fetched: no chart has more pixels
+const MOST_POINTS = 500; // of a curve that is fetched: about the pixels of a chart
+const MARGIN = 0.25; // of a part that is zoomed to, on either side, so that it can be moved
+const TOGETHER = 6; // jobs whose curves are asked for at once, so that the first are soon there
+const LANES = 2; // requests at a time: more would only wait for each other
 const COLOURS = 8;
 const FRAME_MS = 200;
 const CURVES = [["Validation loss", "val_loss", true], ["Training loss", "train_loss", true], ["Accuracy", "val_accuracy", false], ["R²", "val_r2", false]];
@@ -22,51 +25,78 @@ export async function compareView(main, list) {
   const ids = [...new Set(list.split(","))];
   const gone = new AbortController();
   const { runs, missing } = await found(ids);
-  const lines = charts(), keys = h("ul", { class: "keys" }), ways = h("div", { class: "ways" }), figures = h("div"), trouble = missing.map((id) => alert({ message: `There is no job ${id} any more.` }));
-  let due = null, stop = () => {};
+  const lines = charts("step", closer), keys = h("ul", { class: "keys" }), ways = h("div", { class: "ways" }), figures = h("div"), trouble = missing.map((id) => alert({ message: `There is no job ${id} any more.` }));
+  let due = null, lined = null, stop = () => {};
   main.replaceChildren(h("div", { class: "head" }, h("h1", {}, `${runs.length} ${runs.length === 1 ? "job" : "jobs"} compared`)), ...trouble, keys, lines.element, ways, figures, ...differences(runs));
 
   let pointed = () => {};
   function draw() {
     due = null;
-    keys.replaceChildren(...runs.map((run, i) => keyOf(run, ids, draw, (to) => pointed(to === null ? null : i))));
-    lines.show(curvesOf(runs.filter((run) => !run.hidden)));
+    renew(keys, ...runs.map((run, i) => keyOf(run, ids, draw, (to) => pointed(to === null ? null : i))));
+    drawLines();
     figures.replaceChildren(...final(runs));
     if (!ways.contains(document.activeElement)) pointed = lead(ways, runs); // not under a person's hands
   }
+  function drawLines() {
+    cancelAnimationFrame(lined);
+    lined = null;
+    lines.show(curvesOf(runs.filter((run) => !run.hidden)));
+  }
   const soon = () => { due ??= setTimeout(draw, FRAME_MS); };
+  const linesSoon = () => { lined ??= requestAnimationFrame(drawLines); };
   async function refresh(run) {
     run.job = await answered(`/v1/jobs/${run.job.id}`, gone.signal);
     soon();
   }
+  // More points of the part that is zoomed to.
+  function closer([low, high]) {
+    const margin = MARGIN * (high - low), range = [low - margin, high + margin];
+    const steps = { after_step: Math.max(-1, Math.ceil(range[0]) - 1), until_step: Math.max(0, Math.floor(range[1])) };
+    const keep = (run, curves) => { run.detail = { range, curves }; linesSoon(); };
+    told(runs.filter((run) => run.thinned && !run.hidden), steps, gone.signal, keep);
+  }
   draw();
   const live = runs.filter((run) => !ENDED.has(run.job.status));
   const of = (id) => live.find((run) => id.startsWith(run.job.id));
-  for (const run of runs) if (!live.includes(run)) history(run, gone.signal).then(soon);
+  told(runs.filter((run) => !live.includes(run)), {}, gone.signal, (run, curves, points) => {
+    Object.assign(run, { curves, thinned: points > MOST_POINTS });
+    linesSoon();
+  });
   if (live.length) {
     stop = follow(`/v1/events?jobs=${live.map((run) => run.job.id).join(",")}`, {
-      metric: (data, id) => { of(id).points.push(data); soon(); },
-      reset: (data, id) => { of(id).points.length = 0; },
+      metric: (data, id) => { of(id).curves.push(data); soon(); },
+      reset: (data, id) => { of(id).curves.clear(); },
       status: (data, id) => refresh(of(id)),
     }, connection);
   }
-  return () => { gone.abort(); stop(); clearTimeout(due); };
+  return () => { gone.abort(); stop(); clearTimeout(due); cancelAnimationFrame(lined); };
 }
 
-async function history(run, signal) {
-  const { columns } = await answered(`/v1/jobs/${run.job.id}/metrics?max_points=${MOST_POINTS}`, signal);
-  run.points = pointsOf(columns);
+// The curves of jobs that have ended, some at a time: keep(run, curves, points) is called for each.
+function told(runs, steps, signal, keep) {
+  const waiting = [...runs];
+  const lane = async () => { while (waiting.length) await ask(waiting.splice(0, TOGETHER), steps, signal, keep); };
+  for (let i = 0; i < LANES; i += 1) lane();
+}
+
+async function ask(runs, steps, signal, keep) {
+  const query = new URLSearchParams({ jobs: runs.map((run) => run.job.id), names: CURVES.map(([, key]) => key), max_points: MOST_POINTS, ...steps });
+  const { data } = await answered(`/v1/metrics?${query}`, signal);
+  for (const { job, curves, n_points: points } of data) keep(runs.find((run) => run.job.id === job), fixed(curves), points);
+}
+
+// Curves as the service told them, which do not change any more.
+function fixed(curves) {
+  const held = new Map(Object.entries(curves).map(([name, { steps, values }]) => [name, curve(steps, values)]));
+  return { latest: null, curve: (name) => held.get(name) ?? EMPTY };
 }
 
 async function found(ids) {
-  const answers = await Promise.allSettled(ids.map((id) => call(`/v1/jobs/${id}`)));
-  const refused = answers.find((answer) => answer.status === "rejected" && answer.reason.status !== 404);
-  if (refused) throw refused.reason;
-  if (answers.every((answer) => answer.status === "rejected")) throw answers[0].reason;
-  const jobs = answers.filter((answer) => answer.status === "fulfilled").map((answer) => answer.value);
-  const names = named(jobs);
-  const runs = jobs.map((job, i) => ({ job, name: names[i], look: lookOf(i), points: [], hidden: false }));
-  return { runs, missing: ids.filter((_, i) => answers[i].status === "rejected") };
+  const { data: jobs } = await call(`/v1/jobs?ids=${ids.join(",")}`);
+  if (!jobs.length) await call(`/v1/jobs/${ids[0]}`); // is refused: none is there
+  const names = named(jobs), there = new Set(jobs.map((job) => job.id));
+  const runs = jobs.map((job, i) => ({ job, name: names[i], look: lookOf(i), curves: recorder(), hidden: false }));
+  return { runs, missing: ids.filter((id) => !there.has(id)) };
 }
 
 // Names that tell jobs apart: with the end of the id where several are called the same.
@@ -96,11 +126,11 @@ function keyOf(run, ids, draw, point) {
 function curvesOf(runs) {
   return CURVES.map(([title, key, log]) => ({
     title, log, legend: false,
-    lines: runs.map((run) => ({ name: run.name, look: run.look, points: column(run.points, key) })).filter((line) => line.points.length),
+    lines: runs.map((run) => ({ name: run.name, look: run.look, points: run.curves.curve(key), detail: run.detail && { range: run.detail.range, points: run.detail.curves.curve(key) } })).filter((line) => line.points.x.length),
   })).filter((figure) => figure.lines.length);
 }
 
-const figuresOf = (runs) => runs.map((run) => (ENDED.has(run.job.status) ? run.job.metrics : { ...run.job.metrics, ...run.points.at(-1) }) || {});
+const figuresOf = (runs) => runs.map((run) => (ENDED.has(run.job.status) ? run.job.metrics : { ...run.job.metrics, ...run.curves.latest }) || {});
 
 // The figures of each job as they are now; the best of each column is set in bold.
 function final(runs) {
@@ -110,7 +140,7 @@ function final(runs) {
   const cell = (m, key) => h("td", { class: runs.length > 1 && m[key] === best.get(key) ? "number best" : "number" }, number(m[key]));
   return [h("h2", {}, "Figures"), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Figures" }, h("table", {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Job"), h("th", { scope: "col" }, "Status"),
-      ...[...having.map(([key]) => key.replaceAll("_", " ")), "epoch", "took"].map((text) => h("th", { scope: "col", class: "number" }, text)))),
+      ...[...having.map(([key]) => titled(key)), "Epoch", "Took"].map((text) => h("th", { scope: "col", class: "number" }, text)))),
     h("tbody", {}, ...runs.map(({ job, name, look }, i) => h("tr", {}, h("td", {}, h("a", { class: `key ${look}`, href: `#/jobs/${job.id}` }, name)), h("td", {}, status(job.status)),
       ...having.map(([key]) => cell(latest[i], key)),
       h("td", { class: "number" }, String(latest[i].epoch ?? job.progress.epoch)), h("td", { class: "number" }, duration(job)))))))];

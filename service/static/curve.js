@@ -1,10 +1,10 @@
 // One chart with axes as SVG, and a sparkline for lists.
 import { drawMany } from "./manylines.js";
 import { logTicks, mark, number, ticks } from "./numbers.js";
-import { extent, extents, smooth, thin, within } from "./points.js";
+import { curve, extent, extents, inside, positive, smooth, thin, within } from "./points.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 560, HEIGHT = 240, LEFT = 46, RIGHT = 10, TOP = 8, BOTTOM = 24;
+const WIDTH = 560, HEIGHT = 240, LEFT = 54, RIGHT = 10, TOP = 8, BOTTOM = 24;
 const MOST_LINES = 12; // as SVG, with the raw line behind its smoothed form; more are drawn on a canvas
 
 export function node(name, attributes, text) {
@@ -18,7 +18,7 @@ const tenth = (value) => Math.round(value * 10) / 10; // far cheaper than toFixe
 
 export function path(points, x, y) {
   let d = "";
-  for (const [a, b] of points) d += `${d ? "L" : "M"}${tenth(x(a))} ${tenth(y(b))}`;
+  for (let i = 0; i < points.x.length; i += 1) d += `${i ? "L" : "M"}${tenth(x(points.x[i]))} ${tenth(y(points.y[i]))}`;
   return d;
 }
 
@@ -36,23 +36,26 @@ export function band(from, to) {
   return node("rect", { class: "band", x: low, y: TOP, width: high - low, height: HEIGHT - TOP - BOTTOM });
 }
 
-// lines: [{look, points: [[x, y], …]}], look being the class that colours it; view: {log, smoothing, range}.
+// lines: [{look, points: {x, y}}], look being the class that colours it; view: {log, smoothing, range}.
 // Many lines go to `sheet`, a canvas over the chart. Returns the range of x that is shown.
 export function draw(svg, sheet, lines, view, xLabel) {
-  const usable = lines.map((line) => ({ ...line, points: view.log ? line.points.filter((p) => p[1] > 0) : line.points }));
-  const some = usable.some((line) => line.points.length);
+  const usable = lines.map(({ look, points, detail }) => {
+    const near = detail && view.range && detail.range[0] <= view.range[0] && detail.range[1] >= view.range[1] ? detail.points : points;
+    return { look, points: view.log ? positive(near) : near };
+  });
+  const some = usable.some((line) => line.points.x.length);
   sheet.hidden = usable.length <= MOST_LINES || !some;
   if (!some) { svg.replaceChildren(); return null; }
-  const range = view.range || extents(usable, 0);
-  const x = (v) => LEFT + ((v - range[0]) / (range[1] - range[0] || 1)) * (WIDTH - LEFT - RIGHT);
+  const range = view.range || extents(usable.map((line) => line.points.x));
+  const x = scale(range, [LEFT, WIDTH - RIGHT]);
   const [y, marks] = vertical(usable, view);
   const parts = [node("title", {}, `by ${xLabel}`)];
   for (const t of marks) {
-    parts.push(node("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(t), y2: y(t) }));
-    parts.push(node("text", { class: "tick", x: LEFT - 6, y: y(t) + 4, "text-anchor": "end" }, mark(t)));
+    parts.push(node("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y.at(t), y2: y.at(t) }));
+    parts.push(node("text", { class: "tick", x: LEFT - 6, y: y.at(t) + 4, "text-anchor": "end" }, mark(t)));
   }
   for (const t of ticks(range[0], range[1], 5)) {
-    parts.push(node("text", { class: "tick", x: x(t), y: HEIGHT - 8, "text-anchor": x(t) > WIDTH - 2 * RIGHT ? "end" : "middle" }, number(t, 6)));
+    parts.push(node("text", { class: "tick", x: x.at(t), y: HEIGHT - 8, "text-anchor": x.at(t) > WIDTH - 2 * RIGHT ? "end" : "middle" }, number(t, 6)));
   }
   svg.replaceChildren(...parts);
   if (!sheet.hidden) drawMany(sheet, usable, view, { width: WIDTH, height: HEIGHT, left: LEFT, right: RIGHT, x, y });
@@ -63,7 +66,7 @@ export function draw(svg, sheet, lines, view, xLabel) {
 function plotted(lines, view, x, y) {
   const plot = node("svg", { "aria-hidden": "true", x: LEFT, y: 0, width: WIDTH - LEFT - RIGHT, height: HEIGHT, viewBox: `${LEFT} 0 ${WIDTH - LEFT - RIGHT} ${HEIGHT}` });
   for (const { look, points } of lines) {
-    const line = (shown, how) => node("path", { class: how, d: path(thin(within(shown, view.range), lines.length), x, y) });
+    const line = (shown, how) => node("path", { class: how, d: path(thin(within(shown, view.range), lines.length), x.at, y.at) });
     if (view.smoothing) plot.append(line(points, `line ${look} faint`));
     plot.append(line(view.smoothing ? smooth(points, view.smoothing) : points, `line ${look}`));
   }
@@ -71,19 +74,24 @@ function plotted(lines, view, x, y) {
 }
 
 function vertical(lines, { log, range }) {
-  let [low, high] = extents(lines, 1, range);
-  if (!Number.isFinite(low)) [low, high] = extents(lines, 1);
+  let [low, high] = extents(lines.map((line) => inside(line.points, range).y));
+  if (!Number.isFinite(low)) [low, high] = extents(lines.map((line) => line.points.y));
   if (low === high) [low, high] = log ? [low / 2, high * 2] : [low - 0.5, high + 0.5];
-  const scale = log ? Math.log : (v) => v;
-  const y = (v) => TOP + (1 - (scale(v) - scale(low)) / (scale(high) - scale(low))) * (HEIGHT - TOP - BOTTOM);
-  return [y, log ? logTicks(low, high) : ticks(low, high, 4)];
+  return [scale([low, high], [HEIGHT - BOTTOM, TOP], log), log ? logTicks(low, high) : ticks(low, high, 4)];
+}
+
+// A scale from values to places on an axis, linear in the values or in their logarithms.
+function scale([low, high], [from, to], log = false) {
+  const into = log ? Math.log : (v) => v;
+  const slope = (to - from) / (into(high) - into(low) || 1), offset = from - slope * into(low);
+  return { slope, offset, log, at: (v) => offset + slope * into(v) };
 }
 
 export function sparkline(values) {
   const svg = node("svg", { class: "spark", viewBox: "0 0 120 30", preserveAspectRatio: "none", "aria-hidden": "true" });
   if (values.length < 2) return svg;
-  const points = thin(values.map((v, i) => [i, v]));
-  const [low, high] = extent(points, 1);
+  const points = thin(curve(values.keys(), values));
+  const [low, high] = extent(points.y);
   const x = (v) => (v / (values.length - 1)) * 118 + 1;
   const y = (v) => 2 + (1 - (v - low) / (high - low || 1)) * 26;
   svg.append(node("path", { class: "line", d: path(points, x, y) }));

@@ -23,10 +23,15 @@ export function renew(place, ...parts) {
 
 export const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 
+// Why a job is in its state, where that says more than the state.
+export const reason = (job) => (job.status_reason === "completed" ? null : job.status_reason);
+
+export const titled = (name) => (name[0].toUpperCase() + name.slice(1)).replaceAll("_", " ");
+
 export const status = (name) => h("span", { class: `status ${name}` }, name);
 
 export function alert(error) {
-  const list = (error.errors || []).map((e) => h("li", {}, `${e.pointer} ${e.detail}`));
+  const list = (error.errors?.length > 1 ? error.errors : []).map((e) => h("li", {}, `${e.pointer} ${e.detail}`));
   return h("div", { class: "alert", role: "alert" }, error.message, list.length ? h("ul", {}, ...list) : null);
 }
 
@@ -43,5 +48,6 @@ export function duration(job) {
   if (!job.started_at) return "–";
   const end = job.finished_at ? Date.parse(job.finished_at) : Date.now();
   const seconds = (end - Date.parse(job.started_at)) / 1000;
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   return seconds < 90 ? `${seconds.toFixed(1)} s` : `${Math.round(seconds / 60)} min`;
 }

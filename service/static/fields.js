@@ -72,7 +72,7 @@ const READ = {
   values: (text) => listed(text).map((part) => numeric(word(part))),
   weights: (text) => (text.includes(":") ? Object.fromEntries(listed(text).map((part) => [part.slice(0, part.lastIndexOf(":")).trim(), numeric(part.slice(part.lastIndexOf(":") + 1).trim())])) : text),
 };
-const read = (kind, text) => (READ[kind] ?? READ.text)(text);
+export const read = (kind, text) => (READ[kind] ?? READ.text)(text);
 
 const WRITE = {
   widths: (value) => value.join(" ") || "none", values: (value) => value.join(", "), tags: (value) => value.join(", "),

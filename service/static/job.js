@@ -3,11 +3,11 @@ import { answered, call, download, follow } from "./api.js";
 import { connection } from "./app.js";
 import { calls } from "./calls.js";
 import { charts } from "./charts.js";
-import { alert, duration, ENDED, h, renew, status } from "./dom.js";
+import { alert, duration, ENDED, h, reason, renew, status } from "./dom.js";
 import { figures } from "./figures.js";
 import { learned } from "./learned.js";
 import { number } from "./numbers.js";
-import { column } from "./points.js";
+import { recorder } from "./points.js";
 
 const MOVES = {
   queued: ["pause", "cancel"], running: ["pause", "cancel"], pausing: ["resume", "cancel"], paused: ["resume", "cancel"],
@@ -15,30 +15,36 @@ const MOVES = {
 const FRAME_MS = 150;
 
 export async function jobView(main, id) {
-  let job = await call(`/v1/jobs/${id}`);
+  const asked = call(`/v1/jobs/${id}`), gone = new AbortController(), record = recorder();
+  const stop = follow(`/v1/jobs/${id}/events`, { // at once: its curve need not wait for its record
+    metric: (data) => { record.push(data); soon(); },
+    checkpoint: () => refresh(),
+    status: () => refresh(),
+    reset: () => record.clear(),
+    end: () => { stop(); connection(true); refresh(); },
+  }, connection);
+  let job = null, due = null, drawn = -Infinity, shown = false, asking = false, stale = false;
+  try { job = await asked; } catch (error) { stop(); throw error; }
   const head = h("div"), facts = h("dl", { class: "facts" }), measured = h("div", { class: "tables" }), lines = charts(), pictures = h("div"), after = h("div"), again = h("div", {}, ...calls(job)), trouble = h("div");
   main.replaceChildren(trouble, head, facts, lines.element, measured, pictures, after, again);
-  const points = [];
-  const gone = new AbortController();
-  let due = null, shown = false;
 
   function draw() {
     due = null;
+    drawn = record.latest ? performance.now() : -Infinity; // the first points are shown at once, others together
     renew(head, ...header(job, move));
     renew(facts, ...factsOf(job));
-    measured.replaceChildren(...figures(ENDED.has(job.status) ? job.metrics : { ...job.metrics, ...points.at(-1) }));
-    lines.show(curves(points));
+    measured.replaceChildren(...figures(ENDED.has(job.status) ? job.metrics : { ...job.metrics, ...record.latest }));
+    lines.show(curves(record));
     renew(after, ...downloads(job));
     if (!shown && ENDED.has(job.status) && job.links.weights) {
       shown = true;
       learned(pictures, job, gone.signal);
     }
   }
-  const soon = () => { due ??= setTimeout(draw, FRAME_MS); };
-  let asking = false, stale = false;
+  function soon() { if (job) due ??= setTimeout(draw, drawn + FRAME_MS - performance.now()); }
   // One question at a time, however many events ask for it; the last event is always followed by an answer.
   async function refresh() {
-    if (asking) { stale = true; return; }
+    if (asking || !job) { stale = true; return; }
     asking = true;
     try {
       do {
@@ -56,13 +62,7 @@ export async function jobView(main, id) {
   }
 
   draw();
-  const stop = follow(`/v1/jobs/${id}/events`, {
-    metric: (data) => { points.push(data); soon(); },
-    checkpoint: refresh,
-    status: refresh,
-    reset: () => { points.length = 0; },
-    end: () => { stop(); connection(true); refresh(); },
-  }, connection);
+  if (stale) refresh();
   return () => { stop(); gone.abort(); clearTimeout(due); };
 }
 
@@ -73,7 +73,7 @@ function header(job, move) {
   return [
     h("div", { class: "head" },
       h("div", {}, h("h1", {}, job.name || job.id), h("span", { class: "soft" }, `${job.dataset} · `), status(job.status),
-        job.status_reason ? h("span", { class: "soft" }, ` (${job.status_reason})`) : null),
+        reason(job) ? h("span", { class: "soft" }, ` (${reason(job)})`) : null),
       h("div", { class: "actions" }, ...buttons, job.links.weights ? h("a", { class: "button", href: `#/fork/${job.id}` }, "Fork") : null,
         h("a", { class: "button", href: `#/new/${job.id}` }, "Change and retry"))),
     error,
@@ -97,15 +97,15 @@ function factsOf(job) {
   return pairs.filter(([, value]) => value).map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value)));
 }
 
-function curves(points) {
-  const line = (name, key, look = "") => ({ name, look, points: column(points, key) });
-  const scored = points.some((p) => "val_accuracy" in p) ? ["Accuracy", "val_accuracy"] : ["R²", "val_r2"];
+function curves(record) {
+  const line = (name, key, look = "") => ({ name, look, points: record.curve(key) });
+  const scored = record.has("val_accuracy") ? ["Accuracy", "val_accuracy"] : ["R²", "val_r2"];
   return [
     { title: "Loss", log: true, lines: [line("training", "train_loss"), line("validation", "val_loss", "second")] },
     { title: scored[0], lines: [line("validation", scored[1], "second")] },
     { title: "Learning rate", lines: [line("of a step", "learning_rate")] },
     { title: "Throughput", lines: [line("samples per second", "samples_per_s")] },
-  ].map((figure) => ({ ...figure, lines: figure.lines.filter((l) => l.points.length) })).filter((figure) => figure.lines.length);
+  ].map((figure) => ({ ...figure, lines: figure.lines.filter((l) => l.points.x.length) })).filter((figure) => figure.lines.length);
 }
 
 function downloads(job) {

@@ -7,6 +7,7 @@ import { row } from "./jobrow.js";
 import { selection } from "./selection.js";
 
 const PAGE = 50;
+const MOST_POINTS = 120; // of a sparkline
 const MOST_FOLLOWED = 100;
 const PERIOD_MS = 5000;
 const HEADINGS = [["Chosen", "tick-box"], ["Job", ""], ["Status", ""], ["Loss", "number hide-narrow"], ["Curve", ""], ["Validation", "number"], ["Started", "hide-narrow"]];
@@ -14,6 +15,7 @@ const HEADINGS = [["Chosen", "tick-box"], ["Job", ""], ["Status", ""], ["Loss", 
 export async function jobsView(main, query) {
   const gone = new AbortController();
   const rows = new Map(); // every row that was made, by the job's id
+  const curveless = new Set(); // ids of those that wait for a curve
   const trouble = h("div"), body = h("tbody"), empty = h("div");
   const chosen = selection((failures) => trouble.replaceChildren(...failures.map(([job, error]) => alert({ message: `${job.name || job.id}: ${error.message}` }))));
   const filter = filters(query, (server) => (server ? load().catch(tell) : narrow()));
@@ -26,10 +28,18 @@ export async function jobsView(main, query) {
     if (!rows.has(job.id)) {
       const made = row(job, chosen.box(job));
       rows.set(job.id, made);
-      if (ENDED.has(job.status) && job.status !== "cancelled") made.history(gone.signal);
+      if (ENDED.has(job.status)) curveless.add(job.id);
     }
     return rows.get(job.id);
   };
+  // The curves of jobs that ended before they were listed, all in one answer.
+  async function histories() {
+    const ids = [...curveless];
+    if (!ids.length) return;
+    curveless.clear();
+    const { data } = await answered(`/v1/metrics?names=train_loss&max_points=${MOST_POINTS}&jobs=${ids.join(",")}`, gone.signal);
+    for (const { job, curves } of data) rows.get(job).history(curves.train_loss?.values ?? []);
+  }
   function narrow() {
     for (const one of listed) one.element.hidden = !filter.fits(one.job);
     const some = listed.some((one) => !one.element.hidden);
@@ -42,6 +52,7 @@ export async function jobsView(main, query) {
     more.hidden = !page.has_more;
     narrow();
     watch();
+    histories();
   }
   function watch() {
     stop();

@@ -1,31 +1,45 @@
-// A new job, a job changed and tried again, or a fork of one: one form of all that a job may say.
+// A new job, a job changed and tried again, a fork of one, or a sweep: one form of all that a job may say.
 import { call } from "./api.js";
 import { bodyOf } from "./calls.js";
 import { alert, h } from "./dom.js";
 import { dryRun } from "./dryrun.js";
+import { clear, ofJob, tell } from "./faults.js";
 import { jobForm } from "./jobform.js";
 import { changes } from "./spec.js";
+import { sweepPlan } from "./sweepplan.js";
 
 // `from`: the id of a job whose settings the form starts with.
 export const newView = (main, from) => show(main, from, false);
 export const forkView = (main, from) => show(main, from, true);
+export const newSweepView = (main, from) => show(main, from, false, "grid");
 
-async function show(main, from, forks) {
+async function show(main, from, forks, plan = "") {
   const [abilities, datasets, old, checkpoints] = await Promise.all([
     call("/v1/capabilities"), call("/v1/datasets?limit=100"), from && call(`/v1/jobs/${from}`), forks && call(`/v1/jobs/${from}/checkpoints`)]);
   const trouble = h("div"), would = h("div", { role: "status" });
   const start = forks ? beginning(old, checkpoints.data) : null;
   const form = jobForm(abilities, datasets.data, { body: old && bodyOf(old), fixed: forks, start });
   const before = form.spec(true);
+  const name = old && (old.name || old.id);
+  const heading = h("h1"), go = h("button", { class: "primary", type: "submit" });
+  const sweep = forks ? null : sweepPlan(abilities, plan, () => queueMicrotask(entitle));
 
+  function entitle() {
+    const many = sweep?.chosen;
+    go.textContent = forks ? "Fork" : sweep.label();
+    heading.textContent = forks ? `Fork: ${name}` : many ? "New sweep" : old ? `Change and retry: ${name}` : "New job";
+  }
+  const controlOf = (pointer) => (pointer.startsWith("/base/") ? ofJob(form.element, pointer.slice(5)) : sweep?.control(pointer) ?? ofJob(form.element, pointer));
   async function attempt(button, action) {
     button.disabled = true;
     trouble.replaceChildren();
+    clear(form.element);
     try {
       await action();
     } catch (error) {
       trouble.replaceChildren(alert(error));
-      trouble.scrollIntoView({ block: "center" });
+      button.disabled = false;
+      if (!tell(form.element, error.errors || [], controlOf)) trouble.scrollIntoView({ block: "center" });
     } finally {
       button.disabled = false;
     }
@@ -35,19 +49,26 @@ async function show(main, from, forks) {
     would.replaceChildren(dryRun(await call("/v1/jobs?dry_run=true", { method: "POST", body: form.spec() })));
     would.scrollIntoView({ block: "nearest" });
   }
-  const submit = () => (forks
-    ? call(`/v1/jobs/${from}/fork${start.value ? `?checkpoint=${start.value}` : ""}`, { method: "POST", body: changes(before, form.spec(true)) })
-    : call("/v1/jobs", { method: "POST", body: form.spec() }));
+  async function submit() {
+    if (forks) return call(`/v1/jobs/${from}/fork${start.value ? `?checkpoint=${start.value}` : ""}`, { method: "POST", body: changes(before, form.spec(true)) });
+    const { name: called, dataset, ...base } = form.spec(), many = sweep.plan();
+    if (!many) return call("/v1/jobs", { method: "POST", body: form.spec() });
+    return call("/v1/sweeps", { method: "POST", body: { dataset, base, ...many, ...(called ? { name: called } : {}) } });
+  }
 
-  const go = h("button", { class: "primary", type: "submit" }, forks ? "Fork" : "Train");
+  if (sweep && plan) form.element.firstElementChild.after(sweep.element);
+  else if (sweep) form.element.append(sweep.element);
   form.element.append(would, h("div", { class: "actions bottom" }, go,
     forks ? null : h("button", { type: "button", onclick: (event) => attempt(event.target, check) }, "Check first")));
   form.element.addEventListener("submit", (event) => {
     event.preventDefault();
-    attempt(go, async () => { location.hash = `#/jobs/${(await submit()).id}`; });
+    attempt(go, async () => {
+      const { object, id } = await submit();
+      location.hash = object === "sweep" ? `#/sweeps/${id}` : `#/jobs/${id}`;
+    });
   });
-  const name = old && (old.name || old.id);
-  main.replaceChildren(h("div", { class: "head" }, h("h1", {}, forks ? `Fork: ${name}` : old ? `Change and retry: ${name}` : "New job")), trouble, form.element);
+  entitle();
+  main.replaceChildren(h("div", { class: "head" }, heading), trouble, form.element);
   return form.leave;
 }
 

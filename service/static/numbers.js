@@ -3,7 +3,14 @@
 export function number(value, digits = 4) {
   if (value === null || value === undefined) return "–";
   if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6)) return value.toExponential(2);
-  return value.toLocaleString("en", { maximumSignificantDigits: digits });
+  return formatOf(digits).format(value);
+}
+
+const formats = new Map(); // a format takes far longer to make than to use
+
+function formatOf(digits) {
+  if (!formats.has(digits)) formats.set(digits, new Intl.NumberFormat("en", { maximumSignificantDigits: digits }));
+  return formats.get(digits);
 }
 
 // A mark of an axis has room for few characters: 12,000 is 12K.

@@ -6,23 +6,27 @@ import { h } from "./dom.js";
 const PERIOD_MS = 3000;
 
 export async function queueView(main) {
-  const facts = h("dl", { class: "facts" }), table = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Workers" });
+  const facts = h("dl", { class: "facts counts" }), table = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Workers" });
   async function draw() {
     const [queue, workers] = await Promise.all([call("/v1/queue"), call("/v1/workers")]);
     const counts = Object.entries(queue.jobs || queue.counts || queue).filter(([, v]) => typeof v === "number");
     facts.replaceChildren(...counts.map(([k, v]) => h("div", {}, h("dt", {}, k.replaceAll("_", " ")), h("dd", {}, String(v)))));
-    table.replaceChildren(
-      workers.data.length
-        ? h("table", {}, h("thead", {}, h("tr", {}, ...["Worker", "Host", "Device", "Stack", "Samples / s", "Free memory", "Training"].map((t) => h("th", { scope: "col" }, t)))),
-          h("tbody", {}, ...workers.data.map((w) => h("tr", {}, h("td", {}, w.name || w.id), h("td", {}, w.host || ""), h("td", {}, w.device || ""),
-            h("td", { title: "jobs that train together" }, String(w.stack ?? "")), h("td", {}, w.samples_per_s ? Math.round(w.samples_per_s).toLocaleString() : ""),
-            h("td", {}, w.memory_free_bytes ? `${(w.memory_free_bytes / 2 ** 30).toFixed(1)} GiB` : ""),
-            h("td", {}, ...(w.jobs || w.current_jobs || []).map((id) => h("a", { href: `#/jobs/${id}` }, `${id} `)))))))
-        : h("p", { class: "empty" }, "No worker is running: queued jobs wait."),
-    );
+    table.replaceChildren(workers.data.length ? workersTable(workers.data) : h("p", { class: "empty" }, "No worker is running: queued jobs wait."));
   }
   await draw();
   main.replaceChildren(h("h1", {}, "Queue"), facts, h("h2", {}, "Workers"), table);
   const timer = setInterval(() => draw().then(() => connection(true), () => connection(false)), PERIOD_MS);
   return () => clearInterval(timer);
 }
+
+const HEADS = [["Worker"], ["Host"], ["Device"], ["Stack", "number"], ["Samples / s", "number"], ["Free memory", "number"], ["Training"]];
+
+function workersTable(workers) {
+  const count = (value) => h("td", { class: "number" }, value || "–");
+  return h("table", {}, h("thead", {}, h("tr", {}, ...HEADS.map(([text, look]) => h("th", { scope: "col", class: look }, text)))),
+    h("tbody", {}, ...workers.map((w) => h("tr", {}, h("td", {}, w.name || w.id), h("td", {}, w.host || "–"), h("td", {}, w.device || "–"),
+      h("td", { class: "number", title: "jobs that train together" }, String(w.stack || "–")), count(w.samples_per_s && Math.round(w.samples_per_s).toLocaleString("en")),
+      count(w.memory_free_bytes && `${(w.memory_free_bytes / 2 ** 30).toFixed(1)} GiB`), h("td", {}, ...trained(w.jobs || w.current_jobs || []))))));
+}
+
+const trained = (jobs) => (jobs.length ? jobs.map((id) => h("a", { href: `#/jobs/${id}` }, `${id} `)) : [h("span", { class: "soft" }, "nothing")]);

@@ -1,11 +1,13 @@
 // Sweeps: the list of them, and one with its best job, its curves, the way from settings to the outcome, and every job.
 import { call } from "./api.js";
 import { connection } from "./app.js";
+import { sweepCalls } from "./calls.js";
 import { charts } from "./charts.js";
 import { lookOf } from "./compare.js";
-import { ago, alert, ENDED, h, status } from "./dom.js";
+import { ago, alert, ENDED, h, reason, status, titled } from "./dom.js";
 import { number } from "./numbers.js";
 import { parallel } from "./parallel.js";
+import { curve } from "./points.js";
 import { shown } from "./settings.js";
 
 const PERIOD_MS = 2000;
@@ -18,13 +20,14 @@ export async function sweepsView(main) {
   const heads = ["Sweep", "Status", "Data set", "Plan", "Ended", "Started"];
   const rows = data.map((sweep) => h("tr", {}, h("td", {}, h("a", { href: `#/sweeps/${sweep.id}` }, sweep.name || sweep.id)), h("td", {}, status(sweep.status)),
     h("td", {}, sweep.dataset), h("td", {}, sweep.kind), h("td", { class: "number" }, `${ended(sweep)}/${sweep.n_jobs}`), h("td", { class: "soft" }, ago(sweep.created_at))));
-  main.replaceChildren(h("h1", {}, "Sweeps"), data.length ? h("div", { class: "scroll" }, table(heads, rows, ["Ended"]))
-    : h("p", { class: "empty" }, "None yet. Start one with ", h("code", {}, "mlpq sweep digits --grid optimizer.learning_rate=0.01,0.1"), "."));
+  const start = h("a", { class: "button", href: "#/sweeps/new" }, "New sweep");
+  main.replaceChildren(h("div", { class: "head" }, h("h1", {}, "Sweeps"), start), data.length ? h("div", { class: "scroll" }, table(heads, rows, ["Ended"]))
+    : h("div", { class: "empty" }, h("p", {}, "None yet: many jobs that differ in a few settings, and which is best."), h("a", { class: "button", href: "#/sweeps/new" }, "Start the first")));
 }
 
 export async function sweepView(main, id) {
   const path = `/v1/sweeps/${id}?curves=${MOST_CURVES}&max_points=200`;
-  const head = h("h1"), facts = h("dl", { class: "facts" }), trouble = h("div"), lines = charts("epoch"), ways = h("div", { class: "ways" }), jobs = h("div");
+  const head = h("h1"), facts = h("dl", { class: "facts" }), trouble = h("div"), lines = charts("epoch"), ways = h("div", { class: "ways" }), jobs = h("div"), calls = h("div");
   const cancel = h("button", { class: "danger", onclick: stopAll }, "Cancel all");
   let timer = null, gone = false, drawn = "";
 
@@ -39,6 +42,7 @@ export async function sweepView(main, id) {
     const sweep = await call(path);
     if (gone) return;
     connection(true);
+    if (!drawn) calls.replaceChildren(...sweepCalls(sweep));
     draw(sweep);
     if (!ENDED.has(sweep.status)) timer = setTimeout(again, PERIOD_MS);
   }
@@ -51,20 +55,20 @@ export async function sweepView(main, id) {
     const ranked = inOrder(sweep), objective = sweep.objective.replaceAll("_", " ");
     head.textContent = sweep.name || `Sweep on ${sweep.dataset}`;
     cancel.hidden = ENDED.has(sweep.status);
-    const best = sweep.best && [h("a", { href: `#/jobs/${sweep.best.id}` }, nameOf(sweep.best)), ` ${objective} ${number(sweep.best.objective)}`];
-    facts.replaceChildren(...[["status", status(sweep.status)], ["jobs ended", `${ended(sweep)} of ${sweep.n_jobs}`], ["better is", sweep.direction === "minimize" ? "less" : "more"], ["best", ...(best || ["–"])]]
+    const best = sweep.best && [h("a", { href: `#/jobs/${sweep.best.id}` }, nameOf(sweep.best)), `: ${number(sweep.best.objective)}`];
+    facts.replaceChildren(...[["status", status(sweep.status)], ["jobs ended", `${ended(sweep)} of ${sweep.n_jobs}`], ["decides", `${objective}, ${sweep.direction === "minimize" ? "less" : "more"} is better`], ["best", ...(best || ["–"])]]
       .map(([name, ...value]) => h("div", {}, h("dt", {}, name), h("dd", {}, ...value))));
     lines.show(curvesOf(sweep, ranked));
     if (!ways.contains(document.activeElement)) ways.replaceChildren(...waysOf(sweep, ranked, objective)); // not under a person's hands
     const paths = pathsOf(sweep);
-    jobs.replaceChildren(h("h2", {}, "Jobs, the best first"), h("div", { class: "scroll" }, table(["Job", ...paths, objective, "Epoch", "Status"], ranked.map((job) =>
+    jobs.replaceChildren(h("h2", {}, "Jobs, the best first"), h("div", { class: "scroll" }, table(["Job", ...paths, titled(objective), "Epoch", "Status"], ranked.map((job) =>
       h("tr", {}, h("td", {}, job.id === sweep.best?.id ? "★ " : "", h("a", { href: `#/jobs/${job.id}` }, nameOf(job))), ...paths.map((one) => h("td", {}, told(job.point[one]))),
         h("td", { class: job.id === sweep.best?.id ? "number best" : "number" }, number(job.objective)), h("td", { class: "number" }, String(job.epoch)),
-        h("td", {}, status(job.status), job.status_reason ? h("small", {}, job.status_reason) : null))), [objective, "Epoch"])));
+        h("td", {}, status(job.status), reason(job) ? h("small", {}, reason(job)) : null))), [titled(objective), "Epoch"])));
   }
 
   await look();
-  main.replaceChildren(h("div", { class: "head" }, head, h("div", { class: "actions" }, cancel)), trouble, facts, lines.element, ways, jobs);
+  main.replaceChildren(h("div", { class: "head" }, head, h("div", { class: "actions" }, cancel)), trouble, facts, lines.element, ways, jobs, calls);
   return () => { gone = true; clearTimeout(timer); };
 }
 
@@ -88,12 +92,15 @@ function curvesOf(sweep, ranked) {
   const having = ranked.filter((job) => sweep.curves[job.id]);
   const names = [...new Set(having.flatMap((job) => Object.keys(sweep.curves[job.id])))].filter((name) => name !== "epoch");
   return names.map((name) => ({
-    title: name.replaceAll("_", " "), log: name.endsWith("loss"), legend: false,
-    lines: having.map((job, i) => ({ name: nameOf(job), look: lookOf(i), points: pointsOf(sweep.curves[job.id], name) })).filter((line) => line.points.length),
+    title: titled(name), log: name.endsWith("loss"), legend: false,
+    lines: having.map((job, i) => ({ name: nameOf(job), look: lookOf(i), points: pointsOf(sweep.curves[job.id], name) })).filter((line) => line.points.x.length),
   })).filter((figure) => figure.lines.length);
 }
 
-const pointsOf = (columns, name) => (columns[name] || []).map((value, i) => [columns.epoch[i], value]).filter(([, value]) => typeof value === "number");
+function pointsOf(columns, name) {
+  const known = (columns[name] || []).flatMap((value, i) => (typeof value === "number" ? [i] : []));
+  return curve(known.map((i) => columns.epoch[i]), known.map((i) => columns[name][i]));
+}
 
 function waysOf(sweep, ranked, objective) {
   const some = ranked.filter((job) => job.objective !== null).slice(0, MOST_WAYS), paths = pathsOf(sweep);

@@ -43,6 +43,7 @@ def views(running: Deployment) -> dict[str, str]:
         "lecture": "lecture/L05",
         "queue": "queue",
         "sweeps": "sweeps",
+        "new sweep": "sweeps/new",
         "sweep": f"sweeps/{sweep}",
         "not here": "jobs/job_none",
     }
@@ -54,6 +55,7 @@ SHOWN = {
     "new": "svg.net",
     "retry": "svg.net",
     "fork": "svg.net",
+    "new sweep": "svg.net",
     "lecture": "#L05 tbody tr",
     "jobs": "tbody tr",
     "sweeps": "tbody tr",
@@ -89,4 +91,9 @@ def test_axe_finds_nothing(page: Page, running: Deployment, views: dict[str, str
             expect(page.get_by_role("region", name="About t")).to_be_visible()
             page.get_by_role("button", name="Check first").click()
             expect(page.get_by_role("region", name="What it would be")).to_be_visible()
+        if name == "new sweep":
+            page.get_by_label("Try", exact=True).select_option("asha")
+            page.get_by_label("Draws", exact=True).fill("-1")
+            page.get_by_role("button", name="Start").click()
+            expect(page.locator(".fault")).to_be_visible()
         assert violations(page) == [], f"{name}, {scheme}, {width}"

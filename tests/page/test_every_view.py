@@ -41,6 +41,7 @@ def views(running: Deployment) -> list[str]:
         f"fork/{first}",
         "queue",
         "sweeps",
+        "sweeps/new",
         f"sweeps/{sweep}",
         "playground",
         "lecture",
@@ -65,7 +66,7 @@ def test_every_control_has_a_name_and_every_view_a_title(page: Page, running: De
         expect(page.locator("h1")).to_be_visible()
         expect(page).to_have_title(f"{page.locator('h1').text_content()} · mlpq")
         titles.add(page.title())
-        if view.startswith(("jobs/", "compare/", "sweeps/")):
+        if view.startswith(("jobs/", "compare/", "sweeps/swp_")):
             expect(page.locator("figure svg path.line").first).to_be_visible()
         assert NAMELESS.findall(page.locator("body").aria_snapshot()) == [], view
     assert len(titles) == len(views)

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from mlpq.embedded import EmbeddedServer
-from service.routes.page import STATIC
+from service.routes.page import FOREVER, STATIC
 from service.settings import from_environment
 from tests.processes import Processes, Service, free_port, wait_until
 from tests.service.api_parts import SPEC, assert_problem, raw_exchange, twin_of
@@ -140,7 +140,13 @@ def test_the_page_and_its_files(api: httpx2.Client) -> None:
     assert plain.text == script.text
     assert plain.headers["etag"] != script.headers["etag"]
     modules = {path.name for path in STATIC.glob("*.js")}
-    assert set(re.findall(r'modulepreload" href="/static/([^"]+)"', page.text)) == modules
+    named = re.findall(r'rel="(\w+)" href="(/static/\w+/)(\w+\.js)"', page.text)
+    assert {name for _, _, name in named} == modules
+    assert {name for how, _, name in named if how == "modulepreload"} == {"app.js", "api.js", "dom.js"}
+    [version] = {folder for _, folder, _ in named}
+    kept = api.get(f"{version}app.js")
+    assert kept.text == script.text
+    assert (kept.headers["cache-control"], script.headers["cache-control"]) == (FOREVER, "no-cache")
     assert "http" not in page.text.replace("http-equiv", "").split("<body")[0], "no one else's files"
 
 
