@@ -75,7 +75,7 @@ function header(job, move) {
       h("div", {}, h("h1", {}, job.name || job.id), h("span", { class: "soft" }, `${job.dataset} · `), status(job.status),
         reason(job) ? h("span", { class: "soft" }, ` (${reason(job)})`) : null),
       h("div", { class: "actions" }, ...buttons, job.links.weights ? h("a", { class: "button", href: `#/fork/${job.id}` }, "Fork") : null,
-        h("a", { class: "button", href: `#/new/${job.id}` }, "Change and retry"))),
+        h("a", { class: "button", href: `#/sweeps/new/${job.id}` }, "Sweep"), h("a", { class: "button", href: `#/new/${job.id}` }, "Change and retry"))),
     error,
     ENDED.has(job.status) ? null : h("progress", { max: epochs || 1, value: epoch, "aria-label": `epoch ${epoch} of ${epochs}` }),
   ].filter(Boolean);

@@ -121,3 +121,14 @@ def test_the_calls_of_a_sweep_start_the_same_sweep(
         assert sweep["id"] not in seen, name
         assert asked(sweep) == asked(first), name
         seen.add(sweep["id"])
+
+
+def test_a_sweep_starts_around_the_settings_of_a_job(page: Page, running: Deployment, client: httpx2.Client) -> None:
+    body = {"dataset": "wine", "net": {"hidden": [6]}, "training": {"epochs": 2}}
+    job = client.post("/v1/jobs", json=body).raise_for_status().json()
+    page.goto(f"{running.url}/#/jobs/{job['id']}")
+    page.get_by_role("link", name="Sweep", exact=True).click()
+    expect(page.locator("[name=hidden]")).to_have_value("6")
+    start(page)
+    sweep = newest(client)
+    assert (sweep["dataset"], sweep["base"]["net"]["hidden"], sweep["n_jobs"]) == ("wine", [6], 3)
