@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import functools
+import gzip
 import io
 import struct
 import tarfile
+import zipfile
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from store.ingest.arrays import npy_header
+
+
+def npz_bomb(declared: int) -> bytes:
+    """A quarter of a gibibyte of zeros in a megabyte, or a header that claims even more."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        with archive.open("X.npy", "w", force_zip64=True) as member:
+            member.write(npy_header(np.dtype(np.uint8), (declared, 1)))
+            block = bytes(1 << 20)
+            for _ in range(min(declared, 1 << 28) >> 20):
+                member.write(block)
+        archive.writestr("y.npy", npy_header(np.dtype(np.uint8), (0,)))
+    return buffer.getvalue()
+
+
+def gzipped(data: bytes) -> bytes:
+    """Compressed as quickly as can be: level 9 takes seconds for a bomb."""
+    return gzip.compress(data, 1)
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -70,12 +93,18 @@ def small(value: int, length: int) -> bytes:
 ROWS = 50_000_000
 
 
-def bomb(*, lies: bool) -> bytes:
-    """400 MB of zeros in one page; a footer that lies says that there are ten rows."""
-    table = pa.table({"a": np.zeros(ROWS), "y": np.zeros(ROWS)})
+@functools.cache
+def _zeros_in_parquet() -> bytes:
+    """400 MB of zeros in one page of each column."""
+    column = pa.array(np.zeros(ROWS))
     how = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}
     pages = {"row_group_size": ROWS, "data_page_size": 1 << 30, "max_rows_per_page": ROWS}
-    data = written(table, **how, **pages)
+    return written(pa.table({"a": column, "y": column}), **how, **pages)
+
+
+def bomb(*, lies: bool) -> bytes:
+    """A few kilobytes that declare 800 MB of zeros; a footer that lies says that there are ten rows."""
+    data = _zeros_in_parquet()
     if not lies:
         return data
     metadata = pq.read_metadata(io.BytesIO(data))

@@ -19,6 +19,7 @@ from store.ingest.csv_columns import MISSING_TEXTS, is_number
 from store.ingest.csv_table import looks_like_header
 from store.ingest.csv_text import TextFile, sniff_delimiter
 from store.ingest.limits import MAX_CATEGORIES, MAX_FIELD_CHARACTERS
+from tests.store.file_writers import gzipped
 from tests.store.ingest_parts import LIMITS, read, refused
 
 GOOD = "a,b,kind\n1,2.5,x\n-3,4e2,y\n+.5,6.,x\n"
@@ -330,7 +331,7 @@ def test_a_file_without_content_is_refused(tmp_path: Path, data: bytes, said: st
 
 
 def test_a_gzip_bomb_is_refused(tmp_path: Path) -> None:
-    bomb = gzip.compress(b"a,y\n" + b"1,0\n" * (20 << 20))
+    bomb = gzipped(b"a,y\n" + b"1,0\n" * (20 << 20))
     with pytest.raises(TooLarge, match="inflates to more than"):
         read(tmp_path, bomb)
 

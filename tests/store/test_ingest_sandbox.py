@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import os
 import time
-import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,11 +12,11 @@ import numpy as np
 import pytest
 
 from kernels.errors import InvalidInput, TooLarge
-from store.ingest.arrays import npy_header
 from store.ingest.limits import Limits
 from store.ingest.options import IngestOptions, Source
 from store.ingest.problems import CellError
 from store.ingest.sandbox import ingest
+from tests.store.file_writers import gzipped, npz_bomb
 from tests.store.ingest_parts import npz, run_process
 
 SMALL = b"a,y\n1,p\n2,q\n"
@@ -32,23 +29,10 @@ def usual_mib(tmp_path_factory: pytest.TempPathFactory) -> float:
     return ran.peak_mib
 
 
-def _npz_bomb(declared: int) -> bytes:
-    """A quarter of a gibibyte of zeros in 256 KiB, or a header that claims even more."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open("X.npy", "w", force_zip64=True) as member:
-            member.write(npy_header(np.dtype(np.uint8), (declared, 1)))
-            block = bytes(1 << 20)
-            for _ in range(min(declared, 1 << 28) >> 20):
-                member.write(block)
-        archive.writestr("y.npy", npy_header(np.dtype(np.uint8), (0,)))
-    return buffer.getvalue()
-
-
 BOMBS: dict[str, tuple[Callable[[], bytes], str, str, int]] = {
-    "npz of zeros": (lambda: _npz_bomb(1 << 28), "a.npz", "too_large", 16),
-    "npz header of 10^13 elements": (lambda: _npz_bomb(10**13), "a.npz", "too_large", 16),
-    "gzip of zeros": (lambda: gzip.compress(b"a,y\n" + b"0" * (100 << 20), 6), "a.csv.gz", "too_large", 16),
+    "npz of zeros": (lambda: npz_bomb(1 << 28), "a.npz", "too_large", 16),
+    "npz header of 10^13 elements": (lambda: npz_bomb(10**13), "a.npz", "too_large", 16),
+    "gzip of zeros": (lambda: gzipped(b"a,y\n" + b"0" * (100 << 20)), "a.csv.gz", "too_large", 16),
     "one endless line": (lambda: b"a,y\n" + b"1," * (30 << 20), "a.csv", "invalid_input", 64),
     "quote that is never closed": (lambda: b'a,y\n1,"' + b"p\n" * (10 << 20), "a.csv", "invalid_input", 16),
     "a million names": (lambda: b",".join([b"a"] * (1 << 20)) + b"\n", "a.csv", "invalid_input", 64),
