@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from bench.deployment import Deployment, deployment
-from tests.processes import wait_until
+from tests.processes import http_client, wait_until
 
 STARTS = 20_000
 """Milliseconds in which a job must have started and the page must show it, on a busy machine."""
@@ -58,7 +58,7 @@ def _note(message: ConsoleMessage, errors: list[str]) -> None:
 
 @pytest.fixture
 def client(running: Deployment) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=running.url, timeout=30) as opened:
+    with http_client(running.url, timeout_s=30) as opened:
         yield opened
 
 

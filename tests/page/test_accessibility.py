@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx2
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from bench.deployment import Deployment
 from tests.page.conftest import reached
+from tests.processes import http_client
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -20,7 +20,7 @@ CSV = "kind,size\n" + "".join(f"{'ab'[n % 2]},{n % 7}\n" for n in range(40))
 @pytest.fixture(scope="module")
 def views(running: Deployment) -> dict[str, str]:
     """Every view: its name, its address."""
-    with httpx2.Client(base_url=running.url, timeout=30) as client:
+    with http_client(running.url, timeout_s=30) as client:
         bodies: list[dict[str, Any]] = [
             {"dataset": "moons", "name": f"job {n}", "net": {"hidden": [4 + n]}, "training": {"epochs": 3, "folds": 2}}
             for n in range(2)

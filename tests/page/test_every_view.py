@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
 from bench.deployment import Deployment
 from tests.page.conftest import STARTS, reached
+from tests.processes import http_client
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -21,7 +21,7 @@ NAMELESS = re.compile(
 @pytest.fixture(scope="module")
 def views(running: Deployment) -> list[str]:
     """The address of every view, of two jobs where it shows some."""
-    with httpx2.Client(base_url=running.url, timeout=30) as client:
+    with http_client(running.url, timeout_s=30) as client:
         bodies = [
             {"dataset": "moons", "name": f"a name of some length, number {n}", "tags": ["t"], "training": {"epochs": 3}}
             for n in range(2)

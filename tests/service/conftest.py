@@ -11,7 +11,7 @@ from redis import Redis
 
 from mlpq.embedded import EmbeddedServer
 from store.jobs import JobStore
-from tests.processes import Processes, Service
+from tests.processes import Processes, Service, http_client
 from tests.service.api_parts import twin_of
 
 
@@ -40,7 +40,7 @@ def service(valkey: EmbeddedServer, service_data: Path, tmp_path_factory: pytest
 @pytest.fixture
 def api(service: Service, redis: Redis) -> Iterator[httpx2.Client]:
     """A client of the shared process, whose store is empty."""
-    with httpx2.Client(base_url=service.url, timeout=20) as client:
+    with http_client(service.url) as client:
         yield client
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
-import zipfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -18,7 +16,7 @@ from store.ingest.arrays import npy_header
 from tests.processes import Processes, Service, wait_until
 from tests.service.api_parts import assert_problem
 from tests.service.test_service_large_weights import memory_watched
-from tests.store.file_writers import bomb, idx, npy, parquet, tar
+from tests.store.file_writers import bomb, gzipped, idx, npy, npz_bomb, parquet, tar
 
 API_MEMORY = 24 << 20
 """Bytes that the API may take while a file that claims or holds a hundred times as much is refused."""
@@ -144,24 +142,12 @@ def test_one_row_trains_only_without_a_split(api: httpx2.Client) -> None:
     assert api.post("/v1/jobs", json=whole).status_code == 202
 
 
-def npz_bomb(declared: int) -> bytes:
-    """A quarter of a gibibyte of zeros in 256 KiB, or a header that claims even more."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open("X.npy", "w") as member:
-            member.write(npy_header(np.dtype(np.uint8), (declared, 1)))
-            for _ in range(min(declared, 1 << 28) >> 20):
-                member.write(bytes(1 << 20))
-        archive.writestr("y.npy", npy_header(np.dtype(np.uint8), (0,)))
-    return out.getvalue()
-
-
 LABELS = idx((np.arange(20) % 4).astype(np.uint8))
 BOMBS: dict[str, tuple[Callable[[], list[tuple[str, bytes]]], int]] = {
     "npz of zeros": (lambda: [("a.npz", npz_bomb(1 << 28))], 413),
     "npz header of 10^13 elements": (lambda: [("a.npz", npz_bomb(10**13))], 413),
     "npy header of 10^13 elements": (lambda: [("t.npy", npy_header(np.dtype("f8"), (10**13, 2)))], 422),
-    "gzip of zeros": (lambda: [("t.csv.gz", gzip.compress(b"a,y\n" + bytes(1 << 28)))], 413),
+    "gzip of zeros": (lambda: [("t.csv.gz", gzipped(b"a,y\n" + bytes(1 << 28)))], 413),
     "tar of zeros": (lambda: [("c.tar.gz", tar(data_batch_1__bin=bytes(3073 << 16)))], 413),
     "parquet": (lambda: [("t.parquet", bomb(lies=False))], 413),
     "parquet whose footer lies": (lambda: [("t.parquet", bomb(lies=True))], 422),

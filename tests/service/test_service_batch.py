@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from store.jobs import JobStore
-from tests.processes import Processes
+from tests.processes import Processes, http_client
 from tests.service.api_parts import SPEC, assert_problem, finished
 from tests.store.store_parts import check_laws
 
@@ -82,7 +82,7 @@ def test_the_same_key_gives_the_same_jobs(api: httpx2.Client, redis: Redis) -> N
 
 def test_the_limit_on_the_queue_counts_every_job(processes: Processes, redis: Redis) -> None:
     url = processes.service(MLPQ_MAX_QUEUED="10").ready().url
-    with httpx2.Client(base_url=url, timeout=20) as api:
+    with http_client(url) as api:
         assert_problem(api.post("/v1/jobs:batch", json=several(11)), 429, "queue_full")
         assert redis.zcard("mlpq:jobs") == 0
         assert api.post("/v1/jobs:batch", json=several(10)).status_code == 202

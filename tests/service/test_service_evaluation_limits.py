@@ -13,7 +13,7 @@ import pytest
 from redis import Redis
 
 from store.jobs import JobStore
-from tests.processes import Processes, Service
+from tests.processes import Processes, Service, http_client
 from tests.service.api_parts import assert_problem, submitted
 from tests.service.test_service_large_weights import memory_watched
 from tests.service.test_service_training import run_next
@@ -35,7 +35,7 @@ def measured(
 ) -> Iterator[tuple[httpx2.Client, str, str]]:
     """A client, a job of two classes, and a data set with many more rows like those it learnt from."""
     rng = np.random.default_rng(0)
-    with httpx2.Client(base_url=service.url, timeout=120) as api:
+    with http_client(service.url, timeout_s=120) as api:
         names = []
         for rows in (200, ROWS):
             x = rng.standard_normal((rows, COLUMNS), np.float32)

@@ -23,7 +23,7 @@ from store.connection import connect_async
 from store.jobs import JobStore
 from store.records import NewJob
 from store.transitions import Status
-from tests.processes import Processes, Service, wait_until
+from tests.processes import Processes, Service, http_client, wait_until
 from tests.service.api_parts import assert_problem, claimed, events_of, finished, point, stream, submitted
 
 
@@ -63,7 +63,7 @@ def test_live_events_arrive_at_all_clients_as_they_happen(api: httpx2.Client, jo
     job = submitted(api)
     claim = claimed(jobs)
     with ThreadPoolExecutor(8) as pool:
-        clients = [httpx2.Client(base_url=service.url, timeout=20) for _ in range(8)]
+        clients = [http_client(service.url) for _ in range(8)]
         streams = [pool.submit(stream, client, f"/v1/jobs/{job['id']}/events") for client in clients]
         for step in range(40):
             jobs.write(claim, events=[point(step)])
@@ -204,7 +204,7 @@ def test_a_client_that_does_not_read_slows_nobody(api: httpx2.Client, jobs: JobS
 
 def test_more_streams_than_allowed_are_answered_503(processes: Processes) -> None:
     service = processes.service(MLPQ_MAX_STREAMS="2").ready()
-    with httpx2.Client(base_url=service.url) as api:
+    with http_client(service.url) as api:
         job = submitted(api)
         path = f"/v1/jobs/{job['id']}/events"
         with api.stream("GET", path) as one, api.stream("GET", path):
@@ -218,13 +218,13 @@ def test_more_streams_than_allowed_are_answered_503(processes: Processes) -> Non
 
 def test_open_streams_end_within_seconds_of_sigterm(processes: Processes) -> None:
     service = processes.service().ready()
-    with httpx2.Client(base_url=service.url, timeout=20) as api:
+    with http_client(service.url) as api:
         job = submitted(api)
         threads = []
         ended: list[int] = []
 
         def follow() -> None:
-            with httpx2.Client(base_url=service.url, timeout=20) as client:
+            with http_client(service.url) as client:
                 ended.append(len(stream(client, f"/v1/jobs/{job['id']}/events")))
 
         for _ in range(20):

@@ -12,7 +12,7 @@ import pytest
 from store.jobs import JobStore
 from store.transitions import Status
 from store.workers import WorkerInfo, Workers
-from tests.processes import Processes
+from tests.processes import Processes, http_client
 from tests.service.api_parts import SPEC, assert_problem, claimed, finished, point, submitted
 
 
@@ -239,7 +239,7 @@ def test_queue_and_workers_are_what_the_store_says(api: httpx2.Client, jobs: Job
 
 def test_a_full_queue_is_429(processes: Processes) -> None:
     service = processes.service(MLPQ_MAX_QUEUED="2").ready()
-    with httpx2.Client(base_url=service.url) as api:
+    with http_client(service.url) as api:
         submitted(api)
         submitted(api)
         time.sleep(1.1)  # counted at most a second ago

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from redis import Redis
 
+from mlpq.embedded import EmbeddedServer
 from nets.export import load_npz, load_safetensors, map_npz, to_npz
 from nets.parts import parts_of
 from nets.preprocess import Preprocessing
@@ -27,8 +28,8 @@ from store.datasets import DatasetStore
 from store.files import LocalArtifacts
 from store.jobs import JobStore
 from store.transitions import Status
-from tests.processes import Processes, Service
-from tests.service.api_parts import assert_problem, claimed, submitted
+from tests.processes import Processes, Service, http_client
+from tests.service.api_parts import assert_problem, claimed, submitted, twin_of
 
 HIDDEN = [5000, 5000]
 FILE_BYTES = 100_000_000
@@ -60,24 +61,41 @@ def memory_watched(pid: int, limit: int) -> Iterator[None]:
     assert peak - before < limit, f"{(peak - before) >> 20} MiB more"
 
 
-@pytest.fixture
-def service(processes: Processes) -> Service:
-    return processes.service().ready()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, service_data: Path) -> Path:
+    """A data directory for all tests here: nothing else may use the store meanwhile."""
+    return twin_of(service_data, tmp_path_factory.mktemp("large") / "data")
 
 
-@pytest.fixture
-def job(service: Service, redis: Redis, data_dir: Path) -> str:
-    """A job whose result and checkpoint hold random weights."""
-    jobs, artifacts = JobStore(redis), LocalArtifacts(data_dir)
-    with httpx2.Client(base_url=service.url, timeout=60) as api:
+@pytest.fixture(scope="module")
+def big_redis(valkey: EmbeddedServer) -> Iterator[Redis]:
+    client = Redis.from_url(valkey.url)
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def big_service(valkey: EmbeddedServer, big_redis: Redis, folder: Path) -> Iterator[Service]:
+    with Processes(folder.parent, valkey.url, folder) as processes:
+        yield processes.service().ready()
+
+
+@pytest.fixture(scope="module")
+def job(big_service: Service, big_redis: Redis, folder: Path) -> str:
+    """A job whose result and two checkpoints hold random weights; that of step 6 is there to be damaged."""
+    jobs, artifacts = JobStore(big_redis), LocalArtifacts(folder)
+    with http_client(big_service.url, timeout_s=60) as api:
         job_id = submitted(api, net={"hidden": HIDDEN})["id"]
     claim = claimed(jobs)
-    info, x, y = DatasetStore(redis, data_dir).load("iris")
+    info, x, y = DatasetStore(big_redis, folder).load("iris")
     table, spec = Table(TableInfo.from_json(info), x, y), ResolvedSpec.parse(claim.job.spec)
     layout = layout_of(spec, table.info.n_inputs, table.info.n_outputs)
     flat = np.random.default_rng(0).standard_normal(layout.count, np.float32) / 50
     assert flat.nbytes > FILE_BYTES > HELD_BYTES
-    jobs.write(claim, checkpoint=Checkpoints(artifacts).put(job_id, claim.fence, 7, 1, {"parameters": flat}))
+    for step in (6, 7):
+        kept = Checkpoints(artifacts).put(job_id, claim.fence, step, 1, {"parameters": flat})
+        jobs.write(claim, checkpoint=kept)
     preprocessing = Preprocessing.fit(table, parts_of(table, spec.training).train)
     arrays = pack(layout.named(flat), preprocessing, spec, table.info, {}, flat=flat)
     stored = artifacts.put(f"{job_id}/{claim.fence}-weights.npz", to_npz(arrays))
@@ -110,20 +128,20 @@ QUERIES = [
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_a_large_file_is_made_and_sent_in_little_memory(
-    service: Service, job: str, tmp_path: Path, data_dir: Path, query: str
+    big_service: Service, job: str, tmp_path: Path, folder: Path, query: str
 ) -> None:
     path, file = f"/v1/jobs/{job}/weights?{query}", tmp_path / "fetched"
-    with httpx2.Client(base_url=service.url, timeout=60) as api:
+    with http_client(big_service.url, timeout_s=60) as api:
         api.get(f"/v1/jobs/{job}")
-        with memory_watched(service.pid, 32 << 20):
+        with memory_watched(big_service.pid, 32 << 20):
             fetched(api, path, file)
         part = api.get(path, headers={"Range": "bytes=70000000-70000999"})
         assert (part.status_code, len(part.content)) == (206, 1000)
     with file.open("rb") as whole:
         whole.seek(70_000_000)
         assert whole.read(1000) == part.content
-    stored = next((data_dir / "artifacts" / job).glob("*-weights.npz"))
-    assert not list((data_dir / "artifacts").glob(".tmp-*"))
+    stored = next((folder / "artifacts" / job).glob("*-weights.npz"))
+    assert not list((folder / "artifacts").glob(".tmp-*"))
     for name in ("onnx", "torch"):
         if query.endswith(name):
             assert file.read_bytes() == EXPORTERS[name](load_npz(stored))
@@ -135,10 +153,10 @@ def test_a_large_file_is_made_and_sent_in_little_memory(
         np.testing.assert_array_equal(arrays[name], result[name])
 
 
-def test_damage_of_a_large_checkpoint_is_found(service: Service, job: str, data_dir: Path) -> None:
-    (stored,) = (data_dir / "artifacts" / job).glob("*-checkpoint-*.npz")
-    with stored.open("r+b") as file:
+def test_damage_of_a_large_checkpoint_is_found(big_service: Service, big_redis: Redis, job: str, folder: Path) -> None:
+    (kept,) = [one for one in JobStore(big_redis).get(job).checkpoints if one["step"] == 6]
+    with Checkpoints(LocalArtifacts(folder)).locate(kept).open("r+b") as file:
         file.seek(1 << 20)
         file.write(b"damaged")
-    with httpx2.Client(base_url=service.url, timeout=60) as api:
-        assert_problem(api.get(f"/v1/jobs/{job}/weights?checkpoint=7"), 500, "corrupted")
+    with http_client(big_service.url, timeout_s=60) as api:
+        assert_problem(api.get(f"/v1/jobs/{job}/weights?checkpoint=6"), 500, "corrupted")

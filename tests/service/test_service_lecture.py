@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from nets.lecture.registry import ROWS
-from tests.processes import Service
+from tests.processes import Service, http_client
 
 
 def test_all_rows_are_listed_without_their_numbers(api: httpx2.Client) -> None:
@@ -48,7 +48,7 @@ def test_the_service_answers_others_while_a_row_is_computed(service: Service, ap
     done = threading.Event()
 
     def compute() -> None:
-        with httpx2.Client(base_url=service.url, timeout=60) as client:
+        with http_client(service.url, timeout_s=60) as client:
             for _ in range(3):
                 client.get("/v1/lecture/L28").raise_for_status()
         done.set()

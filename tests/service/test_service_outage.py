@@ -16,7 +16,7 @@ from mlpq.embedded import EmbeddedServer
 from store.connection import connect
 from store.jobs import JobStore
 from store.transitions import Status
-from tests.processes import Processes, Service, wait_until
+from tests.processes import Processes, Service, http_client, wait_until
 from tests.service.api_parts import SPEC, SentEvent, assert_problem, claimed, events_of, point, submitted
 
 
@@ -74,7 +74,7 @@ def test_without_a_store_every_route_that_needs_it_is_503_within_a_second(
     own: Service, own_valkey: EmbeddedServer, how: str
 ) -> None:
     assert own_valkey.process is not None
-    with httpx2.Client(base_url=own.url, timeout=10) as api:
+    with http_client(own.url, timeout_s=10) as api:
         job = submitted(api)
         if how == "killed":
             own_valkey.kill()
@@ -99,7 +99,7 @@ def test_without_a_store_every_route_that_needs_it_is_503_within_a_second(
 
 def test_a_crowd_is_told_within_a_second_too(own: Service, own_valkey: EmbeddedServer) -> None:
     assert own_valkey.process is not None
-    clients = [httpx2.Client(base_url=own.url, timeout=10) for _ in range(64)]
+    clients = [http_client(own.url, timeout_s=10) for _ in range(64)]
     for client in clients:
         assert client.get("/healthz").status_code == 200
 
@@ -128,7 +128,7 @@ def test_a_crowd_is_told_within_a_second_too(own: Service, own_valkey: EmbeddedS
 
 def test_an_open_stream_survives_an_outage_without_gap_or_duplicate(own: Service, own_valkey: EmbeddedServer) -> None:
     received: list[SentEvent] = []
-    with httpx2.Client(base_url=own.url, timeout=30) as api:
+    with http_client(own.url, timeout_s=30) as api:
         job = submitted(api)
         store = JobStore(connect(own_valkey.url, "patient"))
         claim = claimed(store)
@@ -137,7 +137,7 @@ def test_an_open_stream_survives_an_outage_without_gap_or_duplicate(own: Service
 
         def follow() -> None:
             path = f"/v1/jobs/{job['id']}/events"
-            with httpx2.Client(base_url=own.url, timeout=30) as client, client.stream("GET", path) as answer:
+            with http_client(own.url, timeout_s=30) as client, client.stream("GET", path) as answer:
                 for event in events_of(answer.iter_lines()):
                     received.append(event)
                     opened.set()

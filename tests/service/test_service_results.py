@@ -33,7 +33,7 @@ from store.files import LocalArtifacts
 from store.jobs import JobStore
 from store.records import Job
 from store.transitions import Status
-from tests.processes import Processes, resident_bytes
+from tests.processes import Processes, http_client, resident_bytes
 from tests.service.api_parts import assert_problem, claimed, point, submitted
 
 
@@ -142,7 +142,7 @@ def large(jobs: JobStore, api: httpx2.Client, data: Path, n_bytes: int) -> str:
 
 def test_many_downloads_of_a_large_file_take_little_memory(processes: Processes, data_dir: Path, redis: Redis) -> None:
     service = processes.service().ready()
-    with httpx2.Client(base_url=service.url, timeout=60) as api:
+    with http_client(service.url, timeout_s=60) as api:
         path = f"/v1/jobs/{large(JobStore(redis), api, data_dir, 64 << 20)}/weights"
         before = resident_bytes(service.pid)
         with ExitStack() as stack:

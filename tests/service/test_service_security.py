@@ -16,7 +16,7 @@ import pytest
 from mlpq.embedded import EmbeddedServer
 from service.routes.page import FOREVER, STATIC
 from service.settings import from_environment
-from tests.processes import Processes, Service, free_port, wait_until
+from tests.processes import Processes, Service, free_port, http_client, wait_until
 from tests.service.api_parts import SPEC, assert_problem, raw_exchange, twin_of
 
 KEYS = ("first-key-of-many-characters", "second-key-of-many-characters")
@@ -52,7 +52,7 @@ WITH_KEY = [
 
 @pytest.mark.parametrize(("method", "path"), WITH_KEY)
 def test_without_a_valid_key_there_is_nothing(guarded: Service, method: str, path: str) -> None:
-    with httpx2.Client(base_url=guarded.url) as api:
+    with http_client(guarded.url) as api:
         for header in (None, "", "Bearer", "Bearer wrong", f"Basic {KEYS[0]}", KEYS[0], f"Bearer {KEYS[0]}x"):
             refused = api.request(method, path, headers={"Authorization": header} if header is not None else {})
             assert_problem(refused, 401, "unauthorized")
@@ -61,14 +61,14 @@ def test_without_a_valid_key_there_is_nothing(guarded: Service, method: str, pat
 
 @pytest.mark.parametrize("key", KEYS)
 def test_each_key_opens(guarded: Service, key: str) -> None:
-    with httpx2.Client(base_url=guarded.url, headers={"Authorization": f"Bearer {key}"}) as api:
+    with http_client(guarded.url, headers={"Authorization": f"Bearer {key}"}) as api:
         assert api.get("/v1/jobs").status_code == 200
         assert api.post("/v1/jobs", json=SPEC).status_code == 202
         assert api.get("/metrics").status_code == 200
 
 
 def test_health_and_the_page_need_no_key(guarded: Service) -> None:
-    with httpx2.Client(base_url=guarded.url) as api:
+    with http_client(guarded.url) as api:
         for path in ("/healthz", "/readyz", "/", "/static/app.js", "/docs", "/openapi.json"):
             assert api.get(path).status_code == 200, path
 
@@ -83,7 +83,7 @@ def test_a_name_that_is_not_ours_is_refused(api: httpx2.Client, service: Service
 def test_our_names_and_addresses_are_answered(api: httpx2.Client, guarded: Service) -> None:
     for host in ("localhost", "localhost:1234", "127.0.0.1", "[::1]:80", "192.168.1.5:8000", "LOCALHOST"):
         assert api.get("/healthz", headers={"Host": host}).status_code == 200, host
-    with httpx2.Client(base_url=guarded.url) as named:
+    with http_client(guarded.url) as named:
         assert named.get("/healthz", headers={"Host": "mlpq.example:8000"}).status_code == 200
 
 
@@ -171,7 +171,7 @@ def test_a_short_key_guards_no_network() -> None:
 
 
 def test_the_access_log_is_one_json_line_per_request_without_secrets(guarded: Service) -> None:
-    with httpx2.Client(base_url=guarded.url, headers={"Authorization": f"Bearer {KEYS[0]}"}) as api:
+    with http_client(guarded.url, headers={"Authorization": f"Bearer {KEYS[0]}"}) as api:
         request_id = api.get("/v1/jobs?limit=3&tag=private").headers["x-request-id"]
     wait_until(lambda: request_id in guarded.log, what="the line is written behind the answer")
     (line,) = [json.loads(line) for line in guarded.log.splitlines() if request_id in line]

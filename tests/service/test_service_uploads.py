@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from store.ingest.arrays import npy_header
-from tests.processes import Processes, Service, most_resident_bytes, resident_bytes, wait_until
+from tests.processes import Processes, Service, http_client, most_resident_bytes, resident_bytes, wait_until
 from tests.service.api_parts import SPEC, assert_problem, submitted
-from tests.store.file_writers import batch, bomb, idx, parquet, tar
+from tests.store.file_writers import batch, bomb, gzipped, idx, parquet, tar
 
 CSV = b"width,height,kind\n" + b"".join(f"{n},{n * 2},{'ab'[n % 2]}\n".encode() for n in range(40))
 
@@ -137,7 +137,7 @@ def test_kinds_are_inferred_told_and_overridden(api: httpx2.Client) -> None:
 
 def test_bombs_are_413_or_422_and_the_service_lives(api: httpx2.Client) -> None:
     zeros = bytes(1 << 27)
-    assert_problem(raw(api, gzip.compress(b"a,b\n" + zeros), "t.csv.gz"), 413, "too_large")
+    assert_problem(raw(api, gzipped(b"a,b\n" + zeros), "t.csv.gz"), 413, "too_large")
     huge = npy_header(np.dtype("f8"), (10**13, 2))
     assert_problem(raw(api, huge, "t.npy"), 422, "invalid_input")
     assert_problem(raw(api, bomb(lies=False), "t.parquet"), 413, "too_large")
@@ -271,7 +271,7 @@ def test_a_large_upload_takes_constant_memory(processes: Processes, how: str, da
         yield from table_of(300)
 
     kind = "application/octet-stream" if how == "raw" else "multipart/form-data; boundary=xx"
-    with httpx2.Client(base_url=service.url, timeout=100) as api:
+    with http_client(service.url, timeout_s=100) as api:
         assert raw(api, CSV).status_code == 201
         before = resident_bytes(service.pid)
         Path(f"/proc/{service.pid}/clear_refs").write_text("5")
@@ -291,10 +291,10 @@ def half_an_upload(service: Service) -> Iterator[bytes]:
 
 def test_a_killed_upload_leaves_nothing_that_anyone_sees(processes: Processes, data_dir: Path) -> None:
     service = processes.service().ready()
-    with httpx2.Client(base_url=service.url, timeout=20) as api, pytest.raises(httpx2.HTTPError):
+    with http_client(service.url) as api, pytest.raises(httpx2.HTTPError):
         raw(api, half_an_upload(service))
     again = processes.service().ready()
-    with httpx2.Client(base_url=again.url, timeout=20) as api:
+    with http_client(again.url) as api:
         assert not [d for d in api.get("/v1/datasets?limit=100").json()["data"] if d["id"].startswith("ds_")]
         wait_until(lambda: not list((data_dir / "datasets").glob(".tmp-*")), what="temporary files are swept")
         assert raw(api, CSV).status_code == 201
@@ -302,7 +302,7 @@ def test_a_killed_upload_leaves_nothing_that_anyone_sees(processes: Processes, d
 
 def test_the_service_answers_while_a_file_is_read(api: httpx2.Client, service: Service) -> None:
     def upload() -> int:
-        with httpx2.Client(base_url=service.url, timeout=60) as other:
+        with http_client(service.url, timeout_s=60) as other:
             return raw(other, table_of(8), "big.csv").status_code
 
     slowest, begun = 0.0, time.monotonic()

@@ -15,7 +15,7 @@ from store import keys
 from store.halving import State, Trial, decide, trial_from_text
 from store.transitions import Status
 from tests.history import History, read_history
-from tests.processes import Service, wait_until
+from tests.processes import Service, http_client, wait_until
 from tests.site import Site
 
 SPACE = {"optimizer.learning_rate": {"log_uniform": [1e-4, 1.0]}}
@@ -26,7 +26,8 @@ ENDED = {"succeeded", "failed", "cancelled"}
 
 
 def submit(service: Service, **body: Any) -> dict[str, Any]:
-    answer = httpx2.post(f"{service.url}/v1/sweeps", json={"dataset": "digits", "base": QUICK} | body, timeout=20)
+    with http_client(service.url) as api:
+        answer = api.post("/v1/sweeps", json={"dataset": "digits", "base": QUICK} | body)
     assert answer.status_code == 202, answer.text
     return answer.json()
 
@@ -34,12 +35,13 @@ def submit(service: Service, **body: Any) -> dict[str, Any]:
 def ended(site: Site, service: Service, sweep_id: str, timeout_s: float = 90) -> dict[str, Any]:
     def look() -> dict[str, Any] | None:
         try:
-            sweep = httpx2.get(f"{service.url}/v1/sweeps/{sweep_id}", timeout=20).json()
+            sweep = api.get(f"/v1/sweeps/{sweep_id}").json()
         except httpx2.HTTPError:
             return None
         return sweep if sweep.get("status") in ENDED else None
 
-    return wait_until(look, timeout_s, f"{sweep_id} ends", every_s=0.1)
+    with http_client(service.url) as api:
+        return wait_until(look, timeout_s, f"{sweep_id} ends", every_s=0.1)
 
 
 def check_halving(site: Site, sweep: dict[str, Any]) -> list[History]:
