@@ -1,4 +1,4 @@
-"""`mlpq demo`, and the examples, as a newcomer runs them."""
+"""`mlpq demo` as a newcomer runs it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from mlpq.up.launch import deployment
 from mlpq.up.lock import running_deployment
 from tests.processes import processes_with
-
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -47,10 +43,3 @@ def test_the_demo_uses_what_runs_already_and_leaves_it_running(tmp_path: Path) -
         assert outcome["largest_difference"] <= 1e-5
         assert outcome["rows_checked"] >= 100
         assert running_deployment(tmp_path / "data") is not None
-
-
-@pytest.mark.parametrize("example", EXAMPLES, ids=[path.stem for path in EXAMPLES])
-def test_every_example_runs(service_url: str, example: Path, tmp_path: Path) -> None:
-    arguments = [str(tmp_path), "--quick", "--only", "L16"] if example.stem == "lecture_figures" else []
-    done = run(str(example), *arguments, MLPQ_URL=service_url)
-    assert done.returncode == 0, done.stdout + done.stderr
