@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench docs site lock pictures page-pictures test-page test-compose mutants clean
+.PHONY: help demo run compiled test check bench docs site lock pictures page-pictures test-page test-compose mutants clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | expand -t 16
@@ -24,9 +24,13 @@ $(VENV)/server.stamp: $(BIN)/python requirements/server.txt pyproject.toml
 $(VENV)/dev.stamp: $(BIN)/python requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/server.stamp
+
+# Processes start sooner where Python may not keep bytecode by itself (PYTHONDONTWRITEBYTECODE).
+compiled: $(VENV)/dev.stamp  ## compile the CPU kernels, and the rooms to bytecode (once on this machine)
+	@$(BIN)/python -m compileall -q mlpq service worker store nets kernels
 	@echo "compiling the CPU kernels (once on this machine)"
 	@$(BIN)/python -m nets.warm
-	@touch $@ $(VENV)/server.stamp
 
 demo: $(VENV)/server.stamp   ## train a real net on real data, from nothing, in one command
 	$(BIN)/mlpq demo
@@ -40,19 +44,21 @@ check: $(VENV)/dev.stamp     ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check                  ## every check and every test, on three processes: most tests wait for others
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+# The checks and the compiler each take one core.
+test: $(VENV)/dev.stamp      ## every check and every test, on three processes: most tests wait for others
+	@$(MAKE) --no-print-directory -j 2 compiled check
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-test-compose: $(VENV)/dev.stamp   ## build the image, bring docker-compose.yml up, break it, find all intact
+test-compose: compiled   ## build the image, bring docker-compose.yml up, break it, find all intact
 	$(BIN)/python -m pytest -m compose tests/compose
 
-test-page: $(VENV)/dev.stamp      ## the page in a real browser (needs chromium)
+test-page: compiled      ## the page in a real browser (needs chromium)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m browser tests/page
 
-mutants: $(VENV)/dev.stamp   ## turn every sign of a gradient and see the tests fail (minutes)
+mutants: compiled   ## turn every sign of a gradient and see the tests fail (minutes)
 	$(BIN)/python -m tests.mutants
 
-bench: $(VENV)/dev.stamp     ## measure what the README claims; writes bench/results
+bench: compiled     ## measure what the README claims; writes bench/results
 	$(BIN)/python -m bench
 
 docs: $(VENV)/dev.stamp      ## write the pages of the reference from the code

@@ -14,6 +14,9 @@ from redis import Redis
 
 from mlpq.embedded import EmbeddedServer
 
+ROOMS = ("system", "mlpq", "docs", "worker", "service", "store", "lecture", "nets", "kernels")
+"""The order of the tests: files that wait for processes, and take minutes, come first; short ones fill what is left."""
+
 
 def pytest_configure() -> None:
     """A run in the background (`.ci/run &`, nohup) begins with Ctrl-C ignored, and every process would inherit that."""
@@ -40,6 +43,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker(marker)]
         items[:] = [item for item in items if not item.get_closest_marker(marker)]
         config.hook.pytest_deselected(items=left_out)
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    room = item.path.parent.name
+    return ROOMS.index(room) if room in ROOMS else len(ROOMS)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
