@@ -125,7 +125,7 @@ def test_ctrl_c_stops_it_within_seconds_with_open_streams(up: Callable[..., Up])
 def test_a_job_goes_on_after_a_restart_and_no_attempt_is_counted(up: Callable[..., Up]) -> None:
     running = up()
     with Client(running.url) as client:
-        job = client.train("digits", hidden=[256, 256], batch_size=1, epochs=2000)
+        job = client.train("digits", hidden=[128, 128], batch_size=1, epochs=2000)
         first = next(event for event in job.watch() if isinstance(event, MetricEvent))
     running.process.terminate()
     assert running.ends() == 0

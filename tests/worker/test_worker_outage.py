@@ -10,8 +10,9 @@ from store.transitions import Status
 from tests.history import History, assert_same_run
 from tests.processes import wait_until
 from tests.site import ENDLESS, QUICK, STEADY, Site
+from worker.settings import LEASE_S
 
-OUTAGE_S = 12.0
+OUTAGE_S = LEASE_S + 1.0
 """Longer than a lease."""
 
 

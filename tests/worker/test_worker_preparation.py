@@ -14,8 +14,8 @@ from store.transitions import Status
 from tests.processes import Worker, wait_until
 from tests.site import QUICK, Site
 
-HEAVY = QUICK | {"training": QUICK["training"] | {"folds": 16, "epochs": 1, "batch_size": 4096}}
-"""Seventeen preparations, one for the job and one for each fold."""
+FOLDS = 16
+"""A preparation for each, and one for the job: seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +38,11 @@ def dataset(own_site: Site, big_table: bytes) -> str:
         return store.create_from_upload(intake.uploads(), {}).id
 
 
-def preparing(site: Site, dataset: str) -> tuple[Worker, str]:
+def preparing(site: Site, dataset: str, folds: int = FOLDS) -> tuple[Worker, str]:
     """A worker in the middle of preparing a job."""
+    heavy = QUICK | {"training": QUICK["training"] | {"folds": folds, "epochs": 1, "batch_size": 4096}}
     worker = site.processes.worker().ready()
-    job_id = site.submit(HEAVY, dataset)
+    job_id = site.submit(heavy, dataset)
     site.wait(job_id, Status.RUNNING)
     time.sleep(0.5)
     assert "event=training " not in worker.log
@@ -72,7 +73,7 @@ def test_a_job_that_is_being_prepared_obeys_within_two_seconds(
 
 
 def test_a_job_paused_while_it_was_prepared_runs_when_resumed(own_site: Site, dataset: str) -> None:
-    _, job_id = preparing(own_site, dataset)
+    _, job_id = preparing(own_site, dataset, folds=7)
     own_site.store.request(job_id, "pause")
     own_site.wait(job_id, Status.PAUSED)
     own_site.store.request(job_id, "resume")
