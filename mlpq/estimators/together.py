@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -18,9 +19,10 @@ FITS = 64
 
 
 class Shared:
-    """Data sets that fits have in common: each is sent once, and deleted at the end unless somebody keeps it."""
+    """What fits have in common: a tag of their jobs; data sets, each sent once and deleted at the end unless kept."""
 
     def __init__(self) -> None:
+        self.tag = f"search {uuid.uuid4().hex[:8]}"
         self._lock = threading.Lock()
         self._sent: dict[Hashable, Future[DatasetRecord]] = {}
         self._clients: dict[Hashable, Client] = {}
@@ -63,16 +65,18 @@ def shared() -> Shared | None:
 
 
 @contextmanager
-def together(fits: int = FITS) -> Iterator[None]:
+def together(fits: int = FITS) -> Iterator[str]:
     """Let `GridSearchCV`, `RandomizedSearchCV`, `cross_val_score`, … inside submit up to `fits` fits before they wait.
 
     It is joblib's threading backend with so many threads: an estimator of ours only waits in them, so their number
     has nothing to do with cores. Fits on the same rows send them once. Results are those of one fit after another, bit
-    for bit on a CPU. A search with `n_jobs` of its own keeps that number.
+    for bit on a CPU. A search with `n_jobs` of its own keeps that number. Gives the tag of all of their jobs: they are
+    listed by it, and share the places of stacks with other searches as one.
     """
-    _active.append(Shared())
+    common = Shared()
+    _active.append(common)
     try:
         with parallel_config(backend="threading", n_jobs=fits):
-            yield
+            yield common.tag
     finally:
         _active.pop().close()

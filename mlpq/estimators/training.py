@@ -95,7 +95,9 @@ def train(
         InvalidInputError: the service refuses a setting.
         NotFoundError: the job to start from is gone.
     """
-    named = {"name": name, "tags": [TAG], "sample_weight": rows.weight_column, **settings}
+    common = shared()
+    tags = [TAG] if common is None else [common.tag, TAG]
+    named = {"name": name, "tags": tags, "sample_weight": rows.weight_column, **settings}
     with _uploaded(client, rows, name, keep=stay.rows) as dataset:
         if origin is None:
             job = client.submit(job_specification(dataset.id, named))

@@ -363,7 +363,7 @@ def test_a_search_together_finds_what_it_finds_one_by_one(kind: str, client: Cli
 
     alone = search()
     before = {job.id for job in client.jobs(tag=TAG, limit=None)}
-    with together():
+    with together() as tag:
         found = search()
     told = {name for name in alone.cv_results_ if not name.endswith("_time")}
     for name in told:
@@ -372,6 +372,7 @@ def test_a_search_together_finds_what_it_finds_one_by_one(kind: str, client: Cli
     assert all(map(np.array_equal, found.best_estimator_.coefs_, alone.best_estimator_.coefs_))
     jobs = sorted((job for job in client.jobs(tag=TAG, limit=None) if job.id not in before), key=moment_of)
     fits = jobs[: len(told_splits(found))]
+    assert {job.id for job in jobs} == {job.id for job in client.jobs(tag=tag, limit=None)}, "they are listed as one"
     assert len({job.record.dataset for job in fits}) == 2, "each fold is sent once"
     waited = [
         sum(other.record.created_at < one.record.finished_at for other in fits[place:])
