@@ -230,8 +230,12 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"predict.py: {error}\n")
         return 2
     out = csv.writer(sys.stdout, lineterminator="\n")
-    out.writerow(["prediction", *(MODEL["classes"] if chances is not None else ())])
-    out.writerows([name, *(chances[row] if chances is not None else ())] for row, name in enumerate(names))
+    try:
+        out.writerow(["prediction", *(MODEL["classes"] if chances is not None else ())])
+        out.writerows([name, *(chances[row] if chances is not None else ())] for row, name in enumerate(names))
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has read enough
+        sys.stdout = io.StringIO()
     return 0
 
 

@@ -42,6 +42,8 @@ def read_rows(source: str, known: Sequence[str] = (), text: Mapping[str, Any] | 
         content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
         if content.startswith((b"\x93NUMPY", b"PK\x03\x04")):
             return _array(content)
+        if content.startswith(b"PAR1"):
+            raise InvalidArgumentError(f"{source} is a Parquet file", HINT)
         written = sys.stdin.read() if source == "-" else _decoded(content, text or {})
         rows = _parsed(written, known, text or {})
     except (OSError, EOFError, ValueError) as error:

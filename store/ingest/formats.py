@@ -70,7 +70,8 @@ def detect(sources: Sequence[Source], options: IngestOptions) -> Format:
         raise of_file("is missing; send one part named file")
     found = _asked(options.format) if options.format is not None else _recognised(sources[0])
     if len(sources) not in found.files:
-        raise of_file(f"came with {len(sources)} files; {found.name} takes {' or '.join(map(str, found.files))}")
+        came = "1 file" if len(sources) == 1 else f"{len(sources)} files"
+        raise of_file(f"came with {came}; {found.name} takes {' or '.join(map(str, found.files))}")
     if options.part is not None and found.name not in {"cifar10", "npz"}:
         raise of_option("part", f"selects rows of the formats cifar10 and npz; this is {found.name}")
     return found

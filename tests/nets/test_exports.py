@@ -184,6 +184,17 @@ def test_predict_py_reads_a_table_and_proves_itself(tmp_path: Path) -> None:
     told, said = refused.stderr.splitlines()
     assert told == "predict.py: not there, taken as missing: town, works, since, shop"
     assert (refused.returncode, said) == (2, "predict.py: row 0, column age: 'old' does not fit numeric")
+    (tmp_path / "rows.csv").write_text("age\n" + "5\n" * 50_000)
+    cut = subprocess.run(
+        f"{sys.executable} predict.py rows.csv | head -1",
+        shell=True,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert cut.stdout == "prediction,a,b\n"
+    assert "Error" not in cut.stderr
     absent = run_script(tmp_path, "none.csv")
     assert (absent.returncode, absent.stderr.count("\n")) == (2, 1)
     assert "none.csv" in absent.stderr
