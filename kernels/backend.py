@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
 from kernels.errors import InvalidInput
 from kernels.operations import Operation
 from kernels.tape import Expression
+
+if TYPE_CHECKING:
+    from kernels.step_plan import StepPlan
 
 Array = Any
 """An array of the backend: numpy.ndarray or cupy.ndarray."""
@@ -40,6 +43,28 @@ class Compiler(Protocol):
         """The kernel `symbol` of a program, every block of which gets `shared_bytes`; kept for the next call."""
 
 
+class Recording(Protocol):
+    """A step plan that is ready to run."""
+
+    @property
+    def buffers(self) -> Mapping[str, Array]:
+        """The plan's buffers, flat; what nobody has written is undefined."""
+
+    @property
+    def details(self) -> Mapping[str, str]:
+        """How it runs, for the job's record."""
+
+    def play(self, program: int) -> None:
+        """Enqueue one of the plan's programs."""
+
+
+class Recorder(Protocol):
+    """What records whole training steps, so that one call enqueues them."""
+
+    def load(self, plan: StepPlan) -> Recording:
+        """Buffers, and the programs recorded over them. Raises RecordingFailed, with the reason, where it cannot."""
+
+
 class Backend(Protocol):
     """The operations that a net is made of; results land in the caller's buffers."""
 
@@ -58,6 +83,13 @@ class Backend(Protocol):
     @property
     def compiler(self) -> Compiler | None:
         """What compiles CUDA source for this device; None where nothing can run it."""
+
+    @property
+    def recorder(self) -> Recorder | None:
+        """What records steps on this device; None where nothing does."""
+
+    def address(self, array: Array) -> int:
+        """Where an array begins in the memory that kernels see; it must live for as long as they may run."""
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any] | type | str) -> Array:
         """A C-contiguous array of zeros on the device."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from kernels.backend import Launch
 from kernels.c_source import Real, assignments
+from kernels.cupy_recorder import CudaRecorder
 from kernels.operations import Operation
 from kernels.tape import Expression
 
@@ -94,6 +95,7 @@ class CupyBackend:
         self._device.use()
         self._kernels: dict[tuple[Any, str], Any] = {}
         self._compiler = CudaCompiler(self._device)
+        self._recorder = CudaRecorder(self._compiler)
 
     @property
     def device(self) -> str:
@@ -109,6 +111,15 @@ class CupyBackend:
     def compiler(self) -> CudaCompiler:
         """NVRTC."""
         return self._compiler
+
+    @property
+    def recorder(self) -> CudaRecorder:
+        """CUDA graphs."""
+        return self._recorder
+
+    def address(self, array: Any) -> int:
+        """See Backend."""
+        return int(array.data.ptr)
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any] | type | str) -> Any:
         """See Backend."""

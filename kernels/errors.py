@@ -11,6 +11,7 @@ MlpqError
 ├── Corrupted               500  a stored file does not match its sha256
 ├── StoreUnavailable        503  Redis is away; try again after `retry_after_s`
 ├── ForeignStore            503  Redis belongs to another data directory
+├── RecordingFailed          -   a device cannot record a training step; it is run in another way
 ├── Fenced                   -   this worker's lease was taken over: stop, write nothing more
 └── TrainingError            -   ends the job as failed: its code becomes the job's error
     ├── Diverged                 a loss or parameter became non-finite
@@ -111,6 +112,12 @@ class ForeignStore(MlpqError):
     """The Redis database belongs to another data directory; the files of its records are not here."""
 
     code = "foreign_store"
+
+
+class RecordingFailed(MlpqError):
+    """A training step cannot be recorded on this device; the message says why."""
+
+    code = "recording_failed"
 
 
 class Fenced(MlpqError):

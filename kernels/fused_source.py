@@ -34,6 +34,7 @@ MASK_WORDS: Final = 8
 """Numbers of a mask that one thread draws: the halves of a generator's block."""
 _CUDA: Final = Path(__file__).parent / "cuda"
 RANDOM_TEXT: Final = (_CUDA / "random.cuh").read_text("utf-8")
+OPERANDS_TEXT: Final = (_CUDA / "operands.cuh").read_text("utf-8")
 LOSSES_TEXT: Final = (_CUDA / "losses.cuh").read_text("utf-8")
 
 _LOSS: Final = """
@@ -137,15 +138,19 @@ def loss_source(loss: LossProgram, real: Real) -> str:
     return f"{loss.text(real)}typedef {given} given_type;\n{body}"
 
 
-def update_source(rule: UpdateRule, real: Real) -> str:
+def update_source(rule: UpdateRule, real: Real, *, narrows: bool = False) -> str:
     """The program of one update: arrays (M, P), then every number (M,) with the distance from model to model.
 
-    `decays` says whether `decay` (M, P) is read.
+    `decays` says whether `decay` (M, P) is read. With `narrows` parameters are also kept as bfloat16, in the array
+    behind the slots.
     """
     numbers = rule.numbers[:-1]
     arrays = [f"real* {name}" for name in ("parameter", "gradient", "decay", *rule.slots)]
+    if narrows:
+        arrays.append("bfloat16* narrowed")
     columns = [f"const real* {name}, int {name}_stride" for name in numbers]
-    lines = [f"typedef {real} real;", f'extern "C" __global__ void {UPDATE_SYMBOL}(']
+    lines = [*([OPERANDS_TEXT] if narrows else []), f"typedef {real} real;"]
+    lines.append(f'extern "C" __global__ void {UPDATE_SYMBOL}(')
     lines.append(f"    long long size, int parameters, int decays, {', '.join([*arrays, *columns])}) {{")
     lines += [
         "  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < size;",
@@ -159,6 +164,8 @@ def update_source(rule: UpdateRule, real: Real) -> str:
     for target, expression in rule.steps:
         lines.append(f"    {{ {_one_line(assignments(expression, real, f'in_{target}'))} }}")
     lines += [f"    {name}[i] = in_{name};" for name in ("parameter", *rule.slots)]
+    if narrows:
+        lines.append("    narrowed[i] = narrow_bfloat16(in_parameter);")
     return "\n".join([*lines, "    (void)in_gradient;", "  }", "}", ""])
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from kernels.backend import Compiler
+from kernels.backend import Compiler, Recorder
 from kernels.operations import Operation
 from kernels.programs import Evaluator, Pool, bound_calls
 from kernels.tape import Expression
@@ -33,6 +33,7 @@ class NumpyBackend:
     name: Final = "numpy"
     device: Final = "cpu"
     compiler: Final[Compiler | None] = None
+    recorder: Final[Recorder | None] = None
 
     def __init__(self) -> None:
         self._evaluator = Evaluator()
@@ -41,6 +42,10 @@ class NumpyBackend:
     def xp(self) -> ModuleType:
         """NumPy."""
         return np
+
+    def address(self, array: Array) -> int:
+        """See Backend."""
+        return array.ctypes.data
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any] | type | str) -> Array:
         """See Backend."""

@@ -97,6 +97,7 @@ class CompiledEngine:
         threads: int = 1,
     ) -> None:
         first = members[0]
+        self.details: dict[str, str] = {}
         self._dtype, self._val = first.dtype, val
         self._optimizer = OPTIMIZERS[first.spec.optimizer.name]
         states = [member.state or {"parameters": member.initial_parameters()} for member in members]

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backend import Backend
-from nets.batches import Epoch, Pool, RowOrder
+from nets.batches import Pool
+from nets.chunks import Chunks
 from nets.clipping import bind_clipping
 from nets.dropout import Dropout
 from nets.evaluate import Evaluator, Measured
@@ -28,7 +29,6 @@ from nets.search import RandomSearch
 from nets.tape import Array, Tape, play
 
 MAX_CHUNK_STEPS = 512
-MAX_CACHED_WEIGHTS = 16
 MAX_CHUNK_ROWS = 1 << 20
 """Most rows (steps · models · batch) whose indices and records are kept at once."""
 
@@ -50,6 +50,10 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """What a job's record calls it."""
+
+    @property
+    def details(self) -> dict[str, str]:
+        """What the record says beside the name of how the stack runs; to be added to."""
 
     def max_chunk(self) -> int:
         """Most steps that one `advance` may run now; a model that passes the end of an epoch tells by `crossed`."""
@@ -95,12 +99,12 @@ class LayeredEngine:
 
     def __init__(self, members: Sequence[Member], backend: Backend, pool: Pool | None = None) -> None:
         self._backend = backend
+        self.details: dict[str, str] = {}
         self._members = list(members)
         first = members[0]
         self._layout, self._dtype, self._batch = first.layout, first.dtype, first.spec.training.batch_size
         self._loss = LOSSES[first.spec.loss.name]
         self._loss_options = first.spec.loss.options
-        self._is_mean = self._loss.is_mean(self._loss_options)
         self._optimizer = OPTIMIZERS[first.spec.optimizer.name]
         states = [member.state or {"parameters": member.initial_parameters()} for member in members]
         blank = np.zeros(self._layout.count, self._dtype)
@@ -111,21 +115,17 @@ class LayeredEngine:
         if self._optimizer.searches:
             none = np.full(1, np.inf)
             self._state["least_loss"] = backend.to_device(np.stack([s.get("least_loss", none) for s in states]))
-        self._steps = [int(state.get("step", np.zeros(()))) for state in states]
-        self._take(members, pool or Pool.of(members, "train", backend))
+        pool = pool or Pool.of(members, "train", backend)
+        self._chunks = Chunks(members, pool, [int(state.get("step", np.zeros(()))) for state in states])
+        self._take(pool)
         self._kept = {name: array.copy() for name, array in self._state.items()}
-        self._kept_steps = list(self._steps)
+        self._kept_steps = list(self._chunks.steps)
         self._build()
 
-    def _take(self, members: Sequence[Member], pool: Pool) -> None:
+    def _take(self, pool: Pool) -> None:
         """Use the pooled rows; class codes become offsets into the flat scores."""
         self._x = pool.x
         self._y = self._backend.to_device(pool.y * self._batch if self._loss.target == "class" else pool.y)
-        self._orders = [
-            RowOrder(m.spec.training.seed, count, self._batch, offset, m.spec.training.shuffle, m.data.row_weight)
-            for m, offset, count in zip(members, pool.offsets, pool.counts, strict=True)
-        ]
-        self._epochs: list[Epoch | None] = [None] * len(members)
 
     # ---- building: everything a step touches exists before it
 
@@ -162,7 +162,6 @@ class LayeredEngine:
         self._tape = self._net.forward + self._loss_tape + self._backward_tape + self._update_tape
         limit = max(1, min(MAX_CHUNK_STEPS, MAX_CHUNK_ROWS // (models * batch)))
         self._records = backend.zeros((limit, *self._record.shape), dtype)
-        self._weights: dict[tuple[int, ...], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         self._pending: list[tuple[Array, NDArray[np.float64]]] = []
         base = np.arange(models)[:, None] * self._layout.widths[-1] * batch + np.arange(batch)
         self._base = backend.to_device(base[..., None])  # of label 0 in the flat scores (M, B, 1)
@@ -209,11 +208,7 @@ class LayeredEngine:
 
     def max_chunk(self) -> int:
         """See Engine."""
-        left = min(
-            order.steps_per_epoch - step % order.steps_per_epoch
-            for order, step in zip(self._orders, self._steps, strict=True)
-        )
-        return min(left, len(self._records))
+        return min(self._chunks.left(), len(self._records))
 
     def advance(self, n_steps: int) -> None:
         """See Engine."""
@@ -230,12 +225,12 @@ class LayeredEngine:
             for step in tape:  # forward, loss, backward, update
                 step()
             copy(kept, record)
-        self._steps = [step + n_steps for step in self._steps]
+        self._chunks.steps = [step + n_steps for step in self._chunks.steps]
         self._pending.append((self._records[:n_steps].copy(), chunk.weight))
 
     def _fill(self, done: int) -> None:
         """Draw what the step `done` steps into this chunk needs: its numbers depend on model and step alone."""
-        steps = [step + done for step in self._steps]
+        steps = [step + done for step in self._chunks.steps]
         for fill in self._fills:
             fill(steps)
 
@@ -253,56 +248,20 @@ class LayeredEngine:
     def _chunk(self, n_steps: int) -> _Chunk:
         """Rows, targets, weights and rates of the next steps of all models, ready on the device."""
         backend = self._backend
-        epochs = [self._epoch(position) for position in range(len(self._members))]
-        first = [step % order.steps_per_epoch for step, order in zip(self._steps, self._orders, strict=True)]
-        rows = np.stack([e.rows[s : s + n_steps] for e, s in zip(epochs, first, strict=True)], axis=1)
-        weight, scaled = self._chunk_weights(epochs, first, n_steps)
-        n, models, batch = rows.shape
-        on_device = backend.to_device(rows)
+        chunk = self._chunks.next(n_steps)
+        n, models, batch = chunk.rows.shape
+        on_device = backend.to_device(chunk.rows)
         targets = backend.zeros((n * models, batch, self._y.shape[1]), self._targets.dtype)
         backend.take_rows(self._y, on_device.reshape(n * models, batch), targets)
         targets = targets.reshape(n, *self._targets.shape)
         if self._loss.target == "class":
             targets += self._base
-        columns = [scaled, self._chunk_rates(n_steps)]
+        columns = [chunk.scaled, chunk.rates]
         if self._layout.batch_norm:
-            valid = np.stack([e.valid[s : s + n_steps] for e, s in zip(epochs, first, strict=True)], axis=1)[..., None]
+            valid = chunk.valid[..., None]
             columns.append((np.arange(batch) < valid) / valid)  # padding is at the end
         numbers = np.concatenate(columns, axis=2, dtype=self._dtype, casting="same_kind")
-        return _Chunk(on_device, targets, backend.to_device(numbers), weight)
-
-    def _chunk_weights(
-        self, epochs: Sequence[Epoch], first: Sequence[int], n_steps: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Row weights (N, M, B), and scaled for the gradient; without class weights every epoch has the same."""
-        key = (n_steps, *first)
-        if key in self._weights:
-            return self._weights[key]
-        weight = np.stack([e.weight[s : s + n_steps] for e, s in zip(epochs, first, strict=True)], axis=1)
-        scaled = weight
-        if self._is_mean:
-            valid = np.stack([e.valid[s : s + n_steps] for e, s in zip(epochs, first, strict=True)], axis=1)
-            scaled = weight / valid[:, :, None]
-        if all(order.row_weight is None for order in self._orders) and len(self._weights) < MAX_CACHED_WEIGHTS:
-            self._weights[key] = weight, scaled
-        return weight, scaled
-
-    def _epoch(self, position: int) -> Epoch:
-        order = self._orders[position]
-        number = self._steps[position] // order.steps_per_epoch
-        epoch = self._epochs[position]
-        if epoch is None or epoch.number != number:
-            epoch = self._epochs[position] = order.epoch(number)
-        return epoch
-
-    def _chunk_rates(self, n_steps: int) -> NDArray[np.float64]:
-        """(N, M, n_rates): what the optimizer needs that changes from step to step."""
-        columns = []
-        for member, start in zip(self._members, self._steps, strict=True):
-            rates = member.learning_rates(start, n_steps)
-            steps = np.arange(start, start + n_steps, dtype=np.float64)
-            columns.append(self._optimizer.rates_at(rates, steps, member.spec.optimizer.options))
-        return np.stack(columns).transpose(2, 0, 1)
+        return _Chunk(on_device, targets, backend.to_device(numbers), chunk.weight)
 
     def trace_step(self) -> Iterator[tuple[str, Array]]:
         """Run one step phase by phase, giving every tensor by name just after it is computed."""
@@ -317,7 +276,7 @@ class LayeredEngine:
         yield f"the output of layer {self._layout.n_layers}", self._net.scores
         play(self._loss_tape)
         copy(self._records[0], self._record)
-        self._steps = [step + 1 for step in self._steps]
+        self._chunks.steps = [step + 1 for step in self._chunks.steps]
         yield "the loss", self._loss_sums(self._records[:1], chunk.weight)
         play(self._backward_tape)
         yield from self._named("the gradient of ", self._gradient, reverse=True)
@@ -337,7 +296,7 @@ class LayeredEngine:
 
     def steps(self) -> list[int]:
         """See Engine."""
-        return list(self._steps)
+        return list(self._chunks.steps)
 
     def parameters(self) -> Array:
         """See Engine."""
@@ -353,13 +312,13 @@ class LayeredEngine:
 
     def state(self, position: int) -> State:
         """See Engine."""
-        return self._on_host(self._state, self._steps, position)
+        return self._on_host(self._state, self._chunks.steps, position)
 
     def keep_copy(self) -> None:
         """See Engine."""
         for name, array in self._state.items():
             self._backend.xp.copyto(self._kept[name], array)
-        self._kept_steps = list(self._steps)
+        self._kept_steps = list(self._chunks.steps)
 
     def kept_state(self, position: int) -> State:
         """See Engine."""
@@ -373,9 +332,7 @@ class LayeredEngine:
         """See Engine."""
         chosen = list(positions)
         self._members = [self._members[p] for p in chosen]
-        self._orders = [self._orders[p] for p in chosen]
-        self._epochs = [self._epochs[p] for p in chosen]
-        self._steps = [self._steps[p] for p in chosen]
+        self._chunks.keep(chosen)
         self._state = {name: array[chosen] for name, array in self._state.items()}
         self._kept = {name: array[chosen] for name, array in self._kept.items()}
         self._kept_steps = [self._kept_steps[p] for p in chosen]

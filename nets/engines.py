@@ -10,16 +10,23 @@ from types import ModuleType
 from typing import Final
 
 from kernels.backend import Backend
+from kernels.errors import RecordingFailed
+from kernels.precisions import needs_gpu
 from nets.batches import Pool
 from nets.engine import Engine, LayeredEngine
 from nets.evaluate import Evaluator
+from nets.gpu_costs import persistent_s, recorded_s
 from nets.member import Member
 from nets.persistent_engine import PersistentEngine, program_for
+from nets.plans import shape_of
+from nets.recorded_engine import RecordedEngine
 from nets.stacking import LARGE_STEP, LAYERED_GAIN
 from nets.threads import available_threads, threads_for
 
 PERSISTENT_LANES: Final = 128.0
 """Blocks of the persistent kernel that a GPU runs at once, one for each multiprocessor; predicted, not measured."""
+RECORDED_LANES: Final = 32.0
+"""Small models whose recorded steps a GPU plays in the time of one: their products are batched; predicted."""
 LAUNCH_BOUND_LANES: Final = 8.0
 """Small models that a GPU trains layer by layer in the time of one, which is that of its launches; predicted."""
 
@@ -34,15 +41,14 @@ def engine_for(
     val: Evaluator | None = None,
     threads: int = 1,
 ) -> Engine:
-    """One kernel, or one compiled function, for whole chunks of steps where the net fits; else layer by layer.
+    """One kernel, recorded steps, or one compiled function where the net fits; else layer by layer.
 
     The choice depends on the spec, the device and what is installed, never on how many models there are.
     An engine that passes the ends of epochs measures by `val`, from `evaluator_for`, on the way; `threads` are those
     on which it may run several models at once.
     """
-    program = program_for(members[0], backend)
-    if program is not None:
-        return PersistentEngine(members, backend, program, pool)
+    if backend.compiler is not None:
+        return _on_device(members, backend, pool)
     compiled = _compiled_for(members[0], backend)
     if compiled is not None:
         engine: Engine = compiled.CompiledEngine(members, backend, pool, val, threads)
@@ -50,9 +56,53 @@ def engine_for(
     return LayeredEngine(members, backend, pool)
 
 
+def _on_device(members: Sequence[Member], backend: Backend, pool: Pool | None) -> Engine:
+    """The engine with the least predicted cost that the device can run; else layer by layer."""
+    first, refused = members[0], ""
+    for name in _ranked(first):
+        if name == PersistentEngine.name:
+            program = program_for(first, backend)
+            if program is not None:
+                return _explained(PersistentEngine(members, backend, program, pool), refused)
+            continue
+        try:
+            recorded = _recorded(members, backend, pool)
+        except RecordingFailed as error:
+            refused = str(error)
+            continue
+        if recorded is not None:
+            return recorded
+    engine = _explained(LayeredEngine(members, backend, pool), refused)
+    engine.details["products"] = first.dtype.name
+    return engine
+
+
+def _ranked(member: Member) -> list[str]:
+    """Engines for a device, the cheapest first. Only recorded steps round the factors of products."""
+    if needs_gpu(member.spec.training.precision):
+        return [RecordedEngine.name]
+    layout, batch = member.layout, member.spec.training.batch_size
+    costs = {PersistentEngine.name: persistent_s(layout, batch), RecordedEngine.name: recorded_s(layout, batch)}
+    return sorted(costs, key=lambda name: costs[name])
+
+
+def _recorded(members: Sequence[Member], backend: Backend, pool: Pool | None) -> Engine | None:
+    """The engine of recorded steps; None where nothing records, or a plan lacks something. Raises RecordingFailed."""
+    shape = shape_of(members)
+    if backend.recorder is None or shape is None:
+        return None
+    return RecordedEngine(members, backend, backend.recorder, shape, pool)
+
+
+def _explained(engine: Engine, refused: str) -> Engine:
+    if refused:
+        engine.details["not_recorded"] = refused
+    return engine
+
+
 def pool_for(members: Sequence[Member], part: str, backend: Backend) -> Pool:
     """The models' "train" or "val" rows as the engine and the evaluator of these members read them."""
-    only_compiled = program_for(members[0], backend) is None and _compiled_for(members[0], backend) is not None
+    only_compiled = backend.compiler is None and _compiled_for(members[0], backend) is not None
     return Pool.of(members, part, backend, ones=not only_compiled)
 
 
@@ -68,7 +118,8 @@ def evaluator_for(members: Sequence[Member], backend: Backend, part: str, pool: 
 def lanes_for(member: Member, backend: Backend) -> float:
     """How many models like this one train side by side as quickly as one alone; 1: a stack gains nothing."""
     widths, batch = member.layout.widths, member.spec.training.batch_size
-    if program_for(member, backend) is not None:
+    names = _ranked(member) if backend.compiler is not None else []
+    if names[:1] == [PersistentEngine.name] and program_for(member, backend) is not None:
         return PERSISTENT_LANES
     if batch * sum(i * o for i, o in pairwise(widths)) >= LARGE_STEP:
         return 1.0
@@ -76,7 +127,8 @@ def lanes_for(member: Member, backend: Backend) -> float:
         return LAYERED_GAIN if threads_for(widths, batch) == 1 else 1.0
     if backend.device == "cpu":
         return float(available_threads())
-    return LAUNCH_BOUND_LANES
+    recorded = backend.recorder is not None and shape_of([member]) is not None
+    return RECORDED_LANES if recorded else LAUNCH_BOUND_LANES
 
 
 def _compiled_for(member: Member, backend: Backend) -> ModuleType | None:

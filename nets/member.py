@@ -42,7 +42,7 @@ class Member:
     @property
     def dtype(self) -> np.dtype[Any]:
         """float32 or float64."""
-        return np.dtype(self.spec.training.precision)
+        return self.spec.training.dtype
 
     @property
     def steps_per_epoch(self) -> int:

@@ -73,6 +73,7 @@ class PersistentEngine:
     def __init__(self, members: Sequence[Member], backend: Backend, program: Program, pool: Pool | None = None) -> None:
         first = members[0]
         self._backend, self._members = backend, list(members)
+        self.details: dict[str, str] = {}
         self._plan, self._dtype = program.plan, first.dtype
         self._optimizer = OPTIMIZERS[first.spec.optimizer.name]
         self._names = ("parameters", *self._optimizer.slots)

@@ -85,7 +85,7 @@ def prepare_folds(table: Table, spec: ResolvedSpec, *, parts: Parts | None = Non
 def _prepared(
     table: Table, spec: ResolvedSpec, train: Rows, val: Rows, fitted: Preprocessing | None = None
 ) -> PreparedData:
-    training, dtype = spec.training, np.dtype(spec.training.precision)
+    training, dtype = spec.training, spec.training.dtype
     preprocessing = fitted or Preprocessing.fit(table, train, spec.features, training.seed)
     x_train = preprocessing.transform(table.x, dtype, train)
     x_val = preprocessing.transform(table.x, dtype, val)

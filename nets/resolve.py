@@ -14,9 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 
-import numpy as np
-
 from kernels.errors import InvalidInput
+from kernels.precisions import PRECISIONS, needs_gpu
 from nets.losses import LOSSES, default_loss
 from nets.optimizers import OPTIMIZERS
 from nets.parameters import Layout
@@ -33,6 +32,7 @@ from nets.spec import (
     ResolvedSpec,
     ResolvedTraining,
     ScheduleSpec,
+    TrainingOptions,
     TrainingSpec,
 )
 from nets.table import TableInfo
@@ -85,6 +85,7 @@ def resolve(spec: TrainingSpec, about: TableInfo, sizes: Sizes | None = None) ->
     about = inputs_of(about, spec.training)
     features = _features(spec, about)
     _check_data(spec, about)
+    _check_precision(spec.training)
     n_train, n_val, n_test = sizes or sizes_of(about.n_rows, spec.training)
     _check_stopping(spec, about, n_val)
     loss = (spec.loss or LossSpec(name=default_loss(about.task))).resolved()
@@ -176,6 +177,13 @@ def _check_data(spec: TrainingSpec, about: TableInfo) -> None:
             raise InvalidInput.at(f"/training/class_weight/{min(unknown)}", f"is not a class; classes are {known}")
 
 
+def _check_precision(training: TrainingOptions) -> None:
+    if training.device == "cpu" and needs_gpu(training.precision):
+        anywhere = " or ".join(name for name, row in PRECISIONS.items() if not row.needs_gpu)
+        detail = f'is {training.precision}, which needs a GPU; with the device "cpu" it must be {anywhere}'
+        raise InvalidInput.at("/training/precision", detail)
+
+
 def _check_stopping(spec: TrainingSpec, about: TableInfo, n_val: int) -> None:
     stopping = spec.training.early_stopping
     if stopping is None:
@@ -265,7 +273,9 @@ def memory_estimate_bytes(resolved: ResolvedSpec, about: TableInfo, rows: int | 
     resident = about.n_rows if rows is None else rows
     data = _data_copies(resolved) * resident * (n_inputs + 2)
     models = 1 + (resolved.training.folds or 0)
-    return models * (copies * layout.count + activations + data) * np.dtype(resolved.training.precision).itemsize
+    numbers = models * (copies * layout.count + activations + data) * resolved.training.dtype.itemsize
+    rounded = PRECISIONS[resolved.training.precision].copy_bytes * models * (layout.count + activations)
+    return numbers + rounded
 
 
 def _data_copies(resolved: ResolvedSpec) -> int:

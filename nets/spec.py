@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import numpy as np
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -28,6 +29,7 @@ from pydantic_core import CoreSchema
 from kernels.custom import PARAMETER_LIMIT, custom_operation
 from kernels.errors import InvalidInput
 from kernels.operations import Operation
+from kernels.precisions import Arithmetic, dtype_of
 from nets.features.featuriser import Featuriser
 from nets.features.registry import FEATURISERS
 from nets.initializers import INITIALIZERS
@@ -336,8 +338,8 @@ class TrainingOptions(Strict):
     """How much a row of each class counts; `balanced`: every class as much as every other."""
     seed: Annotated[int, Range(0, MAX_SEED)] = 0
     """Of everything that is drawn: weights, splits, orders, dropout."""
-    precision: Literal["float32", "float64"] = "float32"
-    """Of the numbers that are trained."""
+    precision: Arithmetic = "float32"
+    """Of the numbers that are trained; `tf32` and `bfloat16` round the factors of products, and need a GPU."""
     device: Device = "auto"
     checkpoint_every_s: Annotated[float, Range(0.1, 86_400.0)] = 10.0
     """Seconds between checkpoints, from which a run goes on after a fault."""
@@ -357,6 +359,11 @@ class TrainingOptions(Strict):
     """Another data set to measure on once, at the end."""
     validation_dataset: DatasetName | None = None
     """Another data set to measure on after every epoch."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of parameters, data and optimizer state."""
+        return dtype_of(self.precision)
 
     @property
     def validation_named(self) -> str | None:

@@ -154,7 +154,8 @@ class _Run:
             self._clocks.point[member] = self._clocks.checkpoint[member] = now
             one = self._members[member]
             info = {"steps": one.total_steps, "parameters": one.layout.count, "threads": self._threads}
-            self._report.started(member, {**self._backend.describe(), "engine": self._engine.name, **info})
+            engine = {"engine": self._engine.name, **self._engine.details}
+            self._report.started(member, {**self._backend.describe(), **engine, **info})
         halted = [member for member in members if self._progress[member].halted]
         for member in halted:
             self._checkpoint(member)

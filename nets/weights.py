@@ -112,7 +112,7 @@ class Predictor:
         self.spec, self.info, self.preprocessing = spec, info, preprocessing
         self._backend = backend or NumpyBackend()
         self._layout: Layout = layout_of(spec, preprocessing.n_inputs, info.n_outputs)
-        self._dtype = np.dtype(spec.training.precision)
+        self._dtype = spec.training.dtype
         if flat is None:
             flat = self._backend.to_device(self._layout.flat(parameters, self._dtype))
         self._parameters = flat[None]

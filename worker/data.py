@@ -11,8 +11,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import chain
 
-import numpy as np
-
 from nets.member import Member, State
 from nets.origin import Origin
 from nets.parts import Rows, Sizes, inputs_of, parts_of
@@ -98,7 +96,7 @@ class DataCache:
         start = None
         if origin is not None:
             origin.check(spec, about)
-            start = origin.parameters(np.dtype(spec.training.precision))
+            start = origin.parameters(spec.training.dtype)
         member = Member(spec, kept.data[0], state, kept.data[1:], start, job.halt_epoch)
         return Subject(member, about, self._holdout(asked.training, kept))
 
@@ -141,5 +139,5 @@ class DataCache:
 
 def _expected_bytes(spec: ResolvedSpec, info: TableInfo, sizes: Sizes) -> int:
     """Bytes of the inputs that will be prepared for the job and its folds."""
-    width = input_count(spec.features, inputs_of(info, spec.training)) * np.dtype(spec.training.precision).itemsize
+    width = input_count(spec.features, inputs_of(info, spec.training)) * spec.training.dtype.itemsize
     return (1 + (spec.training.folds or 0)) * (sizes.train + sizes.val) * width

@@ -14,6 +14,9 @@ from worker.memory import total_bytes
 _PACKAGES = ("mlpq", "numpy", "numba")
 """Of which the version is recorded; the backend adds its own."""
 
+_TOLD = ("engine", "products", "recorded", "cublaslt", "not_recorded", "threads", "parameters", "stack")
+"""What `fit` says of how it runs; the middle ones only on a GPU."""
+
 
 @cache
 def _machine() -> dict[str, Any]:
@@ -35,5 +38,5 @@ def _version(package: str) -> str | None:
 
 def environment_of(backend: Backend, told: dict[str, Any], rows: dict[str, int]) -> dict[str, Any]:
     """The environment as a job records it; `told` is what `fit` said when it began."""
-    run = {name: told[name] for name in ("engine", "threads", "parameters", "stack") if name in told}
+    run = {name: told[name] for name in _TOLD if name in told}
     return _machine() | dict(backend.describe()) | run | {"rows": rows}

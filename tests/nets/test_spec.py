@@ -68,7 +68,7 @@ REFUSED = [
     ({"training": {"device": "gpu"}}, "/training/device", 'is "gpu"; must be auto, cpu or cuda:N'),
     ({"training": {"device": "cuda:01"}}, "/training/device", 'is "cuda:01"; must be auto, cpu or cuda:N'),
     ({"training": {"shuffle": None}}, "/training/shuffle", "is null; must be true or false"),
-    ({"training": {"precision": None}}, "/training/precision", 'is null; must be "float32" or "float64"'),
+    ({"training": {"precision": None}}, "/training/precision", 'is null; must be "float32", "float64", "tf32"'),
     ({"optimizer": {"name": "sgd", "momentum": None}}, "/optimizer/momentum", "is null; must be a number >= 0"),
     ({"net": {"hidden": [True]}}, "/net/hidden/0", "is true; must be an integer"),
     ({"net": {"hidden": [8] * 65}}, "/net/hidden", "; must hold at most 64"),
@@ -80,7 +80,7 @@ REFUSED = [
     ({"training": {"class_weight": {"a": -1}}}, "/training/class_weight/a", "is -1"),
     ({"training": {"class_weight": "even"}}, "/training/class_weight", "balanced"),
     ({"training": {"early_stopping": {"patience": 0}}}, "/training/early_stopping/patience", "is 0"),
-    ({"training": {"precision": "float16"}}, "/training/precision", '"float32" or "float64"'),
+    ({"training": {"precision": "float16"}}, "/training/precision", '"tf32" or "bfloat16"'),
     ([], "", "an object"),
 ]
 

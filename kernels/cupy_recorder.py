@@ -1,0 +1,148 @@
+"""Whole training steps recorded as CUDA graphs: kernels by CuPy, products by cuBLASLt, buffers that stay.
+
+A plan's programs are recorded once and then played by one call each. Before that every program runs once, call by
+call, on numbers that nobody needs: what CUDA loads when it is first used is loaded then, not while it is recorded.
+Recordings are kept, those used last, for the next run of the same shape in this process.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+import cupy
+
+from kernels.backend import Compiler
+from kernels.cublaslt import WORKSPACE_BYTES, CublasLt, Descriptors, Session
+from kernels.errors import RecordingFailed
+from kernels.step_plan import Product, StepPlan, bind
+
+MAX_KEPT: Final = 4
+"""Recordings that are kept for later runs."""
+MAX_KEPT_BYTES: Final = 1 << 30
+"""Bytes that the buffers of all kept ones may take."""
+
+_CUDA_ERRORS: Final = (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError)
+
+
+class CudaProducts:
+    """`kernels.step_plan.Products` by cuBLASLt, on the stream that is current when a call is made."""
+
+    def __init__(self) -> None:
+        library = CublasLt()
+        self._workspace = cupy.cuda.alloc(WORKSPACE_BYTES)
+        self._session = Session(library, int(self._workspace.ptr), _current_stream)
+
+    @property
+    def version(self) -> str:
+        """Of cuBLASLt."""
+        return self._session.library.version
+
+    def bind(self, product: Product, a: Any, b: Any, d: Any) -> Callable[[], None]:
+        """See Products: the algorithm is chosen here. The descriptors live as long as the call."""
+        descriptors = Descriptors(self._session.library, product)
+        call = self._session.bound(descriptors, int(a.data.ptr), int(b.data.ptr), int(d.data.ptr))
+        weakref.finalize(call, descriptors.close)
+        return call
+
+
+def _current_stream() -> int:
+    return int(cupy.cuda.get_current_stream().ptr)
+
+
+class _Graphs:
+    """A plan's buffers, and one graph for each of its programs."""
+
+    def __init__(self, plan: StepPlan, compiler: Compiler, products: CudaProducts) -> None:
+        self.plan, self.in_use = plan, False
+        self.buffers: Mapping[str, Any] = {one.name: cupy.zeros(one.size, one.dtype) for one in plan.buffers}
+        self.details = {"recorded": "cuda graph", "cublaslt": products.version}
+        programs = [bind(program, self.buffers, compiler, products) for program in plan.programs]
+        rows = cupy.zeros(max(plan.by_name[name].size for name in ("inputs", "targets")), "float64")
+        self.buffers["sources"].fill(int(rows.data.ptr))  # something to read before there are data
+        cupy.cuda.get_current_stream().synchronize()  # before any training: the other stream must see all of this
+        self._graphs = [_recorded(calls) for calls in programs]
+
+    def play(self, program: int) -> None:
+        """One launch on the current stream."""
+        graph = self._graphs[program]
+        if graph is not None:
+            graph.launch()
+
+
+def _recorded(calls: list[Callable[[], None]]) -> Any:
+    """The graph of these calls, after one run of them; None for none. Raises RecordingFailed."""
+    if not calls:
+        return None
+    stream = cupy.cuda.Stream(non_blocking=True)
+    try:
+        with stream:
+            for call in calls:
+                call()
+            stream.synchronize()
+            return _captured(stream, calls)
+    except _CUDA_ERRORS as error:
+        raise RecordingFailed(f"a training step was not recorded: {error}") from error
+
+
+def _captured(stream: Any, calls: list[Callable[[], None]]) -> Any:
+    stream.begin_capture()
+    try:
+        for call in calls:
+            call()
+    except BaseException:
+        with suppress(*_CUDA_ERRORS):  # a capture that broke ends with an error of its own; the first one tells more
+            stream.end_capture()
+        raise
+    return stream.end_capture()
+
+
+class CudaRecording:
+    """`kernels.backend.Recording`: the right to use some graphs, until nobody holds it."""
+
+    def __init__(self, graphs: _Graphs) -> None:
+        self.buffers, self.details, self.play = graphs.buffers, graphs.details, graphs.play
+        graphs.in_use = True
+        weakref.finalize(self, setattr, graphs, "in_use", False)
+
+
+class CudaRecorder:
+    """`kernels.backend.Recorder` on one device."""
+
+    def __init__(self, compiler: Compiler) -> None:
+        self._compiler = compiler
+        self._products: CudaProducts | None = None
+        self._kept: list[_Graphs] = []  # the last used is the last
+
+    def load(self, plan: StepPlan) -> CudaRecording:
+        """See Recorder."""
+        graphs = next((one for one in self._kept if one.plan == plan and not one.in_use), None)
+        if graphs is None:
+            graphs = self._made(plan)
+        else:
+            self._kept.remove(graphs)
+        self._kept.append(graphs)
+        recording = CudaRecording(graphs)
+        self._forget()
+        return recording
+
+    def _made(self, plan: StepPlan) -> _Graphs:
+        if self._products is None:
+            self._products = CudaProducts()
+        try:
+            return _Graphs(plan, self._compiler, self._products)
+        except cupy.cuda.memory.OutOfMemoryError:
+            self._kept = [one for one in self._kept if one.in_use]
+            cupy.get_default_memory_pool().free_all_blocks()
+            return _Graphs(plan, self._compiler, self._products)
+
+    def _forget(self) -> None:
+        """Let go of what was used longest ago; an engine that still uses it keeps it alive by itself."""
+        kept, size = list[_Graphs](), 0
+        for one in reversed(self._kept):
+            size += one.plan.bytes
+            if one.in_use or (len(kept) < MAX_KEPT and size <= MAX_KEPT_BYTES):
+                kept.append(one)
+        self._kept = kept[::-1]

@@ -1,0 +1,369 @@
+"""A stack's training step as a plan: which kernels and products run over which buffers, from the registries.
+
+Axis legend: M models, B batch, I in, O out, C scores, P parameters, N steps of a chunk, K steps of a recording,
+W numbers of a step. Activations are feature-major (M, H, B), as in `network`; a row of ones meets the biases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+
+from kernels import step_source
+from kernels.c_source import Real
+from kernels.fused_source import (
+    LOSS_SYMBOL,
+    MASK_SYMBOL,
+    MASK_WORDS,
+    THREADS,
+    UPDATE_SYMBOL,
+    LossProgram,
+    loss_source,
+    mask_source,
+    update_source,
+)
+from kernels.precisions import PRECISIONS, Arithmetic
+from kernels.step_plan import Buffer, Kernel, Matrix, Node, Place, StepPlan, product, row_major
+from kernels.updates import UpdateRule
+from nets.fused import MAX_BLOCKS, program_of, real_of
+from nets.losses import LOSSES
+from nets.member import Member
+from nets.network import Activation, activations_of
+from nets.optimizers import OPTIMIZERS
+from nets.parameters import Layout
+
+CLIP_BLOCKS: Final = 32
+"""Most blocks that measure one model's gradient."""
+ROW_BYTES: Final = 16
+"""Rows of the inputs begin at multiples of it, which the fastest products ask for."""
+
+
+@dataclass(frozen=True, eq=False)
+class StepShape:
+    """What the models of a stack share of a step: all that a plan depends on, beside how many there are."""
+
+    layout: Layout
+    batch: int
+    arithmetic: Arithmetic
+    dtype: np.dtype[Any]
+    activations: Sequence[Activation]
+    loss: LossProgram
+    rule: UpdateRule
+    dropout: bool
+    clips: bool
+    decays: bool
+
+    @property
+    def real(self) -> Real:
+        """C's name of the numbers that are kept."""
+        return real_of(self.dtype)
+
+    @property
+    def width(self) -> int:
+        """W: weights of the batch's rows, the optimizer's rates, the factor of the loss."""
+        return self.batch + len(self.rule.rates) + 1
+
+    @property
+    def targets(self) -> int:
+        """Numbers of one row's target."""
+        return 1 if self.loss.by_class else self.layout.widths[-1]
+
+
+def shape_of(members: Sequence[Member]) -> StepShape | None:
+    """What these models share; None where a plan lacks something that their spec asks for."""
+    first = members[0]
+    spec, optimizer = first.spec, OPTIMIZERS[first.spec.optimizer.name]
+    loss = program_of(LOSSES[spec.loss.name], spec.loss.options)
+    if loss is None or optimizer.searches or spec.net.batch_norm:
+        return None
+    options = [member.spec.optimizer.options for member in members]
+    return StepShape(
+        first.layout,
+        spec.training.batch_size,
+        PRECISIONS[spec.training.precision].name,
+        first.dtype,
+        activations_of(spec.net.activation),
+        loss,
+        optimizer.rule_for(spec.optimizer.options),
+        dropout=any(member.spec.net.dropout for member in members),
+        clips=any(member.spec.training.clip_norm is not None for member in members),
+        decays=any(optimizer.decay(one) for one in options),
+    )
+
+
+def plan_of(shape: StepShape, models: int, capacity: int, recordings: Sequence[int]) -> StepPlan:
+    """The plan of a stack: one program for each number of steps in `recordings`, and last one that readies weights.
+
+    A chunk has at most `capacity` steps.
+    """
+    return _Planner(shape, models, capacity, max(recordings)).plan(recordings)
+
+
+class _Planner:
+    """Places every array of a step and writes its nodes."""
+
+    def __init__(self, shape: StepShape, models: int, capacity: int, steps: int) -> None:
+        self.shape, self.models = shape, models
+        self._kept = shape.dtype.name
+        self._read = "uint16" if shape.arithmetic == "bfloat16" else self._kept
+        self._row = ROW_BYTES // np.dtype(self._read).itemsize
+        self._sizes = self._sized(capacity, steps)
+
+    @cached_property
+    def narrow(self) -> bool:
+        """Whether products read copies that are rounded."""
+        return self._read != self._kept
+
+    # ---- buffers
+
+    def _sized(self, capacity: int, steps: int) -> dict[str, Buffer]:
+        """Every buffer by its name."""
+        shape, models, kept, read = self.shape, self.models, self._kept, self._read
+        layout, batch = shape.layout, shape.batch
+        samples, count = models * batch, models * layout.count
+        given = "int64" if shape.loss.by_class else kept
+        found = {
+            "sources": ("int64", 2),
+            "cursor": ("int64", 1),
+            "first": ("uint64", models),
+            "rows": ("int32", capacity * samples),
+            "numbers": (kept, capacity * models * shape.width),
+            "losses": ("float64", capacity * models),
+            "now": (kept, models * shape.width),
+            "steps": ("uint64", models),
+            "inputs": (read, samples * self.input_leading),
+            "targets": (given, samples * shape.targets),
+            "records": (kept, steps * self.n_records * samples),
+            "parameters": (kept, count),
+            "gradient": (kept, count),
+            **dict.fromkeys(shape.rule.slots, (kept, count)),
+        }
+        if shape.rule.hyper:
+            found["hyper"] = (kept, models * len(shape.rule.hyper))
+        if shape.decays:
+            found["decay"] = (kept, count)
+        if self.narrow:
+            found["narrowed"] = (read, count)
+            found["narrow_scores"] = (read, samples * layout.widths[-1])
+        if shape.clips:
+            found |= {"limits": (kept, models), "parts": (kept, 2 * models * self.clip_blocks)}
+        if shape.dropout:
+            found |= {"seeds": ("uint64", models), "stays": ("uint64", models), "scales": (kept, models)}
+        for layer, width in enumerate(layout.widths[1:], start=1):
+            found[f"z{layer}"] = (kept, samples * width)  # of the last layer the scores
+            if layer < layout.n_layers:
+                found[f"a{layer}"] = (read, samples * (width + int(layout.bias)))
+                found[f"upstream{layer}"] = (kept, samples * width)
+                if self.narrow:
+                    found[f"delta{layer}"] = (read, samples * width)
+                if shape.dropout:
+                    found[f"mask{layer}"] = (kept, samples * width)
+        return {name: Buffer(name, dtype, size) for name, (dtype, size) in found.items()}
+
+    @property
+    def n_records(self) -> int:
+        """Numbers from which a sample's loss follows."""
+        return 2 if self.shape.loss.name == "Softmax" else 1
+
+    @property
+    def input_leading(self) -> int:
+        """Numbers from one row of the inputs to the next."""
+        return -(-self.shape.layout.rows[0] // self._row) * self._row
+
+    @property
+    def clip_blocks(self) -> int:
+        """Blocks that measure one model's gradient."""
+        return max(1, min(CLIP_BLOCKS, self.shape.layout.count // (8 * step_source.SUM_THREADS)))
+
+    def _whole(self, name: str) -> Place:
+        return self._from(name, 0)
+
+    def _from(self, name: str, offset: int) -> Place:
+        return Place(name, offset, self._sizes[name].size - offset)
+
+    # ---- matrices, row-major, of every model
+
+    def _weights(self, layer: int, rows: int) -> Matrix:
+        """The first `rows` of [W; b] (I+1, O), as products read them."""
+        return self._block("narrowed" if self.narrow else "parameters", layer, rows)
+
+    def _block(self, name: str, layer: int, rows: int) -> Matrix:
+        layout = self.shape.layout
+        out = layout.widths[layer]
+        return row_major(name, layout.offsets[layer - 1], rows, out, out, layout.count)
+
+    def _features(self, name: str, rows: int, kept_rows: int) -> Matrix:
+        """The first `rows` of (M, kept_rows, B)."""
+        batch = self.shape.batch
+        return row_major(name, 0, rows, batch, batch, kept_rows * batch)
+
+    def _below(self, layer: int) -> Matrix:
+        """What a layer reads (I+1, B)."""
+        layout, batch = self.shape.layout, self.shape.batch
+        rows = layout.rows[layer - 1]
+        if layer > 1:
+            return self._features(f"a{layer - 1}", rows, rows)
+        return row_major("inputs", 0, batch, rows, self.input_leading, batch * self.input_leading).T
+
+    def _delta(self, layer: int) -> Matrix:
+        """dL/dz of a layer (O, B), as products read it."""
+        out = self.shape.layout.widths[layer]
+        if layer == self.shape.layout.n_layers:
+            return self._features("narrow_scores" if self.narrow else f"z{layer}", out, out)
+        return self._features(f"delta{layer}" if self.narrow else f"upstream{layer}", out, out)
+
+    # ---- nodes
+
+    def plan(self, recordings: Sequence[int]) -> StepPlan:
+        """See plan_of."""
+        programs = [
+            (*(node for step in range(count) for node in self._step(step)), *self._closing(count))
+            for count in recordings
+        ]
+        ready = self._narrow("parameters", "narrowed") if self.narrow else []
+        return StepPlan(tuple(self._sizes.values()), (*programs, tuple(ready)))
+
+    def _step(self, step: int) -> list[Node]:
+        layers = range(1, self.shape.layout.n_layers + 1)
+        nodes: list[Node] = [self._load(step)]
+        if self.shape.dropout:
+            nodes += [self._mask(layer) for layer in layers[:-1]]
+        for layer in layers:
+            nodes += self._forward(layer)
+        nodes.append(self._loss(step))
+        if self.narrow:
+            nodes += self._narrow(f"z{len(layers)}", "narrow_scores")
+        for layer in reversed(layers):
+            nodes += self._backward(layer)
+        return [*nodes, *(self._clip() if self.shape.clips else ()), self._update()]
+
+    def _kernel(self, source: str, symbol: str, size: int, *arguments: Place | np.generic) -> Kernel:
+        """A launch with a thread for each of `size` numbers, as far as blocks allow."""
+        return Kernel(source, symbol, min(MAX_BLOCKS, -(-size // THREADS)), THREADS, arguments)
+
+    def _load(self, step: int) -> Kernel:
+        shape = self.shape
+        inputs, samples = shape.layout.rows[0], self.models * shape.batch
+        sizes = (step, self.models, shape.batch, inputs, self.input_leading, shape.targets, shape.width)
+        names = ("sources", "cursor", "rows", "numbers", "first", "inputs", "targets", "now", "steps")
+        return self._kernel(
+            step_source.load_source(shape.real, shape.arithmetic, by_class=shape.loss.by_class),
+            step_source.LOAD_SYMBOL,
+            max(samples * inputs, self.models * shape.width),
+            *(np.int32(size) for size in sizes),
+            *(self._whole(name) for name in names),
+        )
+
+    def _mask(self, layer: int) -> Kernel:
+        size = self.shape.layout.widths[layer] * self.shape.batch
+        sizes = (np.int32(self.models), np.int32(size), np.int32(layer))
+        places = (self._whole(name) for name in ("seeds", "steps", "stays", "scales", f"mask{layer}"))
+        threads = self.models * -(-size // MASK_WORDS)
+        return self._kernel(mask_source(self.shape.real), MASK_SYMBOL, threads, *sizes, *places)
+
+    def _forward(self, layer: int) -> list[Node]:
+        """z = [W; b]ᵀ a, and of a hidden layer a = f(z)."""
+        shape, rows, out = self.shape, self.shape.layout.rows[layer - 1], self.shape.layout.widths[layer]
+        z = self._features(f"z{layer}", out, out)
+        weights, below = self._weights(layer, rows), self._below(layer)
+        nodes: list[Node] = [product(weights.T, below, z, self.models, shape.arithmetic)]
+        if layer < shape.layout.n_layers:
+            operation, numbers = shape.activations[layer - 1]
+            source = step_source.activate_source(operation, numbers, shape.real, shape.arithmetic, masked=shape.dropout)
+            stride = (out + int(shape.layout.bias)) * shape.batch
+            sizes = (np.int32(self.models), np.int32(out * shape.batch), np.int32(stride))
+            places = (self._whole(f"z{layer}"), self._masks(layer), self._whole(f"a{layer}"))
+            nodes.append(self._kernel(source, step_source.ACTIVATE_SYMBOL, self.models * stride, *sizes, *places))
+        return nodes
+
+    def _masks(self, layer: int) -> Place:
+        return self._whole(f"mask{layer}" if self.shape.dropout else f"z{layer}")
+
+    def _loss(self, step: int) -> Kernel:
+        shape, samples = self.shape, self.models * self.shape.batch
+        scores = shape.layout.n_layers
+        sizes = (np.int32(self.models), np.int32(shape.layout.widths[-1]), np.int32(shape.batch))
+        arrays = (self._whole(f"z{scores}"), self._whole("targets"), self._whole("now"))
+        records = Place("records", step * self.n_records * samples, self.n_records * samples)
+        source = loss_source(shape.loss, shape.real)
+        return self._kernel(source, LOSS_SYMBOL, samples, *sizes, *arrays, np.int32(shape.width), records)
+
+    def _narrow(self, name: str, to: str) -> list[Node]:
+        size = self._sizes[name].size
+        source = step_source.narrow_source(self.shape.arithmetic)
+        places = (self._whole(name), self._whole(to))
+        return [self._kernel(source, step_source.NARROW_SYMBOL, size, np.int64(size), *places)]
+
+    def _backward(self, layer: int) -> list[Node]:
+        """d[W; b] = a δᵀ, and below a hidden layer δ = f'(z) · W δ."""
+        shape, rows = self.shape, self.shape.layout.rows[layer - 1]
+        delta, gradient = self._delta(layer), self._block("gradient", layer, rows)
+        nodes: list[Node] = [product(self._below(layer), delta.T, gradient, self.models, shape.arithmetic)]
+        if layer > 1:
+            width = shape.layout.widths[layer - 1]
+            upstream = self._features(f"upstream{layer - 1}", width, width)
+            nodes.append(product(self._weights(layer, width), delta, upstream, self.models, shape.arithmetic))
+            nodes.append(self._backpropagate(layer - 1))
+        return nodes
+
+    def _backpropagate(self, layer: int) -> Kernel:
+        shape, size = self.shape, self._sizes[f"z{layer}"].size
+        operation, numbers = shape.activations[layer - 1]
+        source = step_source.backpropagate_source(
+            operation, numbers, shape.real, shape.arithmetic, masked=shape.dropout
+        )
+        out = self._whole(f"delta{layer}" if self.narrow else f"upstream{layer}")
+        places = (self._whole(f"z{layer}"), self._masks(layer), self._whole(f"upstream{layer}"), out)
+        return self._kernel(source, step_source.BACKPROPAGATE_SYMBOL, size, np.int64(size), *places)
+
+    def _clip(self) -> list[Node]:
+        real, blocks, count = self.shape.real, self.clip_blocks, self.shape.layout.count
+        sizes = (np.int32(self.models), np.int32(blocks), np.int32(count))
+        threads, grid = step_source.SUM_THREADS, self.models * blocks
+        gradient, parts = self._whole("gradient"), self._whole("parts")
+        measured = (*sizes, gradient, parts)
+        shared = threads * self.shape.dtype.itemsize
+        return [
+            Kernel(step_source.measure_source(real), step_source.MEASURE_SYMBOL, grid, threads, measured, shared),
+            Kernel(
+                step_source.clip_source(real),
+                step_source.CLIP_SYMBOL,
+                grid,
+                threads,
+                (*sizes, parts, self._whole("limits"), gradient),
+            ),
+        ]
+
+    def _update(self) -> Kernel:
+        shape, rule = self.shape, self.shape.rule
+        size = self._sizes["parameters"].size
+        sizes = (np.int64(size), np.int32(shape.layout.count), np.int32(shape.decays))
+        names = ["parameters", "gradient", "decay" if shape.decays else "gradient", *rule.slots]
+        arrays = [self._whole(name) for name in (*names, *(["narrowed"] if self.narrow else []))]
+        columns: list[Place | np.generic] = []
+        for k in range(len(rule.rates)):
+            columns += [self._from("now", shape.batch + k), np.int32(shape.width)]
+        for k in range(len(rule.hyper)):
+            columns += [self._from("hyper", k), np.int32(len(rule.hyper))]
+        source = update_source(rule, shape.real, narrows=self.narrow)
+        return self._kernel(source, UPDATE_SYMBOL, size, *sizes, *arrays, *columns)
+
+    def _closing(self, steps: int) -> list[Node]:
+        """The losses of a recording, and the cursor moved behind it."""
+        shape, threads = self.shape, step_source.SUM_THREADS
+        sizes = (self.models, shape.batch, shape.width, shape.width - 1)
+        places = (self._whole(name) for name in ("cursor", "records", "numbers", "losses"))
+        tally = Kernel(
+            step_source.tally_source(shape.loss, shape.real),
+            step_source.TALLY_SYMBOL,
+            steps * self.models,
+            threads,
+            (*(np.int32(size) for size in sizes), *places),
+            threads * np.dtype(np.float64).itemsize,
+        )
+        moved = (np.int32(steps), self._whole("cursor"))
+        return [tally, Kernel(step_source.ADVANCE_SOURCE, step_source.ADVANCE_SYMBOL, 1, 1, moved)]

@@ -1,0 +1,202 @@
+"""The engine that plays recorded steps: a step's launches and products are planned once and enqueued by one call.
+
+Axis legend: M places of the plan, L models still in the stack, B batch, P parameters, N steps of a chunk. Models that
+leave keep their places, where nobody reads what they go on computing, until less than half of the places are in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.backend import Array, Backend, Recorder
+from nets.batches import Pool
+from nets.chunks import Chunk, Chunks
+from nets.dropout import limit_of
+from nets.engine import Crossing
+from nets.evaluate import Evaluator, Measured
+from nets.losses import LOSSES
+from nets.member import Member, State
+from nets.optimizers import OPTIMIZERS
+from nets.plans import StepShape, plan_of
+
+RECORDED_STEPS: Final = 16
+"""Steps that one call enqueues."""
+MAX_CHUNK_STEPS: Final = 512
+MAX_CHUNK_ROWS: Final = 1 << 22
+"""Most rows (steps · models · batch) whose numbers are kept at once."""
+
+
+class RecordedEngine:
+    """Engine over a plan of `nets.plans`, recorded by the backend. Raises RecordingFailed where that cannot be done."""
+
+    name: Final = "recorded"
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        backend: Backend,
+        recorder: Recorder,
+        shape: StepShape,
+        pool: Pool | None = None,
+    ) -> None:
+        self._backend, self._recorder, self._shape = backend, recorder, shape
+        self._members = list(members)
+        spec = members[0].spec
+        self._optimizer = OPTIMIZERS[spec.optimizer.name]
+        self._is_mean = LOSSES[spec.loss.name].is_mean(spec.loss.options)
+        self._names = ("parameters", *self._optimizer.slots)
+        states = [member.state or {"parameters": member.initial_parameters()} for member in members]
+        blank = np.zeros(shape.layout.count, shape.dtype)
+        state = {name: backend.to_device(np.stack([one.get(name, blank) for one in states])) for name in self._names}
+        pool = pool or Pool.of(members, "train", backend)
+        self._chunks = Chunks(members, pool, [int(one.get("step", np.zeros(()))) for one in states])
+        self._x = pool.x
+        y = pool.y.astype(np.int32) if shape.loss.by_class else pool.y
+        self._y = backend.to_device(np.ascontiguousarray(y))
+        self._pending: list[Array] = []
+        self._load(state)
+        self._kept = {name: array.copy() for name, array in self._state.items()}
+        self._kept_steps = list(self._chunks.steps)
+
+    # ---- building
+
+    def _load(self, state: Mapping[str, Array]) -> None:
+        """Plan and record for as many places as there are models; all numbers of the models move in."""
+        models, shape, backend = len(self._members), self._shape, self._backend
+        self._capacity = max(1, min(MAX_CHUNK_STEPS, MAX_CHUNK_ROWS // (models * shape.batch)))
+        self._recorded = min(RECORDED_STEPS, self._capacity)
+        plan = plan_of(shape, models, self._capacity, (self._recorded, 1))
+        self._ready = len(plan.programs) - 1
+        self._recording = self._recorder.load(plan)
+        self.details = {"products": shape.arithmetic, **self._recording.details}
+        self._places = list(range(models))
+        buffers = self._recording.buffers
+        self._state = {name: buffers[name].reshape(models, -1) for name in self._names}
+        for name, array in state.items():
+            backend.xp.copyto(self._state[name], array)
+        addresses = [backend.address(self._x), backend.address(self._y)]
+        self._write("sources", np.array(addresses, np.int64))
+        for name, array in self._constants().items():
+            if name in buffers:
+                self._write(name, array)
+        if plan.programs[self._ready]:
+            self._recording.play(self._ready)  # what products read of the parameters
+
+    def _constants(self) -> dict[str, NDArray[np.generic]]:
+        """What the models' steps have in common: optimizer's numbers, decay, limits, dropout."""
+        members, dtype = self._members, self._shape.dtype
+        options = [member.spec.optimizer.options for member in members]
+        decays = np.array([self._optimizer.decay(one) for one in options])[:, None]
+        limits = [member.spec.training.clip_norm for member in members]
+        rates = [member.spec.net.dropout for member in members]
+        return {
+            "hyper": np.array([self._optimizer.numbers(one) for one in options]).astype(dtype),
+            "decay": (decays * self._shape.layout.is_weight()).astype(dtype),
+            "limits": np.array([np.inf if limit is None else limit for limit in limits]).astype(dtype),
+            "seeds": np.array([member.spec.training.seed for member in members], np.uint64),
+            "stays": np.array([limit_of(rate) for rate in rates], np.uint64),
+            "scales": (1 / (1 - np.array(rates, np.float64))).astype(dtype),
+        }
+
+    def _write(self, name: str, host: NDArray[np.generic]) -> None:
+        """Put numbers at the begin of a buffer."""
+        flat = host.reshape(-1)
+        self._backend.xp.copyto(self._recording.buffers[name][: flat.size], self._backend.to_device(flat))
+
+    # ---- running
+
+    def max_chunk(self) -> int:
+        """See Engine."""
+        return min(self._chunks.left(), self._capacity)
+
+    def advance(self, n_steps: int) -> None:
+        """See Engine."""
+        self._bring(self._chunks.next(n_steps), n_steps)
+        whole, single = divmod(n_steps, self._recorded)
+        for program in [0] * whole + [1] * single:
+            self._recording.play(program)
+        self._chunks.steps = [step + n_steps for step in self._chunks.steps]
+        losses = self._recording.buffers["losses"][: n_steps * self._models].reshape(n_steps, self._models)
+        self._pending.append(losses[:, self._places].copy())
+
+    @property
+    def _models(self) -> int:
+        """M."""
+        return int(self._state["parameters"].shape[0])
+
+    def _bring(self, chunk: Chunk, n_steps: int) -> None:
+        """Rows and numbers of the chunk; the cursor at its begin. Empty places see any row, at weight 0."""
+        models, shape = self._models, self._shape
+        rows = np.zeros((n_steps, models, shape.batch), np.int32)
+        numbers = np.zeros((n_steps, models, shape.width), shape.dtype)
+        rows[:, self._places] = chunk.rows
+        numbers[:, self._places, : shape.batch] = chunk.scaled
+        numbers[:, self._places, shape.batch : -1] = chunk.rates
+        numbers[:, self._places, -1] = chunk.valid if self._is_mean else 1
+        first = np.zeros(models, np.uint64)
+        first[self._places] = self._chunks.steps
+        for name, array in {"rows": rows, "numbers": numbers, "first": first, "cursor": np.zeros(1, np.int64)}.items():
+            self._write(name, array)
+
+    def drain(self) -> NDArray[np.float64]:
+        """See Engine: the one wait for the device."""
+        pending, self._pending = self._pending, []
+        return np.concatenate([self._backend.to_host(losses) for losses in pending])
+
+    def crossed(self, position: int) -> Sequence[Crossing]:  # noqa: ARG002
+        """See Engine."""
+        return ()
+
+    # ---- state
+
+    def steps(self) -> list[int]:
+        """See Engine."""
+        return list(self._chunks.steps)
+
+    def parameters(self) -> Array:
+        """See Engine."""
+        whole = self._state["parameters"]
+        return whole if len(self._places) == len(whole) else whole[self._places]
+
+    def measure(self, evaluator: Evaluator, positions: Sequence[int], models: Sequence[int]) -> list[Measured]:
+        """See Engine."""
+        return evaluator.measure(self.parameters()[list(positions)], models)
+
+    def finite(self) -> NDArray[np.bool_]:
+        """See Engine."""
+        return self._backend.to_host(self._backend.xp.isfinite(self._state["parameters"]).all(axis=1))[self._places]
+
+    def state(self, position: int) -> State:
+        """See Engine."""
+        return self._on_host(self._state, self._chunks.steps, position)
+
+    def keep_copy(self) -> None:
+        """See Engine."""
+        for name, array in self._state.items():
+            self._backend.xp.copyto(self._kept[name], array)
+        self._kept_steps = list(self._chunks.steps)
+
+    def kept_state(self, position: int) -> State:
+        """See Engine."""
+        return self._on_host(self._kept, self._kept_steps, position)
+
+    def _on_host(self, arrays: Mapping[str, Array], steps: Sequence[int], position: int) -> State:
+        place = self._places[position]
+        state = {name: self._backend.to_host(array[place]) for name, array in arrays.items()}
+        return state | {"step": np.array(steps[position], np.int64)}
+
+    def keep(self, positions: Sequence[int]) -> None:
+        """See Engine."""
+        chosen = list(positions)
+        self._members = [self._members[p] for p in chosen]
+        self._places = [self._places[p] for p in chosen]
+        self._kept_steps = [self._kept_steps[p] for p in chosen]
+        self._chunks.keep(chosen)
+        if 2 * len(chosen) < self._models:
+            places = self._places
+            self._kept = {name: array[places] for name, array in self._kept.items()}
+            self._load({name: array[places] for name, array in self._state.items()})

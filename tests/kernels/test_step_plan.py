@@ -1,0 +1,140 @@
+"""Plans are refused where a number of theirs leads out of a buffer, and every program of theirs is one for a device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernels.operations import ACTIVATIONS
+from kernels.step_plan import Buffer, Kernel, Node, Place, Product, StepPlan, product, row_major
+from kernels.step_source import activate_source, backpropagate_source
+from nets.member import Member
+from nets.plans import plan_of, shape_of
+from tests.kernels.cuda_support import ARCHITECTURES, compile_program
+from tests.kernels.recorder_support import HostProducts
+from tests.nets.persistent_parts import case
+from tests.nets.support import blobs, line
+
+BUFFERS = (Buffer("a", "float64", 60), Buffer("b", "float64", 60), Buffer("d", "float64", 60))
+
+
+def fitting() -> Product:
+    """(2, 3) @ (3, 4) of two models, with room between rows and models."""
+    return product(
+        row_major("a", 5, 2, 3, 4, 11), row_major("b", 1, 3, 4, 5, 16), row_major("d", 3, 2, 4, 6, 15), 2, "float64"
+    )
+
+
+def plan(node: Node) -> StepPlan:
+    return StepPlan(BUFFERS, ((node,),))
+
+
+def test_a_product_is_that_of_the_rows_and_columns_it_names() -> None:
+    rng = np.random.default_rng(0)
+    flat = {one.name: rng.normal(size=one.size) for one in plan(fitting()).buffers}
+    before = {name: array.copy() for name, array in flat.items()}
+    node = fitting()
+    assert node.sizes == (4, 2, 3)
+    HostProducts().bind(node, *(flat[m.buffer][m.offset : m.end(2)] for m in (node.a, node.b, node.d)))()
+    written = np.zeros(60, bool)
+    for model in range(2):
+        left = [[before["a"][5 + 11 * model + 4 * r + k] for k in range(3)] for r in range(2)]
+        right = [[before["b"][1 + 16 * model + 5 * k + c] for c in range(4)] for k in range(3)]
+        for r in range(2):
+            for c in range(4):
+                place = 3 + 15 * model + 6 * r + c
+                assert flat["d"][place] == pytest.approx(sum(left[r][k] * right[k][c] for k in range(3)))
+                written[place] = True
+    assert np.array_equal(flat["d"][~written], before["d"][~written])
+
+
+@pytest.mark.parametrize(
+    ("which", "change", "said"),
+    [
+        ("a", {"offset": 50}, "is not within"),
+        ("b", {"stride": 50}, "is not within"),
+        ("d", {"leading": 3}, "is not within"),
+        ("a", {"rows": 2}, "make no product"),
+        ("d", {"columns": 3}, "make no product"),
+        ("d", {"stride": 7}, "models overlap"),
+    ],
+)
+def test_a_product_out_of_its_buffers_is_refused(which: str, change: dict[str, Any], said: str) -> None:
+    plan(fitting())
+    with pytest.raises(ValueError, match=said):
+        plan(replace(fitting(), **{which: replace(getattr(fitting(), which), **change)}))
+
+
+def test_a_kernel_out_of_its_buffers_is_refused() -> None:
+    plan(Kernel("", "k", 1, 1, (Place("a", 50, 10), np.int32(3))))
+    for place in (Place("a", 50, 11), Place("a", -1, 3), Place("a", 3, 0)):
+        with pytest.raises(ValueError, match="not within"):
+            plan(Kernel("", "k", 1, 1, (place,)))
+
+
+def test_rows_of_inputs_begin_where_the_fastest_products_want_them() -> None:
+    for precision, itemsize in (("float32", 4), ("bfloat16", 2)):
+        shape = shape_of([case(precision, blobs(features=13), [7])])
+        assert shape is not None
+        first = next(node for node in plan_of(shape, 3, 4, (1,)).programs[0] if isinstance(node, Product))
+        (inputs,) = (one for one in (first.a, first.b) if one.buffer == "inputs")
+        assert inputs.rows == 14
+        assert inputs.leading * itemsize % 16 == 0
+        assert inputs.alignment(itemsize, 3) >= 16
+
+
+def various() -> list[Member]:
+    adam = {"name": "adam", "l2": 0.01}
+    everything = {"net": {"dropout": 0.3}, "training": {"clip_norm": 1.0}, "optimizer": adam}
+    return [
+        case("float32", blobs(), [8, 6], "gelu", **everything),
+        case("float64", blobs(), [8, 6], "tanh", **everything),
+        case("bfloat16", blobs(), [8], "relu", loss="svm"),
+        case("tf32", line(60, 4), [5], "silu", loss="huber", training={"clip_norm": 1.0}),
+        case("float64", line(60, 4), [], net={"bias": False, "activation": []}),
+    ]
+
+
+def programs_of(member: Member) -> dict[str, str]:
+    """Every different source of a plan, with its symbol."""
+    shape = shape_of([member])
+    assert shape is not None
+    nodes = [node for program in plan_of(shape, 2, 20, (16, 1)).programs for node in program]
+    return {node.source: node.symbol for node in nodes if isinstance(node, Kernel)}
+
+
+def test_every_program_of_various_plans_compiles_for_devices_without_spilling() -> None:
+    programs = {source: symbol for member in various() for source, symbol in programs_of(member).items()}
+    assert len(programs) > 25
+    for source, symbol in programs.items():
+        for architecture in ARCHITECTURES:
+            binary, used = compile_program(source, architecture)
+            assert f".text.{symbol}\0".encode() in binary
+            assert used.spilled == used.stack == used.static_shared == 0, (symbol, used)
+            assert used.registers <= 64, (symbol, used)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation_compiles_in_steps(name: str) -> None:
+    row = ACTIVATIONS[name]
+    for write in (activate_source, backpropagate_source):
+        _, used = compile_program(write(row, row.defaults, "float", "bfloat16", masked=True), "90")
+        assert used.spilled == used.stack == 0
+
+
+def test_a_recording_holds_every_step_and_its_losses_once() -> None:
+    shape = shape_of(various()[:1])
+    assert shape is not None
+    sixteen, one, ready = plan_of(shape, 2, 20, (16, 1)).programs
+    closing = 2  # losses, cursor
+    assert len(sixteen) - closing == 16 * (len(one) - closing)
+    assert not ready
+    products = [node for node in one if isinstance(node, Product)]
+    assert len(products) == 3 * 3 - 1
+    pairs = list(pairwise(shape.layout.widths))
+    dense = 2 * sum((i + 1) * o for i, o in pairs) + sum(i * o for i, o in pairs[1:])
+    assert sum(node.flops for node in products) == 2 * 2 * shape.batch * dense
