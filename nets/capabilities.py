@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kernels.precisions import PRECISIONS
 from nets.explain.registry import EXPLANATIONS
 from nets.features.registry import FEATURISERS
 from nets.initializers import INITIALIZERS
@@ -52,6 +53,10 @@ def capabilities() -> dict[str, Any]:
         "schedules": _rows(SCHEDULES, ScheduleSpec.common),
         "initializers": _rows(INITIALIZERS),
         "features": _rows(FEATURISERS),
+        "precisions": [
+            {"name": row.name, "doc": row.doc, "source": row.source, "needs_gpu": row.needs_gpu}
+            for row in PRECISIONS.values()
+        ],
         "explanations": [row.describe() for row in EXPLANATIONS.values()],
         "limits": {
             "max_hidden_layers": MAX_LAYERS,

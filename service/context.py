@@ -88,12 +88,12 @@ class Services:
         return self._counts.get(Status.QUEUED, 0)
 
     def capacity(self, device: str) -> int | None:
-        """Bytes of the largest living worker that would train on `device`; None where that cannot be told.
+        """Bytes of the largest living worker that would train on `device` (`cuda`: any GPU); None if unknown.
 
         The list of workers is at most `COUNTS_AGE_S` old. Raises StoreUnavailable.
         """
-        suited = [one for one in self._workers(COUNTS_AGE_S) if device in ("auto", "cpu", one.device)]
-        sizes = [one.memory_total_bytes if device in ("auto", one.device) else None for one in suited]
+        suited = [one for one in self._workers(COUNTS_AGE_S) if device in ("auto", "cpu") or _is(one, device)]
+        sizes = [one.memory_total_bytes if device == "auto" or _is(one, device) else None for one in suited]
         known = [size for size in sizes if size is not None]
         return max(known) if known and len(known) == len(sizes) else None
 
@@ -108,10 +108,12 @@ class Services:
         return frozenset({"auto", "cpu", *(one.device for one in present)})
 
     def nobody_takes(self, device: str) -> bool:
-        """Whether a job that asks for `device` waits for a worker that is not there. Raises StoreUnavailable."""
-        return device.startswith("cuda") and {one.device for one in self._workers(COUNTS_AGE_S)}.isdisjoint(
-            {device, "auto"}
-        )
+        """Whether a job that asks for `device` (`cuda`: any GPU) waits for a worker that is not there.
+
+        Raises StoreUnavailable.
+        """
+        present = self._workers(COUNTS_AGE_S)
+        return device.startswith("cuda") and not any(one.device == "auto" or _is(one, device) for one in present)
 
     def _workers(self, age_s: float) -> list[WorkerInfo]:
         """The living workers, as they were at most `age_s` ago."""
@@ -119,3 +121,8 @@ class Services:
         if now - self._listed_at > age_s:
             self._present, self._listed_at = self.workers.list(), now
         return self._present
+
+
+def _is(worker: WorkerInfo, device: str) -> bool:
+    """Whether a worker trains on this device, or on a GPU where any will do."""
+    return worker.device == device or (device == "cuda" and worker.device.startswith("cuda"))

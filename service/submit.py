@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import Any
 
 from kernels.errors import InvalidInput, NotFound
+from kernels.precisions import PRECISIONS, wanted_device
 from nets.parts import Sizes, inputs_of
 from nets.resolve import MEMORY_SHARE, input_count, memory_estimate_bytes, parameter_count, resolve
-from nets.spec import ResolvedSpec, TrainingSpec
+from nets.spec import ResolvedSpec, TrainingOptions, TrainingSpec
 from nets.stacking import shape_of
 from nets.table import TableInfo
 from service.context import Services
@@ -133,7 +134,7 @@ def resolved_of(services: Services, request: JobRequest, sizes: Sizes | None = N
     spec = resolve(request, info, sizes)
     found = Resolved(spec, inputs_of(info, spec.training), sizes)
     _check_classes(found)
-    _check_device(services, spec.training.device)
+    _check_device(services, spec.training)
     _check_capacity(services, found)
     return found
 
@@ -147,19 +148,27 @@ def _check_classes(found: Resolved) -> None:
         raise InvalidInput.at(f"/training/{field}", f"{detail} {len(info.classes)} classes")
 
 
-def _check_device(services: Services, device: str) -> None:
+def _check_device(services: Services, training: TrainingOptions) -> None:
     """Refuse a GPU that no living worker has; without any worker the job waits for one."""
-    if services.nobody_takes(device):
-        offered = services.offered(age_s=0.0)  # one may have come since
-        if offered is not None and device not in offered:
-            detail = f"is {echo(device)}; the workers offer {', '.join(sorted(offered))}"
-            raise InvalidInput.at("/training/device", detail)
+    device = wanted_device(training.device, training.precision)
+    if not services.nobody_takes(device):
+        return
+    offered = services.offered(age_s=0.0)  # one may have come since
+    if offered is None or not services.nobody_takes(device):
+        return
+    there = f"the workers offer {', '.join(sorted(offered))}"
+    if device != "cuda":
+        raise InvalidInput.at("/training/device", f"is {echo(device)}; {there}")
+    anywhere = " or ".join(name for name, row in PRECISIONS.items() if not row.needs_gpu)
+    detail = f"is {echo(training.precision)}, which needs a GPU; {there}: must be {anywhere}"
+    raise InvalidInput.at("/training/precision", detail)
 
 
 def _check_capacity(services: Services, found: Resolved) -> None:
     """Refuse what no living worker has the memory for. A worker looks again, at what is free when the run begins."""
     needed = found.memory_bytes
-    capacity = services.capacity(found.spec.training.device)
+    training = found.spec.training
+    capacity = services.capacity(wanted_device(training.device, training.precision))
     if capacity is not None and needed > MEMORY_SHARE * capacity:
         largest = f"the largest worker has {capacity / 2**30:.1f} GiB, of which {MEMORY_SHARE:.0%} may be taken"
         raise InvalidInput.at("/net/hidden", f"makes a run of about {needed / 2**30:.1f} GiB; {largest}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from kernels.precisions import wanted_device
 from store.records import Job, iso
 from store.transitions import Status
 
@@ -62,8 +63,11 @@ def _waits_in_vain(job: Job, nobody_takes: Callable[[str], bool]) -> str | None:
     """Why a queued job is not even considered, which changes with the workers and is in no record."""
     if job.status is not Status.QUEUED:
         return None
-    device = job.spec.get("training", {}).get("device", "auto")
-    return f"no worker offers {device}" if nobody_takes(device) else None
+    training = job.spec.get("training", {})
+    device = wanted_device(training.get("device", "auto"), training.get("precision", "float32"))
+    if not nobody_takes(device):
+        return None
+    return "no worker offers a GPU, which the precision needs" if device == "cuda" else f"no worker offers {device}"
 
 
 def _progress(job: Job) -> dict[str, Any]:

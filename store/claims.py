@@ -105,7 +105,8 @@ class Claims:
     def claim(self, worker_id: str, lease_s: float = LEASE_S, device: str = "cpu") -> Claim | None:
         """Take the best queued job by priority, then age, or None when there is none for a worker on `device`.
 
-        A job that names a GPU is taken by that GPU's workers alone, any other job by everyone.
+        A job that names a GPU is taken by that GPU's workers alone, one that needs any by those of any GPU, and every
+        other job by everyone.
         """
         taken = self._claim(worker_id, lease_s, device, ())
         return taken[0] if taken else None
@@ -115,9 +116,9 @@ class Claims:
         return self._claim(worker_id, lease_s, "", job_ids) if job_ids else []
 
     def waits_for(self, device: str) -> bool:
-        """Whether there are queued jobs that name this GPU."""
+        """Whether there are queued jobs that name this GPU, or need any."""
         with redis_errors():
-            return bool(self.redis.exists(keys.device_queue(device)))
+            return bool(self.redis.exists(keys.device_queue(device), keys.device_queue("cuda")))
 
     def _claim(self, worker_id: str, lease_s: float, device: str, job_ids: Sequence[str]) -> list[Claim]:
         answer = self._call("claim", worker_id, int(lease_s * 1000), secrets.token_hex(8), device, *job_ids)

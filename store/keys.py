@@ -7,7 +7,7 @@ status {s}          zset     … with this status        } all with the same sco
 tag {t}             zset     … with this tag           } any filter is one range query
 both {s} {t}        zset     … with this status and tag
 queue               zset     queued jobs, lowest score next: -priority * 1e13 + sequence
-queue {device}      zset     … those that name a GPU, which only its workers take; they are not in `queue`
+queue {device}      zset     … those that name a GPU, or need any (`cuda`), which only its workers take; not in `queue`
 stack {key}         zset     … those that may train together: in their queue as well, with the same score
 owners {key}        set      … whose they are, by `owner` of the record; "" where it has none
 tags {key} {owner}  zset     … first tag ("" for none) -> the score of its first job
@@ -137,7 +137,7 @@ def dataset_jobs(dataset_id: str) -> str:
 
 
 def device_queue(device: str) -> str:
-    """The queued jobs that name this GPU."""
+    """The queued jobs that name this GPU; those that need any, for `cuda`."""
     return TEMPLATES["device_queue"] % device
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from kernels.errors import InvalidInput
+from kernels.precisions import wanted_device
 from store.transitions import DIRECTIVES, TERMINAL, Directive, Status
 
 PRIORITY_RANGE = (-100, 100)
@@ -212,9 +213,11 @@ def new_job_parts(new: NewJob) -> list[str | bytes | int]:
 
 
 def _device(spec: Json) -> str:
-    """What the spec says of the device; see `queue_of` in common.lua."""
+    """On which device the spec may train; see `queue_for` in common.lua."""
     training = spec.get("training")
-    return str(training.get("device", "auto")) if isinstance(training, dict) else "auto"
+    if not isinstance(training, dict):
+        return "auto"
+    return wanted_device(str(training.get("device", "auto")), str(training.get("precision", "float32")))
 
 
 def report_parts(

@@ -13,9 +13,11 @@ from contextlib import AbstractContextManager, nullcontext
 
 from kernels.backend import Backend, select
 from kernels.errors import InvalidInput, OutOfMemory
+from kernels.precisions import needs_gpu
 from nets.engines import lanes_for
 from nets.member import Member
 from nets.resolve import MEMORY_SHARE, memory_estimate_bytes, stack_key
+from nets.spec import TrainingOptions
 from nets.threads import blas_threads
 from nets.trainer import fit, threads_of
 from store.jobs import JobStore
@@ -114,7 +116,7 @@ class Runner:
         try:
             state = self._files.resume(run.claim, run.outbox)
             run.subject = self._data.subject(run.claim.job, state, self._files.origin(run.claim.job))
-            run.backend = self._backend(run.member.spec.training.device)
+            run.backend = self._backend(run.member.spec.training)
             _check_memory(run)
             if state is None:
                 run.member.initial_parameters()  # drawn here, where no stack waits for them
@@ -124,8 +126,9 @@ class Runner:
         run.outbox.add(device=run.backend.device, backend=run.backend.name)
         return not run.outbox.given_up
 
-    def _backend(self, device: str) -> Backend:
+    def _backend(self, training: TrainingOptions) -> Backend:
         """The worker's own device, or the CPU where a job asks for it. Raises: InvalidInput for any other."""
+        device = training.device
         if device == "cpu" and device not in self._backends:
             self._backends[device] = select(device)
         if device not in self._backends:
@@ -133,6 +136,8 @@ class Runner:
             raise InvalidInput.at(
                 "/training/device", f'is {device!r}; the worker trains on {here!r}; "auto" always works'
             )
+        if needs_gpu(training.precision) and self._backends[device].device == "cpu":
+            raise InvalidInput.at("/training/precision", f"is {training.precision}; the worker has no GPU")
         return self._backends[device]
 
     # ---- training

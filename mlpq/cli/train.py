@@ -96,7 +96,9 @@ def train(
         int | None, typer.Option(help="Stop after so many epochs without a better loss.", rich_help_panel="Descent")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, splits and shuffling.", rich_help_panel="Run")] = None,
-    precision: Annotated[str | None, typer.Option(help="float32 or float64.", rich_help_panel="Run")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="float32, float64; on a GPU also tf32, bfloat16.", rich_help_panel="Run")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda:0.", rich_help_panel="Run")] = None,
     name: Annotated[str | None, typer.Option(help="What the job is called.", rich_help_panel="Run")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A tag; may be repeated.", rich_help_panel="Run")] = None,

@@ -68,7 +68,7 @@ class MLPClassifier(ClassifierMixin, ServiceEstimator):  # type: ignore[misc]
         batch_norm: normalise every hidden layer; folded into `coefs_` and `intercepts_` afterwards.
         init: initial weights, `he`, `xavier`, `normal:0.01`.
         clip_norm: longest gradient.
-        precision: `float32` or `float64`.
+        precision: `float32` or `float64`; where a worker has a GPU also `tf32` or `bfloat16`.
         device: `auto`, `cpu` or `cuda:0`.
         keep: leave job and data set on the service; `job_id_` names the job.
         url: where the service is; default as for `Client`: `MLPQ_URL`, the config file, else http://127.0.0.1:8000.

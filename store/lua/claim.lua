@@ -25,9 +25,14 @@ local function first_of(queue)
 end
 
 local function best()
-  local id, score = first_of(KEY.queue)
-  local own, own_score = first_of(KEY.device_queue:format(device))
-  return own and (not id or own_score < score) and own or id
+  local id, score
+  for _, queue in ipairs(queues_for(device)) do
+    local first, first_score = first_of(queue)
+    if first and (not id or first_score < score) then
+      id, score = first, first_score
+    end
+  end
+  return id
 end
 
 -- Who takes further jobs is awake: as many wake-ups are dropped, but never one that a queued job needs.

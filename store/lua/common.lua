@@ -38,12 +38,22 @@ local function queue_score(priority, sequence)
   return -tonumber(priority) * 1e13 + tonumber(sequence)
 end
 
+-- `wanted` is auto, cpu, one GPU (cuda:0) or any of them (cuda).
 local function queue_for(wanted)
-  return wanted:sub(1, 5) == 'cuda:' and KEY.device_queue:format(wanted) or KEY.queue
+  return wanted:sub(1, 4) == 'cuda' and KEY.device_queue:format(wanted) or KEY.queue
 end
 
--- Where a job waits: with all others, or with those whose spec names the same GPU.
-local function queue_of(id)
+-- The queues from which a worker on this device takes.
+local function queues_for(device)
+  local found = { KEY.queue }
+  if device:sub(1, 4) == 'cuda' then
+    found[2] = KEY.device_queue:format('cuda')
+    found[3] = device ~= 'cuda' and KEY.device_queue:format(device) or nil
+  end
+  return found
+end
+
+local function wanted_by(id)
   local key = KEY.job:format(id)
   local wanted = redis.call('HGET', key, 'wanted')
   if not wanted then
@@ -51,7 +61,12 @@ local function queue_of(id)
     wanted = type(training) == 'table' and training.device or 'auto'
     redis.call('HSET', key, 'wanted', wanted)
   end
-  return queue_for(wanted)
+  return wanted
+end
+
+-- Where a job waits: with all others, or with those that want the same GPU, or any GPU.
+local function queue_of(id)
+  return queue_for(wanted_by(id))
 end
 
 -- Among the queued jobs that may train together each has a place with those of its owner and first tag.
@@ -208,12 +223,16 @@ local function wake_for(id, fields)
   end
 end
 
--- How many jobs are before this one: in its own queue, and of those for anyone.
+-- How many jobs are before this one: in its own queue, and in the others of the workers that it waits for.
 local function queue_position(id)
-  local queue = queue_of(id)
-  local rank = redis.call('ZRANK', queue, id)
-  if rank and queue ~= KEY.queue then
-    rank = rank + redis.call('ZCOUNT', KEY.queue, '-inf', '(' .. redis.call('ZSCORE', queue, id))
+  local wanted = wanted_by(id)
+  local own = queue_for(wanted)
+  local rank = redis.call('ZRANK', own, id)
+  if rank and own ~= KEY.queue then
+    local before = '(' .. redis.call('ZSCORE', own, id)
+    for _, queue in ipairs(queues_for(wanted)) do
+      rank = queue == own and rank or rank + redis.call('ZCOUNT', queue, '-inf', before)
+    end
   end
   return rank
 end

@@ -109,7 +109,10 @@ local function stranger_in(queue)
   return tonumber(redis.call('ZRANGE', queue, low, low, 'WITHSCORES')[2])
 end
 
-local head = math.min(stranger_in(KEY.queue) or math.huge, stranger_in(KEY.device_queue:format(device)) or math.huge)
+local head = math.huge
+for _, queue in ipairs(queues_for(device)) do
+  head = math.min(head, stranger_in(queue) or math.huge)
+end
 local answer = { head < math.huge and string.format('%.0f', head) or '' }
 local fields = { 'id', 'priority', 'sequence', 'tags', 'crashes', 'stack', 'owner', 'status' }
 for _, id in ipairs(most > 0 and by_turns() or {}) do

@@ -59,6 +59,42 @@ def test_a_worker_that_has_just_come_is_seen(api: httpx2.Client, present: Callab
     assert submitted(api, **ON_GPU)["status"] == "queued"
 
 
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_a_precision_that_no_worker_has_is_refused_with_those_that_it_has(
+    api: httpx2.Client, present: Callable[..., None], precision: str
+) -> None:
+    present(a="cpu")
+    time.sleep(SEEN_AFTER_S)
+    rounded = SPEC | {"training": {"precision": precision}}
+    for query in ("", "?dry_run=true"):
+        problem = assert_problem(api.post(f"/v1/jobs{query}", json=rounded), 422)
+        detail = f'is "{precision}", which needs a GPU; the workers offer auto, cpu: must be float32 or float64'
+        assert problem["errors"] == [{"pointer": "/training/precision", "detail": detail}]
+    present(b="cuda:1")
+    job = submitted(api, training={"precision": precision})
+    assert (job["status"], job["status_reason"]) == ("queued", None)
+    assert job["spec"]["training"]["precision"] == precision
+
+
+def test_a_job_that_needs_any_gpu_says_that_nobody_has_one(api: httpx2.Client, present: Callable[..., None]) -> None:
+    present()
+    time.sleep(SEEN_AFTER_S)
+    job = submitted(api, training={"precision": "tf32"})
+    assert (job["status"], job["status_reason"]) == ("queued", "no worker offers a GPU, which the precision needs")
+
+
+def test_a_precision_that_needs_a_gpu_does_not_go_with_the_cpu(api: httpx2.Client) -> None:
+    refused = SPEC | {"training": {"precision": "bfloat16", "device": "cpu"}}
+    problem = assert_problem(api.post("/v1/jobs", json=refused), 422)
+    detail = 'is bfloat16, which needs a GPU; with the device "cpu" it must be float32 or float64'
+    assert problem["errors"] == [{"pointer": "/training/precision", "detail": detail}]
+
+
+def test_capabilities_say_which_precisions_need_a_gpu(api: httpx2.Client) -> None:
+    shown = {row["name"]: row["needs_gpu"] for row in api.get("/v1/capabilities").json()["precisions"]}
+    assert shown == {"float32": False, "float64": False, "tf32": True, "bfloat16": True}
+
+
 @pytest.mark.parametrize("others", [{}, {"a": "auto?"}])
 def test_without_a_worker_that_knows_its_device_the_job_waits(
     api: httpx2.Client, present: Callable[..., None], others: dict[str, str]

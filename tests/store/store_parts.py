@@ -41,11 +41,14 @@ def bring_to(store: JobStore, status: Status) -> Job:
 
 
 def device_of(job: Job) -> str:
-    return str(job.spec.get("training", {}).get("device", "auto"))
+    training = job.spec.get("training", {})
+    device = str(training.get("device", "auto"))
+    rounds = training.get("precision") in ("tf32", "bfloat16")
+    return "cuda" if device == "auto" and rounds else device
 
 
-def on_device(device: str, **changes: Any) -> NewJob:
-    return new_job(spec={"training": {"device": device}}, **changes)
+def on_device(device: str, precision: str = "float32", **changes: Any) -> NewJob:
+    return new_job(spec={"training": {"device": device, "precision": precision}}, **changes)
 
 
 def check_laws(redis: Redis, store: JobStore) -> None:

@@ -17,8 +17,8 @@ def store(redis: Redis) -> JobStore:
     return JobStore(redis)
 
 
-def submit(store: JobStore, device: str, **changes: int) -> str:
-    return store.create(on_device(device, **changes))[0].id
+def submit(store: JobStore, device: str, precision: str = "float32", **changes: int) -> str:
+    return store.create(on_device(device, precision, **changes))[0].id
 
 
 def taken(store: JobStore, device: str) -> list[str]:
@@ -50,6 +50,22 @@ def test_the_position_counts_what_the_same_workers_take_before(store: JobStore) 
     first, pinned, second, late = (submit(store, device) for device in ("auto", "cuda:0", "auto", "cuda:0"))
     positions = {job_id: store.queue_position(job_id) for job_id in (first, pinned, second, late)}
     assert positions == {first: 0, pinned: 1, second: 1, late: 3}
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_a_job_whose_precision_needs_a_gpu_is_left_to_the_workers_of_any(
+    store: JobStore, redis: Redis, precision: str
+) -> None:
+    free, anywhere, pinned = submit(store, "auto"), submit(store, "auto", precision), submit(store, "cuda:1", precision)
+    urgent = submit(store, "auto", precision, priority=3)
+    assert [store.queue_position(job_id) for job_id in (free, anywhere, pinned, urgent)] == [0, 2, 3, 0]
+    assert store.waits_for("cuda:7")
+    assert taken(store, "cpu") == [free]
+    check_laws(redis, store)
+    assert taken(store, "cuda:0") == [urgent, anywhere]
+    assert not store.waits_for("cuda:0")
+    assert taken(store, "cuda:1") == [pinned]
+    check_laws(redis, store)
 
 
 @pytest.mark.parametrize("how", ["pause", "give back", "crash", "patch"])
