@@ -31,6 +31,8 @@ __all__ = ["CHUNK_S", "KEEP_S", "Command", "Control", "Ending", "Outcome", "Repo
 
 CHUNK_S = 0.1
 """Longest time between two looks at `control`, in seconds."""
+DEVICE_CHUNK_S = 0.05
+"""The same where the steps are enqueued on a device."""
 KEEP_S = 1.0
 """Time between two copies of the last good state, in seconds."""
 
@@ -122,6 +124,7 @@ class _Run:
         self._side_by_side = side_by_side
         self._members, self._backend, self._report, self._control = dict(enumerate(members)), backend, report, control
         self._clock, self._clocks = clock, _Clocks()
+        self._chunk_s = CHUNK_S if backend.device == "cpu" else DEVICE_CHUNK_S
         self._progress = {member: Progress(one) for member, one in self._members.items()}
         self._points: dict[int, tuple[int, Measured | None]] = {}
         self._score = "accuracy" if members[0].data.task == "classification" else "r2"
@@ -189,7 +192,7 @@ class _Run:
         self._engine.advance(steps)
         sums = self._engine.drain()  # the one wait for the device
         took = max(self._clock() - before, 1e-6)
-        self._clocks.chunk_steps = max(1, min(int(CHUNK_S * steps / took), 8 * self._clocks.chunk_steps))
+        self._clocks.chunk_steps = max(1, min(int(self._chunk_s * steps / took), 8 * self._clocks.chunk_steps))
         finite = np.asarray(np.isfinite(sums).all(axis=0))
         for position, member in enumerate(self.active):
             finite[position] &= self._account(position, sums[:, position], before, took)

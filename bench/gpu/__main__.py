@@ -1,4 +1,7 @@
-"""`python -m bench.gpu [W1 ...] [--peers PYTHON] [--device cuda:0]`: this project and its peers on one GPU.
+"""`python -m bench.gpu [W1 ...] [--precisions tf32 ...] [--peers PYTHON] [--device cuda:0]`: all on one GPU.
+
+`ours` is what a job runs by the cost rule of `nets.engines`; beside it stand all engines that the rule chooses among,
+so that one run says whether it chose well. No device has run this yet.
 
 `--peers` is the interpreter of an environment with torch and JAX; this project does not install them. First the
 ceilings of the device; then all implementations train on the same batches from the same weights and must show the
@@ -9,23 +12,25 @@ machine disturbs all. Everything goes to bench/results/gpu.json with hardware an
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.gpu.ours import inputs_of, reference_curve
+from bench.gpu.ours import OURS, inputs_of, reference_curve
 from bench.gpu.peers import NEED_CUDA, PEERS
 from bench.gpu.workloads import WORKLOADS, Workload
 from bench.harness import write_result
 
-TOLERANCE = 1e-4
-"""Largest relative distance of a step's loss from float64, for float32 products."""
+TOLERANCES = {"float32": 1e-4, "tf32": 2e-3, "bfloat16": 1e-2}
+"""Largest relative distance of a step's loss from float64, by the precision of products."""
 REPEATS, SECONDS = 7, 0.2
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -72,7 +77,7 @@ def compare(workload: Workload, names: list[str], peers: str, device: str) -> di
         np.savez(inputs, **inputs_of(workload))
         reference = reference_curve(workload)
         with (Path(folder) / "errors").open("w") as errors:
-            running = [Process(sys.executable if name == "ours" else peers, name, errors) for name in names]
+            running = [Process(sys.executable if name in OURS else peers, name, errors) for name in names]
             try:
                 return _compare(workload, running, str(inputs), reference, device)
             finally:
@@ -83,15 +88,16 @@ def compare(workload: Workload, names: list[str], peers: str, device: str) -> di
 def _compare(
     workload: Workload, running: list[Process], inputs: str, reference: np.ndarray[Any, Any], device: str
 ) -> dict[str, Any]:
-    figures: dict[str, Any] = {one.name: one.ask("load", one.name, workload.name, inputs, device) for one in running}
+    allowed, load = TOLERANCES[workload.precision], (workload.name, workload.precision, inputs, device)
+    figures: dict[str, Any] = {one.name: one.ask("load", one.name, *load) for one in running}
     ceilings = running[0].ask("ceilings").get("ceilings", {})
     for one in running:
         losses = np.array(one.ask("curve", workload.gate_steps).get("losses", []))
         if not one.failed:
             distance = float(np.max(np.abs(losses - reference) / np.abs(reference)))
             figures[one.name]["distance"] = distance
-            if not distance <= TOLERANCE:
-                one.failed = f"its losses are {distance:.1e} from float64; at most {TOLERANCE:g} is allowed"
+            if not distance <= allowed:
+                one.failed = f"its losses are {distance:.1e} from float64; at most {allowed:g} is allowed"
     times: dict[str, list[float]] = {one.name: [] for one in running}
     for repeat in range(REPEATS + 1):
         for one in running if repeat % 2 else reversed(running):
@@ -120,6 +126,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("workloads", nargs="*", default=["W1", "W3", "W4", "W5", "W7"])
     parser.add_argument("--peers", default=sys.executable, help="interpreter that has torch and jax")
+    parser.add_argument("--precisions", nargs="*", default=["float32"], choices=TOLERANCES, help="of the products")
     parser.add_argument("--device", default="cuda:0", help="cuda:N, or cpu to try the benchmark itself")
     given = parser.parse_args()
     unknown = set(given.workloads) - set(WORKLOADS)
@@ -132,12 +139,14 @@ def main() -> int:
         check=True,
         cwd=ROOT,
     ).stdout.split()
-    names = ["ours", *(name for name in PEERS if name in found and (given.device != "cpu" or name not in NEED_CUDA))]
+    ours = [name for name in OURS if name == "ours" or given.device != "cpu"]
+    names = [*ours, *(name for name in PEERS if name in found and (given.device != "cpu" or name not in NEED_CUDA))]
     figures = {}
-    for name in given.workloads:
-        print(f"== {name}: {', '.join(names)}", flush=True)
-        figures[name] = compare(WORKLOADS[name], names, given.peers, given.device)
-        print(json.dumps(figures[name], indent=2), flush=True)
+    for name, precision in itertools.product(given.workloads, given.precisions):
+        title = name if precision == "float32" else f"{name} {precision}"
+        print(f"== {title}: {', '.join(names)}", flush=True)
+        figures[title] = compare(replace(WORKLOADS[name], precision=precision), names, given.peers, given.device)
+        print(json.dumps(figures[title], indent=2), flush=True)
     if given.device != "cpu":
         claim = "time of a training step on one GPU beside PyTorch and JAX, after equal losses"
         write_result("gpu", claim, "python -m bench.gpu --peers PYTHON", figures)

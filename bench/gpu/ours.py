@@ -13,20 +13,27 @@ import numpy as np
 
 from bench.gpu.workloads import Array, Workload
 from kernels.backend import select
+from kernels.precisions import dtype_of
 from kernels.random import permutation
 from nets.engine import Engine, LayeredEngine
 from nets.engines import engine_for
 from nets.member import Member
+from nets.persistent_engine import PersistentEngine, program_for
+from nets.plans import shape_of
 from nets.prepare import PreparedData
+from nets.recorded_engine import RecordedEngine
 from nets.spec import ResolvedSpec
 
 MAX_CHUNK = 64
 
 
-def members_of(workload: Workload, precision: str = "float32") -> list[Member]:
-    """Models 0..M-1: seed i, learning rate i."""
+def members_of(workload: Workload, precision: str = "") -> list[Member]:
+    """Models 0..M-1: seed i, learning rate i; in the workload's precision unless one is given."""
+    precision = precision or workload.precision
     x, y = workload.data()
-    data = PreparedData(x.astype(precision), y, x[:0], y[:0], x.shape[1], workload.widths[-1], "classification")
+    data = PreparedData(
+        x.astype(dtype_of(precision)), y, x[:0], y[:0], x.shape[1], workload.widths[-1], "classification"
+    )
     hidden = list(workload.widths[1:-1])
     members = []
     for seed, rate in enumerate(workload.learning_rates()):
@@ -78,16 +85,18 @@ class Ours:
     def __init__(self, workload: Workload, _inputs: dict[str, Array], device: str) -> None:
         self._workload, self._backend = workload, select(device)
         self._members = members_of(workload)
-        self._engine = engine_for(self._members, self._backend)
+        self._engine = self._made()
+
+    def _made(self) -> Engine:
+        return engine_for(self._members, self._backend)
 
     def about(self) -> dict[str, str]:
         """Versions, and which engine the job would use."""
-        return {**self._backend.describe(), "engine": self._engine.name}
+        return {**self._backend.describe(), "engine": self._engine.name, **self._engine.details}
 
     def curve(self, steps: int) -> Array:
         """(steps, M) mean losses from the initial weights."""
-        engine = engine_for(self._members, self._backend)
-        return _train(engine, steps) / self._workload.batch
+        return _train(self._made(), steps) / self._workload.batch
 
     def run(self, epochs: int) -> None:
         """Train on, with one read of the losses for each epoch."""
@@ -104,6 +113,42 @@ class Ours:
     def ceilings(self) -> dict[str, float]:
         """GB/s of a copy, TFLOP/s of products at the workload's shapes and at their best, µs of a launch."""
         return ceilings(self._backend, self._workload)
+
+
+class OursLayered(Ours):
+    """Layer by layer, whatever a job would run."""
+
+    def _made(self) -> Engine:
+        return LayeredEngine(self._members, self._backend)
+
+
+class OursPersistent(Ours):
+    """One thread block for each model. Raises ValueError where the net does not fit."""
+
+    def _made(self) -> Engine:
+        program = program_for(self._members[0], self._backend)
+        if program is None:
+            raise ValueError("the net does not fit one multiprocessor")
+        return PersistentEngine(self._members, self._backend, program)
+
+
+class OursRecorded(Ours):
+    """Recorded steps. Raises ValueError, or RecordingFailed, where the device cannot."""
+
+    def _made(self) -> Engine:
+        shape, recorder = shape_of(self._members), self._backend.recorder
+        if shape is None or recorder is None:
+            raise ValueError("nothing records steps here")
+        return RecordedEngine(self._members, self._backend, recorder, shape)
+
+
+OURS: dict[str, type[Ours]] = {
+    "ours": Ours,
+    "ours_recorded": OursRecorded,
+    "ours_persistent": OursPersistent,
+    "ours_layered": OursLayered,
+}
+"""What a job runs by the cost rule, and every engine that the rule chooses among."""
 
 
 def ceilings(backend: Any, workload: Workload) -> dict[str, float]:

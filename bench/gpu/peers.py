@@ -25,7 +25,7 @@ class TorchEager:
     def __init__(self, workload: Workload, inputs: dict[str, Array], device: str) -> None:
         import torch
 
-        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = workload.precision == "tf32"
         torch.backends.cudnn.allow_tf32 = False
         self.torch, self.workload, self.device = torch, workload, torch.device("cpu" if device == "cpu" else device)
         x, y = workload.data()
@@ -67,7 +67,18 @@ class TorchEager:
 
     def prepare(self) -> None:
         """Make what runs one step."""
-        self.loss = self.loss_of
+        self.loss = self._cast(self.loss_of)
+
+    def _cast(self, loss: Any) -> Any:
+        """The loss with its products in the workload's precision: by autocast for bfloat16."""
+        if self.workload.precision != "bfloat16":
+            return loss
+
+        def cast(*tensors: Any) -> Any:
+            with self.torch.autocast(self.device.type, dtype=self.torch.bfloat16):
+                return loss(*tensors)
+
+        return cast
 
     def loss_of(self, a: Any, targets: Any, *parameters: Any) -> Any:
         """(M,) mean losses of a batch."""
@@ -137,7 +148,7 @@ class TorchCompile(TorchEager):
 
     def prepare(self) -> None:
         """See TorchEager."""
-        self.loss = self.torch.compile(self.loss_of, dynamic=False)
+        self.loss = self._cast(self.torch.compile(self.loss_of, dynamic=False))
 
 
 class TorchGraph(TorchEager):
@@ -172,7 +183,8 @@ class JaxScan:
     def __init__(self, workload: Workload, inputs: dict[str, Array], device: str) -> None:
         import jax
 
-        jax.config.update("jax_default_matmul_precision", "highest")
+        precisions = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
+        jax.config.update("jax_default_matmul_precision", precisions[workload.precision])
         self.jax, self.np, self.workload = jax, jax.numpy, workload
         self.device = jax.devices("cpu" if device == "cpu" else "gpu")[0]
         jax.config.update("jax_default_device", self.device)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,18 @@ from bench.gpu.workloads import WORKLOADS
 _STATE: dict[str, Any] = {}
 
 
-def load(name: str, workload: str, inputs: str, device: str) -> dict[str, Any]:
+def load(name: str, workload: str, precision: str, inputs: str, device: str) -> dict[str, Any]:
     started = time.perf_counter()
-    if name == "ours":
-        from bench.gpu.ours import Ours as Implementation
+    if name.startswith("ours"):
+        from bench.gpu.ours import OURS
+
+        Implementation: Any = OURS[name]
     else:
         from bench.gpu.peers import PEERS
 
         Implementation = PEERS[name]
     with np.load(inputs) as arrays:
-        one = Implementation(WORKLOADS[workload], dict(arrays), device)
+        one = Implementation(replace(WORKLOADS[workload], precision=precision), dict(arrays), device)
     _STATE["one"] = one
     one.curve(1)
     return {"cold_s": time.perf_counter() - started, "about": one.about()}

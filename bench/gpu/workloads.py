@@ -17,7 +17,10 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Workload:
-    """Softmax classification by sgd with momentum, float32, no decay; models differ in learning rate and weights."""
+    """Softmax classification by sgd with momentum, no decay; models differ in learning rate and weights.
+
+    `precision` is that of the products' factors: float32, tf32 or bfloat16; everything else is float32.
+    """
 
     name: str
     widths: tuple[int, ...]
@@ -28,6 +31,7 @@ class Workload:
     momentum: float = 0.9
     models: int = 1
     gate_steps: int = 40
+    precision: str = "float32"
 
     @property
     def steps_per_epoch(self) -> int:

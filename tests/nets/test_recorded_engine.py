@@ -11,9 +11,14 @@ import pytest
 from nets.engine import LayeredEngine
 from nets.member import Member
 from nets.optimizers import OPTIMIZERS
+from nets.plans import shape_of
+from nets.spec import NetSpec, TrainingOptions
+from nets.trainer import Command, Ending, fit
+from tests.kernels.recorder_support import RecordingBackend
 from tests.nets.persistent_parts import SGD, case, train
 from tests.nets.recorded_parts import engine_of
-from tests.nets.support import BACKEND, assert_same_arrays, blobs, line
+from tests.nets.support import BACKEND, Recorder, assert_same_arrays, blobs, line, member_for
+from tests.nets.test_divergence import wild
 from tests.nets.test_persistent_engine import (
     ADAM,
     LOSS_CASES,
@@ -197,3 +202,72 @@ def test_engines_read_each_others_checkpoints(optimizer: dict[str, Any]):
         train(other, 10)
         for name, array in other.state(0).items():
             assert_close(array, first.state(0)[name], 1e-12, name)
+
+
+# ---- through the trainer
+
+
+def trained(*members: Member, script: Any = None) -> Recorder:
+    recorder = Recorder(script)
+    fit(members, RecordingBackend(), recorder, recorder)
+    return recorder
+
+
+def dropping(seed: int = 0, **spec: Any) -> Member:
+    """A net that only recorded steps train on a device, beside the layers."""
+    training = {"epochs": 4, "seed": seed, **spec.pop("training", {})}
+    return case("float32", blobs(seed=seed), [8], net={"dropout": 0.2}, training=training, **spec)
+
+
+def test_a_stack_run_by_the_trainer_equals_solo_runs_and_says_how_it_ran():
+    members = [dropping(seed, training={"epochs": 2 + seed}) for seed in range(3)]
+    stacked = trained(*members)
+    said = {(info["engine"], info["products"], info["recorded"]) for info in stacked.info.values()}
+    assert said == {("recorded", "float32", "on the host")}
+    for i, member in enumerate(members):
+        alone = trained(member)
+        assert alone.curve(0) == stacked.curve(i)
+        assert_same_arrays(alone.outcomes[0].parameters, stacked.outcomes[i].parameters)
+
+
+def test_a_run_paused_and_resumed_equals_one_without_a_break():
+    member = dropping(optimizer=ADAM)
+    whole, polls = trained(member), iter([Command.CONTINUE] * 2 + [Command.PAUSE])
+    paused = trained(member, script=lambda _: next(polls, Command.CONTINUE))
+    assert paused.outcomes[0].kind is Ending.PAUSED
+    (state,) = paused.checkpoints[0]
+    assert 0 < int(state["step"]) < member.total_steps
+    resumed = trained(replace(member, state=state))
+    assert_same_arrays(resumed.outcomes[0].parameters, whole.outcomes[0].parameters)
+    assert [*paused.curve(0), *resumed.curve(0)] == whole.curve(0)
+
+
+def test_divergence_is_named_as_on_the_cpu():
+    member = wild()
+    options = member.spec.training.model_copy(update={"clip_norm": 1e9})
+    member = replace(member, spec=member.spec.model_copy(update={"training": options}))
+    cpu = Recorder()
+    fit([member], BACKEND, cpu, cpu)
+    recorded = trained(member)
+    assert recorded.info[0]["engine"] == "recorded"
+    assert recorded.outcomes[0].kind is Ending.DIVERGED
+    assert recorded.outcomes[0].error == cpu.outcomes[0].error
+    assert all(np.isfinite(array).all() for array in recorded.outcomes[0].parameters.values())
+
+
+# ---- what it leaves to the layered engine
+
+
+def test_only_settings_that_plans_have_are_recorded():
+    assert shape_of([case("float32", blobs(), [8], net={"batch_norm": True})]) is None
+    assert shape_of([member_for(blobs(), net={"hidden": [8]}, optimizer="random_search")]) is None
+
+
+def test_every_setting_of_a_net_and_of_training_was_considered():
+    """A new field must be built into plans or send its nets to the layered engine; then it belongs here."""
+    assert set(NetSpec.model_fields) <= {"hidden", "activation", "init", "dropout", "bias", "batch_norm"}
+    assert set(TrainingOptions.model_fields) <= {
+        *("epochs", "batch_size", "shuffle", "validation_fraction", "early_stopping", "clip_norm", "class_weight"),
+        *("seed", "precision", "device", "checkpoint_every_s", "max_runtime_s", "folds"),
+        *("sample_weight", "stratify", "split", "test_fraction", "test_dataset", "validation_dataset"),
+    }
