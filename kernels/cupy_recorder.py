@@ -44,7 +44,7 @@ class CudaProducts:
         """See Products: the algorithm is chosen here. The descriptors live as long as the call."""
         descriptors = Descriptors(self._session.library, product)
         call = self._session.bound(descriptors, int(a.data.ptr), int(b.data.ptr), int(d.data.ptr))
-        weakref.finalize(call, descriptors.close)
+        weakref.finalize(call, descriptors.close).atexit = False
         return call
 
 
@@ -105,7 +105,7 @@ class CudaRecording:
     def __init__(self, graphs: _Graphs) -> None:
         self.buffers, self.details, self.play = graphs.buffers, graphs.details, graphs.play
         graphs.in_use = True
-        weakref.finalize(self, setattr, graphs, "in_use", False)
+        weakref.finalize(self, setattr, graphs, "in_use", False).atexit = False
 
 
 class CudaRecorder:

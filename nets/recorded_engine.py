@@ -58,6 +58,7 @@ class RecordedEngine:
         y = pool.y.astype(np.int32) if shape.loss.by_class else pool.y
         self._y = backend.to_device(np.ascontiguousarray(y))
         self._pending: list[Array] = []
+        self._ahead: tuple[int, Chunk] | None = None
         self._load(state)
         self._kept = {name: array.copy() for name, array in self._state.items()}
         self._kept_steps = list(self._chunks.steps)
@@ -115,13 +116,25 @@ class RecordedEngine:
 
     def advance(self, n_steps: int) -> None:
         """See Engine."""
-        self._bring(self._chunks.next(n_steps), n_steps)
+        self._bring(self._next(n_steps), n_steps)
         whole, single = divmod(n_steps, self._recorded)
         for program in [0] * whole + [1] * single:
             self._recording.play(program)
         self._chunks.steps = [step + n_steps for step in self._chunks.steps]
         losses = self._recording.buffers["losses"][: n_steps * self._models].reshape(n_steps, self._models)
         self._pending.append(losses[:, self._places].copy())
+        self._look_ahead(n_steps)  # on the host, while the device works
+
+    def _look_ahead(self, n_steps: int) -> None:
+        """Make the next chunk, as long as this one unless an epoch ends in it; none behind the end of a run."""
+        ahead = min(n_steps, self.max_chunk())
+        goes_on = all(s + ahead <= m.total_steps for s, m in zip(self._chunks.steps, self._members, strict=True))
+        self._ahead = (ahead, self._chunks.next(ahead)) if goes_on else None
+
+    def _next(self, n_steps: int) -> Chunk:
+        """The chunk of the next steps."""
+        ahead, self._ahead = self._ahead, None
+        return ahead[1] if ahead is not None and ahead[0] == n_steps else self._chunks.next(n_steps)
 
     @property
     def _models(self) -> int:
@@ -196,6 +209,7 @@ class RecordedEngine:
         self._places = [self._places[p] for p in chosen]
         self._kept_steps = [self._kept_steps[p] for p in chosen]
         self._chunks.keep(chosen)
+        self._ahead = None
         if 2 * len(chosen) < self._models:
             places = self._places
             self._kept = {name: array[places] for name, array in self._kept.items()}

@@ -151,6 +151,17 @@ def test_recordings_of_16_steps_and_of_1_give_the_same_bits():
     assert 16 < steps < 32
 
 
+def test_the_next_chunk_is_made_before_anybody_waits_for_this_one(monkeypatch):
+    engine, made = engine_of(case("float32", blobs(600), [5])), []
+    prepare = engine._chunks.next
+    monkeypatch.setattr(engine._chunks, "next", lambda n: made.append((n, len(engine._pending))) or prepare(n))
+    engine.advance(4)
+    engine.advance(4)
+    engine.advance(3)
+    assert made == [(4, 0), (4, 1), (4, 2), (3, 2), (3, 3)]
+    assert len(engine.drain()) == 11
+
+
 def test_models_that_leave_change_nothing_and_the_stack_is_planned_anew_once_it_is_half_empty():
     members = crowd()
     left, whole = engine_of(*members), engine_of(*members)
