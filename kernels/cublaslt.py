@@ -1,7 +1,7 @@
 """cuBLASLt by ctypes: matrix products that may be recorded in a CUDA graph, which CuPy's own may not.
 
 Descriptors can be made without a driver; `Session`, which chooses algorithms and enqueues products, needs a device.
-Constants and structures are those of cublasLt.h, the same in CUDA 12 and 13.
+Constants and structures are those of cublasLt.h in CUDA 12.9.
 """
 
 from __future__ import annotations
