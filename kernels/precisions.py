@@ -1,12 +1,13 @@
-"""In what numbers a net trains: those of its parameters, and those in which its matrix products are computed."""
+"""In what numbers a net trains: those of its parameters, and those in which its matrix products are computed.
+
+The store reads this as well, so it needs no NumPy; `rounding` has what does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
-
-import numpy as np
+from typing import Final, Literal
 
 Arithmetic = Literal["float32", "float64", "tf32", "bfloat16"]
 """What the factors of a product are rounded to; sums are float32, or float64 where the factors are."""
@@ -19,7 +20,7 @@ class Precision:
     name: Arithmetic
     doc: str
     source: str
-    dtype: np.dtype[Any]
+    dtype: Literal["float32", "float64"]
     needs_gpu: bool = False
     copy_bytes: int = 0
     """Of the copy of every weight and activation that products read."""
@@ -28,20 +29,20 @@ class Precision:
 PRECISIONS: Final[Mapping[str, Precision]] = {
     row.name: row
     for row in (
-        Precision("float32", "Everything in 32 bits.", "IEEE 754 binary32", np.dtype(np.float32)),
-        Precision("float64", "Everything in 64 bits.", "IEEE 754 binary64", np.dtype(np.float64)),
+        Precision("float32", "Everything in 32 bits.", "IEEE 754 binary32", "float32"),
+        Precision("float64", "Everything in 64 bits.", "IEEE 754 binary64", "float64"),
         Precision(
             "tf32",
             "Products of float32 numbers rounded to 10 bits of mantissa, with float32 sums, on tensor cores.",
             "NVIDIA A100 Tensor Core GPU architecture, 2020, TF32",
-            np.dtype(np.float32),
+            "float32",
             needs_gpu=True,
         ),
         Precision(
             "bfloat16",
             "Products of numbers rounded to 7 bits of mantissa, with float32 sums; weights are kept in float32.",
             "Kalamkar et al. 2019, A study of bfloat16 for deep learning training; Micikevicius et al. 2018",
-            np.dtype(np.float32),
+            "float32",
             needs_gpu=True,
             copy_bytes=2,
         ),
@@ -57,18 +58,3 @@ def needs_gpu(precision: str) -> bool:
 def wanted_device(device: str, precision: str) -> str:
     """Where a job may train: its device, or `cuda` (any GPU) where it leaves that open and its precision needs one."""
     return "cuda" if device == "auto" and needs_gpu(precision) else device
-
-
-def dtype_of(precision: str) -> np.dtype[Any]:
-    """The type of a run's parameters and state."""
-    return PRECISIONS[precision].dtype
-
-
-def bfloat16_bits(numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint16]]:
-    """float32 rounded to bfloat16, to even where two are equally near, as the upper halves of their bits.
-
-    NaN stays NaN: its payload may lie in the lower half alone, so one bit of the upper half is set.
-    """
-    bits = np.ascontiguousarray(numbers, np.float32).view(np.uint32)
-    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
-    return np.where(np.isnan(numbers), (bits >> np.uint32(16)) | np.uint32(0x40), rounded).astype(np.uint16)

@@ -29,7 +29,8 @@ from pydantic_core import CoreSchema
 from kernels.custom import PARAMETER_LIMIT, custom_operation
 from kernels.errors import InvalidInput
 from kernels.operations import Operation
-from kernels.precisions import Arithmetic, dtype_of
+from kernels.precisions import Arithmetic
+from kernels.rounding import dtype_of
 from nets.features.featuriser import Featuriser
 from nets.features.registry import FEATURISERS
 from nets.initializers import INITIALIZERS

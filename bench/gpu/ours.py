@@ -13,8 +13,8 @@ import numpy as np
 
 from bench.gpu.workloads import Array, Workload
 from kernels.backend import select
-from kernels.precisions import dtype_of
 from kernels.random import permutation
+from kernels.rounding import dtype_of
 from nets.engine import Engine, LayeredEngine
 from nets.engines import engine_for
 from nets.member import Member

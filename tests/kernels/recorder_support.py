@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.precisions import bfloat16_bits
+from kernels.rounding import bfloat16_bits
 from kernels.step_plan import Matrix, Product, StepPlan, bind
 from tests.kernels.block_support import BlockBackend, HostCompiler
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kernels.precisions import PRECISIONS, bfloat16_bits, dtype_of, needs_gpu, wanted_device
+from kernels.precisions import PRECISIONS, needs_gpu, wanted_device
+from kernels.rounding import bfloat16_bits, dtype_of
 from kernels.step_source import NARROW_SYMBOL, narrow_source
 from tests.kernels.block_support import HostCompiler
 from tests.kernels.recorder_support import rounded_to_bfloat16, rounded_to_tf32
