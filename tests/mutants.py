@@ -72,6 +72,12 @@ SOURCES = (
         ("tests/nets/test_gradient_matrix.py -k compiled", "tests/nets/test_compiled_engine.py -k follow"),
         compiled=True,
     ),
+    Source(
+        "kernels/compiled/programs.py",
+        ((r"Numbers\.subtract\b", "Numbers.add"), (r"Numbers\.add\b", "Numbers.subtract")),
+        ("tests/kernels/test_compiled_kernels.py",),
+        compiled=True,
+    ),
     Source("kernels/compiled/updates.py", FORMS, ("tests/nets/test_compiled_engine.py -k follow",), compiled=True),
 )
 
