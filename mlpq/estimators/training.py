@@ -99,10 +99,15 @@ def train(
     tags = [TAG] if common is None else [common.tag, TAG]
     named = {"name": name, "tags": tags, "sample_weight": rows.weight_column, **settings}
     with _uploaded(client, rows, name, keep=stay.rows) as dataset:
-        if origin is None:
-            job = client.submit(job_specification(dataset.id, named))
-        else:
-            job = client.fork(origin, {"dataset": dataset.id, **job_changes(named)})
+        try:
+            if origin is None:
+                job = client.submit(job_specification(dataset.id, named))
+            else:
+                job = client.fork(origin, {"dataset": dataset.id, **job_changes(named)})
+        except KeyboardInterrupt:
+            if common is None:
+                _abandon_all(client, dataset.id)
+            raise
         return _followed(job, keep=stay.job, verbose=verbose)
 
 
@@ -161,6 +166,14 @@ def _tell(job: Job) -> None:
         if isinstance(event, MetricEvent):
             score = "" if event.score is None else f", validation score {event.score:.6f}"
             sys.stdout.write(f"Iteration {event.epoch}, loss = {event.train_loss:.8f}{score}\n")
+
+
+def _abandon_all(client: Client, dataset_id: str) -> None:
+    """Stop the job on rows that are one fit's alone: the service may have it though its answer never came."""
+    with suppress(MlpqError):
+        for job in client.jobs(tag=TAG):
+            if job.record.dataset == dataset_id:
+                _abandon(job)
 
 
 def _abandon(job: Job) -> None:

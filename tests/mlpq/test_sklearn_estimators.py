@@ -342,6 +342,19 @@ def test_ctrl_c_stops_the_job_and_leaves_nothing(client: Client, tidy: None) -> 
     assert {dataset.id for dataset in client.datasets()} == before
 
 
+def test_a_fit_that_is_interrupted_before_it_knows_its_job_leaves_none(client: Client, tidy: None) -> None:
+    class Interrupted(Client):
+        def submit(self, specification: Any) -> Any:
+            super().submit(specification)
+            raise KeyboardInterrupt
+
+    before = {dataset.id for dataset in client.datasets()}
+    with Interrupted(client.url) as other, pytest.raises(KeyboardInterrupt):
+        MLPRegressor((256, 256), tol=None, max_iter=1_000_000, client=other).fit(np.eye(200), np.arange(200.0))
+    assert list(client.jobs(tag=TAG)) == []
+    assert {dataset.id for dataset in client.datasets()} == before
+
+
 def test_what_the_docs_show_runs() -> None:
     text = (Path(__file__).parents[2] / "docs" / "sklearn.md").read_text(encoding="utf-8")
     code = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
