@@ -9,7 +9,7 @@ from redis import Redis
 
 from store import keys, wakeups
 from store.jobs import JobStore
-from store.records import Job, NewJob, Stackable
+from store.records import Claim, Job, NewJob, Stackable
 from store.transitions import HELD, TERMINAL, Status
 
 
@@ -127,3 +127,12 @@ def _check_log(store: JobStore, job: Job) -> None:
 
 def _members(redis: Redis, key: str) -> set[str]:
     return {member.decode() for member in redis.zrange(key, 0, -1)}
+
+
+def job_with_metrics(store: JobStore, points: int) -> Claim:
+    """A running job with so many points of a falling loss."""
+    store.create(new_job())
+    claim = store.claim("w")
+    assert claim is not None
+    store.write(claim, events=[("metric", {"step": n, "loss": 1 / (n + 1)}) for n in range(points)])
+    return claim

@@ -14,10 +14,9 @@ from kernels.errors import InvalidInput
 from store import keys
 from store.curves import Columns, Curves
 from store.jobs import JobStore
-from store.records import Claim
 from store.thinning import thin
 from store.transitions import Status
-from tests.store.store_parts import new_job
+from tests.store.store_parts import job_with_metrics
 
 
 @pytest.fixture
@@ -25,16 +24,8 @@ def store(redis: Redis) -> JobStore:
     return JobStore(redis)
 
 
-def job_with_points(store: JobStore, points: int) -> Claim:
-    store.create(new_job())
-    claim = store.claim("w")
-    assert claim is not None
-    store.write(claim, events=[("metric", {"step": n, "loss": 1 / (n + 1)}) for n in range(points)])
-    return claim
-
-
 def test_columns_hold_every_point_and_none_where_there_is_no_value(redis: Redis, store: JobStore) -> None:
-    claim = job_with_points(store, 30)
+    claim = job_with_metrics(store, 30)
     store.write(claim, events=[("metric", {"step": 30, "val_loss": 0.5}), ("metric", {"step": 31, "loss": None})])
     found = Curves(redis).of(claim.job_id)
     columns = found.lists()
@@ -58,7 +49,7 @@ def test_a_curve_goes_on_where_it_was_read_to_and_is_not_read_again_after_its_en
         told: Any = redis.info("commandstats")
         return int(told["cmdstat_xrange"]["calls"]) if "cmdstat_xrange" in told else 0
 
-    claim, curves = job_with_points(store, 3), Curves(redis)
+    claim, curves = job_with_metrics(store, 3), Curves(redis)
     assert curves.of(claim.job_id).length == 3
     store.write(claim, events=[("metric", {"step": 3, "val_loss": 0.5})])
     assert curves.of(claim.job_id).lists() == Curves(redis).of(claim.job_id).lists()
@@ -80,7 +71,7 @@ def test_a_history_longer_than_one_read_is_whole(redis: Redis) -> None:
 
 
 def test_what_was_asked_for_longest_ago_is_forgotten_first(redis: Redis, store: JobStore) -> None:
-    claims = [job_with_points(store, 100) for _ in range(3)]
+    claims = [job_with_metrics(store, 100) for _ in range(3)]
     curves = Curves(redis, held_bytes=2 * 100 * 16)
     for claim in (claims[0], claims[1], claims[0], claims[2]):
         curves.of(claim.job_id)

@@ -15,22 +15,13 @@ from store import keys
 from store.connection import connect_async
 from store.events import gap, read_many
 from store.jobs import JobStore
-from store.records import Claim
 from store.transitions import Status
-from tests.store.store_parts import new_job
+from tests.store.store_parts import job_with_metrics
 
 
 @pytest.fixture
 def store(redis: Redis) -> JobStore:
     return JobStore(redis)
-
-
-def job_with_metrics(store: JobStore, points: int) -> Claim:
-    store.create(new_job())
-    claim = store.claim("w")
-    assert claim is not None
-    store.write(claim, events=[("metric", {"step": n, "loss": 1 / (n + 1)}) for n in range(points)])
-    return claim
 
 
 def test_reading_on_from_any_event_gives_the_rest(store: JobStore) -> None:
