@@ -18,6 +18,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,10 +53,20 @@ class Process:
 
     def ask(self, *command: Any) -> dict[str, Any]:
         """The answer to a command; empty once the implementation has failed."""
-        if self.failed or self._process.stdin is None or self._process.stdout is None:
+        self.tell(*command)
+        return self.answer()
+
+    def tell(self, *command: Any) -> None:
+        """Give a command and go on; `answer` waits for it."""
+        if not self.failed and self._process.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._process.stdin.write(json.dumps(command) + "\n")
+                self._process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        """See ask."""
+        if self.failed or self._process.stdout is None:
             return {}
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
         for line in self._process.stdout:
             if line.startswith("="):
                 answer: dict[str, Any] = json.loads(line[1:])
@@ -70,26 +82,23 @@ class Process:
         self._process.wait(timeout=60)
 
 
-def compare(workload: Workload, names: list[str], peers: str, device: str) -> dict[str, Any]:
+def compare(workload: Workload, running: Sequence[Process], device: str) -> dict[str, Any]:
     """All figures of one workload."""
     with tempfile.TemporaryDirectory() as folder:
         inputs = Path(folder) / "inputs.npz"
         np.savez(inputs, **inputs_of(workload))
+        for one in running:
+            one.failed = ""
+            one.tell("load", one.name, workload.name, workload.precision, str(inputs), device)
         reference = reference_curve(workload)
-        with (Path(folder) / "errors").open("w") as errors:
-            running = [Process(sys.executable if name in OURS else peers, name, errors) for name in names]
-            try:
-                return _compare(workload, running, str(inputs), reference, device)
-            finally:
-                for one in running:
-                    one.close()
+        figures: dict[str, Any] = {one.name: one.answer() for one in running}
+    return _compare(workload, running, figures, reference)
 
 
 def _compare(
-    workload: Workload, running: list[Process], inputs: str, reference: np.ndarray[Any, Any], device: str
+    workload: Workload, running: Sequence[Process], figures: dict[str, Any], reference: np.ndarray[Any, Any]
 ) -> dict[str, Any]:
-    allowed, load = TOLERANCES[workload.precision], (workload.name, workload.precision, inputs, device)
-    figures: dict[str, Any] = {one.name: one.ask("load", one.name, *load) for one in running}
+    allowed = TOLERANCES[workload.precision]
     ceilings = running[0].ask("ceilings").get("ceilings", {})
     for one in running:
         losses = np.array(one.ask("curve", workload.gate_steps).get("losses", []))
@@ -141,16 +150,26 @@ def main() -> int:
     ).stdout.split()
     ours = [name for name in OURS if name == "ours" or given.device != "cpu"]
     names = [*ours, *(name for name in PEERS if name in found and (given.device != "cpu" or name not in NEED_CUDA))]
-    figures = {}
-    for name, precision in itertools.product(given.workloads, given.precisions):
-        title = name if precision == "float32" else f"{name} {precision}"
-        print(f"== {title}: {', '.join(names)}", flush=True)
-        figures[title] = compare(replace(WORKLOADS[name], precision=precision), names, given.peers, given.device)
-        print(json.dumps(figures[title], indent=2), flush=True)
-    if given.device != "cpu":
-        claim = "time of a training step on one GPU beside PyTorch and JAX, after equal losses"
-        write_result("gpu", claim, "python -m bench.gpu --peers PYTHON", figures)
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryFile("w") as errors, ExitStack() as stack:
+        running = [Process(sys.executable if name in OURS else given.peers, name, errors) for name in names]
+        for one in running:
+            stack.callback(one.close)
+        for name, precision in itertools.product(given.workloads, given.precisions):
+            title = name if precision == "float32" else f"{name} {precision}"
+            print(f"== {title}: {', '.join(names)}", flush=True)
+            figures[title] = compare(replace(WORKLOADS[name], precision=precision), running, given.device)
+            print(_table(figures[title]), flush=True)
+            if given.device != "cpu":  # at once: a lent device may go before the last workload
+                claim = "time of a training step on one GPU beside PyTorch and JAX, after equal losses"
+                write_result("gpu", claim, "python -m bench.gpu --peers PYTHON", figures)
     return 1 if any(one["ours"].get("failed") for one in figures.values()) else 0
+
+
+def _table(figures: dict[str, Any]) -> str:
+    """One line for the ceilings and each implementation."""
+    lines = [f"{name:16} {json.dumps(one)}" for name, one in figures.items()]
+    return "\n".join(line[:600] for line in lines)
 
 
 if __name__ == "__main__":

@@ -126,12 +126,14 @@ class TorchEager:
         return np.concatenate(found)
 
     def run(self, epochs: int) -> None:
-        """Train on, with new orders and one read of the losses for each epoch."""
+        """Train on, with new orders for each epoch; all losses are read at the end, so that nothing waits before."""
+        losses = []
         for _ in range(epochs):
             keys = self.torch.rand((self.workload.models, self.workload.rows), device=self.device)
             self.order.copy_(keys.argsort(dim=1)[:, : self.order[0].numel()].view(self.order.shape))
             self.epoch(self.workload.steps_per_epoch)
-            self.losses.cpu()
+            losses.append(self.losses.clone())
+        self.torch.stack(losses).cpu()
 
     def about(self) -> dict[str, str]:
         """Version and device."""
@@ -238,9 +240,12 @@ class JaxScan:
 
     def run(self, epochs: int) -> None:
         """See TorchEager."""
+        found = []
         for _ in range(epochs):
             self.key, own = self.jax.random.split(self.key)
             self.state, losses = self.train(self.state, self.rates, self.shuffle(own))
+            found.append(losses)
+        for losses in found:
             np.asarray(losses)
 
     def about(self) -> dict[str, str]:
