@@ -23,7 +23,9 @@ MAX_THREADS: Final = 512
 _WARP: Final = 32
 _ENOUGH_TILES: Final = 128
 """Tiles of a product that keep a multiprocessor busy: one warp for each of its four schedulers."""
-_TILES: Final = ((4, 8), (4, 4), (4, 2), (2, 2), (2, 1))
+_TILES: Final = ((4, 8), (4, 4), (2, 4), (1, 4), (1, 2))
+WORD_BYTES: Final = 16
+"""What a thread reads of shared memory at once; rows begin at multiples of it."""
 
 Tile = tuple[int, int]
 
@@ -42,8 +44,8 @@ class Layout(Protocol):
 class LayerPlan:
     """One layer's places: `flat` in the parameters (P,), the others in shared memory, all in numbers.
 
-    `below` are its inputs (B, below_stride), `above` its activations, `delta` dL/dz of its outputs. `below` is
-    None for the first layer, whose inputs come in two buffers; the last layer's scores lie at `delta`.
+    `below` are its inputs (B, below_stride), `above` its activations, `delta` dL/dz of its outputs (B, delta_stride).
+    `below` is None for the first layer, whose inputs come in two buffers; the last layer's scores lie at `delta`.
     """
 
     inputs: int
@@ -55,22 +57,14 @@ class LayerPlan:
     below: int | None
     below_stride: int
     below_delta: int | None
+    below_delta_stride: int
     above: int | None
     above_stride: int
     delta: int
+    delta_stride: int
     forward: Tile
     backward: Tile
     update: Tile
-
-    @property
-    def delta_stride(self) -> int:
-        """From one row of `delta` to the next."""
-        return _odd(self.outputs)
-
-    @property
-    def below_delta_stride(self) -> int:
-        """From one row of `below_delta` to the next."""
-        return _odd(self.inputs)
 
 
 @dataclass(frozen=True)
@@ -100,6 +94,11 @@ class PersistentPlan:
         last = self.layers[-1]
         return last.flat + last.rows * last.outputs
 
+    @property
+    def lanes(self) -> int:
+        """Neighbouring threads that bring one row of the inputs."""
+        return min(_WARP, 1 << (self.layers[0].inputs - 1).bit_length())
+
 
 def fits(
     layout: Layout,
@@ -124,8 +123,9 @@ def fits(
     return None
 
 
-def _odd(width: int) -> int:
-    return width | 1
+def _padded(width: int, word: int) -> int:
+    """Numbers from row to row: an odd count of words of `word` numbers, so that neighbouring rows share no bank."""
+    return (-(-width // word) | 1) * word
 
 
 def _tile(rows: int, columns: int) -> Tile:
@@ -141,14 +141,16 @@ def _count(rows: int, columns: int, tile: Tile) -> int:
 
 
 def _plan(layout: Layout, batch: int, dtype: np.dtype[Any], shared_slots: int, n_targets: int) -> PersistentPlan:
-    widths, extra = layout.widths, int(layout.bias)
-    weights = sum((i + extra) * _odd(o) for i, o in pairwise(widths))
-    inputs = batch * _odd(widths[0] + extra)
+    widths, extra, word = layout.widths, int(layout.bias), WORD_BYTES // dtype.itemsize
+    weights = sum((i + extra) * _padded(o, word) for i, o in pairwise(widths))
+    inputs = batch * _padded(widths[0], word)
     inputs_at = weights * (1 + shared_slots)
-    above, at = _places([batch * _odd(width + extra) for width in widths[1:-1]], inputs_at + 2 * inputs)
-    delta, at = _places([batch * _odd(width) for width in widths[1:]], at)
-    layers = _layers(layout, batch, above, delta)
+    above, at = _places([batch * _padded(width, word) for width in widths[1:-1]], inputs_at + 2 * inputs)
+    delta, at = _places([batch * _padded(width, word) for width in widths[1:]], at)
+    layers = _layers(layout, batch, word, above, delta)
     tiles = max(n for layer in layers for n in _tile_counts(layer, batch))
+    # two buffers of targets (a class code takes 4 bytes, no more than a value) and of row numbers
+    shared_bytes = at * dtype.itemsize + 2 * batch * (n_targets * dtype.itemsize + 4)
     return PersistentPlan(
         layers=layers,
         bias=layout.bias,
@@ -161,8 +163,7 @@ def _plan(layout: Layout, batch: int, dtype: np.dtype[Any], shared_slots: int, n
         inputs_at=inputs_at,
         inputs=inputs,
         targets_at=at,
-        # two buffers of targets (a class code takes 4 bytes, no more than a value) and of row numbers
-        shared_bytes=at * dtype.itemsize + 2 * batch * (n_targets * dtype.itemsize + 4),
+        shared_bytes=-(-shared_bytes // WORD_BYTES) * WORD_BYTES,
     )
 
 
@@ -175,11 +176,11 @@ def _places(sizes: Sequence[int], at: int) -> tuple[list[int], int]:
     return places, at
 
 
-def _layers(layout: Layout, batch: int, above: Sequence[int], delta: Sequence[int]) -> tuple[LayerPlan, ...]:
+def _layers(layout: Layout, batch: int, word: int, above: Sequence[int], delta: Sequence[int]) -> tuple[LayerPlan, ...]:
     """Activations of hidden layer l begin at above[l], deltas of layer l at delta[l]."""
     extra, pairs = int(layout.bias), list(pairwise(layout.widths))
     flat, _ = _places([(i + extra) * o for i, o in pairs], 0)
-    weights, _ = _places([(i + extra) * _odd(o) for i, o in pairs], 0)
+    weights, _ = _places([(i + extra) * _padded(o, word) for i, o in pairs], 0)
     return tuple(
         LayerPlan(
             inputs=i,
@@ -187,16 +188,18 @@ def _layers(layout: Layout, batch: int, above: Sequence[int], delta: Sequence[in
             rows=i + extra,
             flat=flat[index],
             weights=weights[index],
-            weights_stride=_odd(o),
+            weights_stride=_padded(o, word),
             below=above[index - 1] if index else None,
-            below_stride=_odd(i + extra),
+            below_stride=_padded(i, word),
             below_delta=delta[index - 1] if index else None,
+            below_delta_stride=_padded(i, word),
             above=above[index] if index < len(above) else None,
-            above_stride=_odd(o + extra),
+            above_stride=_padded(o, word),
             delta=delta[index],
+            delta_stride=_padded(o, word),
             forward=_tile(batch, o),
             backward=_tile(batch, i),
-            update=_tile(i + extra, o),
+            update=_tile(i, o),
         )
         for index, (i, o) in enumerate(pairs)
     )
@@ -205,7 +208,7 @@ def _layers(layout: Layout, batch: int, above: Sequence[int], delta: Sequence[in
 def _tile_counts(layer: LayerPlan, batch: int) -> list[int]:
     counts = [
         _count(batch, layer.outputs, layer.forward),
-        _count(layer.rows, layer.outputs, layer.update),
+        _count(layer.inputs, layer.outputs, layer.update),
         batch,  # rows of the loss
     ]
     return counts if layer.below is None else [*counts, _count(batch, layer.inputs, layer.backward)]

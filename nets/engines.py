@@ -17,7 +17,9 @@ from nets.engine import Engine, LayeredEngine
 from nets.evaluate import Evaluator
 from nets.gpu_costs import persistent_s, recorded_s
 from nets.member import Member
-from nets.persistent_engine import PersistentEngine, program_for
+from nets.persistent_engine import PersistentEngine
+from nets.persistent_evaluator import PersistentEvaluator
+from nets.persistent_program import program_for
 from nets.plans import shape_of
 from nets.recorded_engine import RecordedEngine
 from nets.stacking import LARGE_STEP, LAYERED_GAIN
@@ -48,7 +50,7 @@ def engine_for(
     on which it may run several models at once.
     """
     if backend.compiler is not None:
-        return _on_device(members, backend, pool)
+        return _on_device(members, backend, pool, val)
     compiled = _compiled_for(members[0], backend)
     if compiled is not None:
         engine: Engine = compiled.CompiledEngine(members, backend, pool, val, threads)
@@ -56,14 +58,14 @@ def engine_for(
     return LayeredEngine(members, backend, pool)
 
 
-def _on_device(members: Sequence[Member], backend: Backend, pool: Pool | None) -> Engine:
+def _on_device(members: Sequence[Member], backend: Backend, pool: Pool | None, val: Evaluator | None) -> Engine:
     """The engine with the least predicted cost that the device can run; else layer by layer."""
     first, refused = members[0], ""
     for name in _ranked(first):
         if name == PersistentEngine.name:
             program = program_for(first, backend)
             if program is not None:
-                return _explained(PersistentEngine(members, backend, program, pool), refused)
+                return _explained(PersistentEngine(members, backend, program, pool, val), refused)
             continue
         try:
             recorded = _recorded(members, backend, pool)
@@ -107,7 +109,11 @@ def pool_for(members: Sequence[Member], part: str, backend: Backend) -> Pool:
 
 
 def evaluator_for(members: Sequence[Member], backend: Backend, part: str, pool: Pool, threads: int = 1) -> Evaluator:
-    """What measures models on their "train" or "val" rows; compiled wherever the training is."""
+    """What measures models on their "train" or "val" rows; by a kernel or compiled where the training is."""
+    if backend.compiler is not None and _ranked(members[0])[0] == PersistentEngine.name:
+        program = program_for(members[0], backend)
+        if program is not None:
+            return PersistentEvaluator(members, backend, part, pool, program)
     compiled = _compiled_for(members[0], backend)
     if compiled is None:
         return Evaluator(members, backend, part, pool)

@@ -14,65 +14,55 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.backend import Array, Backend, Launch
-from kernels.fused_source import LossProgram
-from kernels.persistent import PersistentPlan, fits
-from kernels.persistent_source import SYMBOL, Rules, source
-from kernels.updates import UpdateRule
-from nets.batches import Epoch, Pool, RowOrder
+from kernels.backend import Array, Backend
+from kernels.persistent_source import SYMBOL, source
+from nets.batches import Pool
+from nets.device_orders import DeviceOrders
+from nets.device_rates import DeviceRates
 from nets.engine import Crossing
 from nets.evaluate import Evaluator, Measured
-from nets.fused import program_of
-from nets.losses import LOSSES
 from nets.member import Member, State
-from nets.network import activations_of
 from nets.optimizers import OPTIMIZERS
+from nets.persistent_program import Program
+from nets.progress import interval_of
 
 MAX_CHUNK_STEPS: Final = 4096
-MAX_CHUNK_ROWS: Final = 1 << 22
-"""Most rows (steps · models · batch) whose numbers are kept at once: 16 MB."""
+MAX_CHUNK_ROWS: Final = 1 << 24
+"""Most rows (steps · models · batch) whose numbers are kept at once: 64 MB."""
+MAX_SNAPSHOTS: Final = 64
+"""Most metric points that one model passes in a chunk."""
+MAX_SNAPSHOT_BYTES: Final = 1 << 27
+"""What the parameters at all of them may take."""
 
 
 @dataclass(frozen=True, eq=False)
-class Program:
-    """A plan, the optimizer's rule and the loss: what all models of a stack share."""
+class _Passed:
+    """Points that the last chunk passed: where in it, for every model, and the parameters there."""
 
-    plan: PersistentPlan
-    rule: UpdateRule
-    loss: LossProgram
-
-
-def program_for(member: Member, backend: Backend) -> Program | None:
-    """The program for stacks of models like this one; None where the kernel cannot train them on this backend."""
-    spec = member.spec
-    optimizer = OPTIMIZERS[spec.optimizer.name]
-    rule = optimizer.rule_for(spec.optimizer.options)
-    loss = program_of(LOSSES[spec.loss.name], spec.loss.options)
-    if backend.compiler is None or optimizer.searches or loss is None:
-        return None
-    if spec.net.dropout or spec.net.batch_norm or spec.training.clip_norm is not None:
-        return None
-    plan = fits(
-        member.layout,
-        spec.training.batch_size,
-        member.dtype,
-        n_slots=len(rule.slots),
-        n_targets=1 if loss.by_class else member.layout.widths[-1],
-        shared_bytes=backend.compiler.shared_bytes,
-    )
-    if plan is None or plan.parameters != member.layout.count:  # a layer keeps more than [W; b]
-        return None
-    return Program(plan, rule, loss)
+    done: Sequence[Sequence[int]]
+    snapshots: Array
+    """(L, kept, P)"""
 
 
 class PersistentEngine:
-    """Engine whose `advance` is one launch of the program that `kernels.persistent_source` writes."""
+    """Engine whose `advance` is one launch of the program that `kernels.persistent_source` writes.
+
+    Chunks run over the ends of epochs where nothing has to be decided there: without early stopping. Points on the
+    way are measured afterwards, on snapshots of the parameters.
+    """
 
     name: Final = "persistent"
 
-    def __init__(self, members: Sequence[Member], backend: Backend, program: Program, pool: Pool | None = None) -> None:
+    def __init__(
+        self,
+        members: Sequence[Member],
+        backend: Backend,
+        program: Program,
+        pool: Pool | None = None,
+        val: Evaluator | None = None,
+    ) -> None:
         first = members[0]
-        self._backend, self._members = backend, list(members)
+        self._backend, self._members, self._val = backend, list(members), val
         self.details: dict[str, str] = {}
         self._plan, self._dtype = program.plan, first.dtype
         self._optimizer = OPTIMIZERS[first.spec.optimizer.name]
@@ -83,116 +73,99 @@ class PersistentEngine:
             np.stack([np.stack([state.get(name, blank) for state in states]) for name in self._names])
         )  # (S, M, P)
         self._kept = self._state.copy()
-        self._steps = [int(state.get("step", np.zeros(()))) for state in states]
-        self._kept_steps = list(self._steps)
+        self._steps = np.array([int(state.get("step", np.zeros(()))) for state in states], np.int64)
+        self._kept_steps = self._steps.copy()
         self._places = list(range(len(members)))
         self._take(pool or Pool.of(members, "train", backend))
         self._hyper = backend.to_device(np.stack([self._numbers(member) for member in members]).astype(self._dtype))
-        self._models = backend.to_device(np.array(self._places, np.int32))
-        batch = self._plan.batch
-        self._limit = max(1, min(MAX_CHUNK_STEPS, MAX_CHUNK_ROWS // (len(members) * batch)))
-        self._records = backend.zeros((len(members) * self._limit * batch,), self._dtype)
-        self._losses = backend.zeros((len(members) * self._limit,), np.float64)
+        self._rates = DeviceRates(members, self._optimizer, backend)
+        self._limit = max(
+            1, min(MAX_CHUNK_STEPS, self._rates.span, MAX_CHUNK_ROWS // (len(members) * self._plan.batch))
+        )
+        self._most_kept = max(1, min(MAX_SNAPSHOTS, MAX_SNAPSHOT_BYTES // int(self._state[0].nbytes)))
+        self._every = np.array([interval_of(member.spec.training.epochs) for member in members], np.int64)
+        self._total = np.array([member.total_steps for member in members], np.int64)
+        self._nothing = backend.zeros((1,), self._dtype)
         self._pending: list[Array] = []
-        self._launch = self._compile(program)
+        self._passed: _Passed | None = None
+        self._found: list[list[Crossing]] = []
+        rules = program.rules(first, row_weights=self._orders.weighted)
+        compiler = program.compiler
+        self._launch = compiler.compile(source(self._plan, rules), SYMBOL, self._plan.shared_bytes)
 
     def _take(self, pool: Pool) -> None:
         """Use the pooled rows; class codes take 4 bytes."""
         self._x = pool.x
         codes = pool.y.dtype.kind == "i"
         self._y = self._backend.to_device(pool.y.astype(np.int32) if codes else pool.y)
-        self._orders = [
-            RowOrder(m.spec.training.seed, count, self._plan.batch, offset, m.spec.training.shuffle, m.data.row_weight)
-            for m, offset, count in zip(self._members, pool.offsets, pool.counts, strict=True)
-        ]
-        self._weighted = any(order.row_weight is not None for order in self._orders)
-        self._epochs: list[Epoch | None] = [None] * len(self._members)
+        self._orders = DeviceOrders(self._members, pool, self._backend)
+        self._crosses = self._orders.drawn and all(m.spec.training.early_stopping is None for m in self._members)
 
     def _numbers(self, member: Member) -> NDArray[np.float64]:
         """The optimizer's numbers of one model that do not change, decay last."""
         options = member.spec.optimizer.options
         return np.array([*self._optimizer.numbers(options), self._optimizer.decay(options)])
 
-    def _compile(self, program: Program) -> Launch:
-        spec = self._members[0].spec
-        rules = Rules(
-            activations=activations_of(spec.net.activation),
-            loss=program.loss,
-            loss_is_mean=LOSSES[spec.loss.name].is_mean(spec.loss.options),
-            update=program.rule,
-            row_weights=self._weighted,
-        )
-        compiler = self._backend.compiler
-        if compiler is None:
-            raise TypeError(f"the {self._backend.name} backend cannot run CUDA source")
-        return compiler.compile(source(self._plan, rules), SYMBOL, self._plan.shared_bytes)
-
     # ---- running
 
     def max_chunk(self) -> int:
-        """See Engine."""
-        left = min(
-            order.steps_per_epoch - step % order.steps_per_epoch
-            for order, step in zip(self._orders, self._steps, strict=True)
-        )
-        return min(left, self._limit)
+        """See Engine: steps that every model may run at once."""
+        per_epoch = self._orders.per_epoch
+        most = per_epoch - self._steps % per_epoch
+        if self._crosses:
+            most = np.maximum(most, np.minimum(self._total - self._steps, self._most_kept * self._every * per_epoch))
+        return min(self._limit, int(most.min()))
 
     def advance(self, n_steps: int) -> None:
-        """See Engine: one launch."""
-        backend, models = self._backend, len(self._places)
-        batches, weights = self._batches(n_steps)
-        rates = backend.to_device(self._rates(n_steps))
+        """See Engine: one launch, and before it one that draws the orders."""
+        xp, models, plan = self._backend.xp, len(self._places), self._plan
+        batches = self._orders.next(self._steps, n_steps)
+        rates, begun = self._rates.at(self._steps, n_steps)
+        points = self._points(n_steps)
+        kept = max(map(len, points), default=0)
+        losses = xp.empty((models, n_steps), np.float64)
+        snapshots = xp.empty((models, kept, plan.parameters), self._dtype) if kept else self._nothing
+        weight = batches.weight
         arguments = (
-            self._models,
-            np.int32(n_steps),
-            np.int32(self._state.shape[1]),
+            self._backend.to_device(self._tasks(batches.first, begun, keeps=kept > 0)),
+            *(
+                np.int32(size)
+                for size in (n_steps, self._state.shape[1], batches.rows.shape[1], self._rates.span, kept)
+            ),
             self._state,
             self._x,
             self._y,
-            backend.to_device(batches),
+            batches.rows,
             rates,
             self._hyper,
-            rates if weights is None else backend.to_device(weights),
-            self._records,
-            self._losses,
+            self._nothing if weight is None else self._backend.to_device(weight.astype(self._dtype)),
+            xp.empty((models, n_steps, plan.batch), self._dtype),
+            losses,
+            snapshots,
         )
-        self._launch(models, self._plan.threads, arguments)
-        self._steps = [step + n_steps for step in self._steps]
-        self._pending.append(self._losses[: models * n_steps].reshape(models, n_steps).copy())
+        self._launch(models, plan.threads, arguments)
+        self._steps = self._steps + n_steps
+        self._pending.append(losses)
+        self._passed, self._found = (_Passed(points, snapshots) if kept else None), []
 
-    def _batches(self, n_steps: int) -> tuple[NDArray[np.int32], NDArray[np.floating] | None]:
-        """(L, N, B+1) rows of every batch and how many are not padding; (L, N, B) their weights if they have any."""
-        batch = self._plan.batch
-        batches = np.empty((len(self._places), n_steps, batch + 1), np.int32)
-        weights = np.empty((len(self._places), n_steps, batch), self._dtype) if self._weighted else None
-        for position in range(len(self._places)):
-            epoch = self._epoch(position)
-            start = self._steps[position] % self._orders[position].steps_per_epoch
-            chunk = slice(start, start + n_steps)
-            batches[position, :, :batch] = epoch.rows[chunk]
-            batches[position, :, batch] = epoch.valid[chunk]
-            if weights is not None:
-                weights[position] = epoch.weight[chunk]
-        return batches, weights
+    def _points(self, n_steps: int) -> list[range]:
+        """Steps of the next chunk after which each model is at a metric point, but for one at the chunk's end.
 
-    def _epoch(self, position: int) -> Epoch:
-        order = self._orders[position]
-        wanted = self._steps[position] // order.steps_per_epoch
-        epoch = self._epochs[position]
-        if epoch is None or epoch.number != wanted:
-            epoch = self._epochs[position] = order.epoch(wanted)
-        return epoch
+        Empty where no model passes one.
+        """
+        between = self._orders.per_epoch * self._every
+        first = between - self._steps % between
+        if first.min() >= n_steps:
+            return []
+        return [range(begin, n_steps, step) for begin, step in zip(first.tolist(), between.tolist(), strict=True)]
 
-    def _rates(self, n_steps: int) -> NDArray[np.floating]:
-        """(L, N, n_rates): the optimizer's numbers that change from step to step."""
-        columns = []
-        for member, start in zip(self._members, self._steps, strict=True):
-            steps = np.arange(start, start + n_steps, dtype=np.float64)
-            rates = self._optimizer.rates_at(
-                member.learning_rates(start, n_steps), steps, member.spec.optimizer.options
-            )
-            columns.append(rates.T)
-        return np.stack(columns).astype(self._dtype)
+    def _tasks(self, first: NDArray[np.int64], begun: NDArray[np.int64], *, keeps: bool) -> NDArray[np.int32]:
+        """(L, 8): what the kernel calls Task."""
+        per_epoch = self._orders.per_epoch
+        epoch, at = np.divmod(self._steps, per_epoch)
+        every = self._every if keeps else np.zeros_like(epoch)
+        columns = (self._places, first, at, per_epoch, self._orders.last, epoch, every, begun)
+        return np.stack(columns, axis=1).astype(np.int32)
 
     def drain(self) -> NDArray[np.float64]:
         """See Engine."""
@@ -200,15 +173,32 @@ class PersistentEngine:
         self._pending = []
         return sums
 
-    def crossed(self, position: int) -> Sequence[Crossing]:  # noqa: ARG002
-        """See Engine."""
-        return ()
+    def crossed(self, position: int) -> Sequence[Crossing]:
+        """See Engine: all models are measured when the first is asked for."""
+        if self._passed is None:
+            return ()
+        if not self._found:
+            self._found = self._crossings(self._passed)
+        return self._found[position]
+
+    def _crossings(self, passed: _Passed) -> list[list[Crossing]]:
+        finite = self._backend.to_host(self._backend.xp.isfinite(passed.snapshots).all(axis=2))
+        at = [(position, k) for position, done in enumerate(passed.done) for k in range(len(done))]
+        measured: Sequence[Measured | None] = [None] * len(at)
+        if self._val is not None:
+            positions, numbers = (list(one) for one in zip(*at, strict=True))
+            parameters = passed.snapshots[positions, numbers]
+            measured = self._val.measure(parameters, [self._places[position] for position in positions])
+        found: list[list[Crossing]] = [[] for _ in passed.done]
+        for (position, k), figures in zip(at, measured, strict=True):
+            found[position].append(Crossing(passed.done[position][k], figures, bool(finite[position, k])))
+        return found
 
     # ---- state
 
     def steps(self) -> list[int]:
         """See Engine."""
-        return list(self._steps)
+        return [int(step) for step in self._steps]
 
     def parameters(self) -> Array:
         """See Engine."""
@@ -229,13 +219,13 @@ class PersistentEngine:
     def keep_copy(self) -> None:
         """See Engine."""
         self._backend.xp.copyto(self._kept, self._state)
-        self._kept_steps = list(self._steps)
+        self._kept_steps = self._steps
 
     def kept_state(self, position: int) -> State:
         """See Engine."""
         return self._on_host(self._kept, self._kept_steps, position)
 
-    def _on_host(self, arrays: Array, steps: Sequence[int], position: int) -> State:
+    def _on_host(self, arrays: Array, steps: NDArray[np.int64], position: int) -> State:
         host = self._backend.to_host(arrays[:, self._places[position]])
         state: State = {name: array.copy() for name, array in zip(self._names, host, strict=True)}
         return state | {"step": np.array(steps[position], np.int64)}
@@ -244,9 +234,9 @@ class PersistentEngine:
         """See Engine. The others keep their places and are launched no more."""
         chosen = list(positions)
         self._members = [self._members[p] for p in chosen]
-        self._orders = [self._orders[p] for p in chosen]
-        self._epochs = [self._epochs[p] for p in chosen]
-        self._steps = [self._steps[p] for p in chosen]
-        self._kept_steps = [self._kept_steps[p] for p in chosen]
+        self._orders.keep(chosen)
+        self._steps, self._kept_steps = self._steps[chosen], self._kept_steps[chosen]
+        self._every, self._total = self._every[chosen], self._total[chosen]
         self._places = [self._places[p] for p in chosen]
-        self._models = self._backend.to_device(np.array(self._places, np.int32))
+        self._rates.keep(chosen)
+        self._passed = None

@@ -1,6 +1,6 @@
 """This project's engines, through the same choice that a job takes; and the ceilings of the device.
 
-The batches are made on the host while the device works, as in a job.
+Orders of small data sets are drawn on the device; of others on the host while the device works, as in a job.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from kernels.rounding import dtype_of
 from nets.engine import Engine, LayeredEngine
 from nets.engines import engine_for
 from nets.member import Member
-from nets.persistent_engine import PersistentEngine, program_for
+from nets.persistent_engine import PersistentEngine
+from nets.persistent_program import program_for
 from nets.plans import shape_of
 from nets.prepare import PreparedData
 from nets.recorded_engine import RecordedEngine
 from nets.spec import ResolvedSpec
+from nets.trainer import DEVICE_CHUNK_S
 
 MAX_CHUNK = 64
 
@@ -86,6 +88,7 @@ class Ours:
         self._workload, self._backend = workload, select(device)
         self._members = members_of(workload)
         self._engine = self._made()
+        self._chunk = MAX_CHUNK
 
     def _made(self) -> Engine:
         return engine_for(self._members, self._backend)
@@ -99,10 +102,15 @@ class Ours:
         return _train(self._made(), steps) / self._workload.batch
 
     def run(self, epochs: int) -> None:
-        """Train on, with one read of the losses for each epoch."""
-        for _ in range(epochs):
-            _train(self._engine, self._workload.steps_per_epoch)
-        self._backend.synchronize()
+        """Train on in chunks as the trainer makes them; all losses are read, chunk by chunk."""
+        left = epochs * self._workload.steps_per_epoch
+        while left:
+            steps, started = min(left, self._engine.max_chunk(), self._chunk), time.perf_counter()
+            self._engine.advance(steps)
+            self._engine.drain()
+            took = time.perf_counter() - started
+            self._chunk = max(1, min(int(DEVICE_CHUNK_S * steps / took), 8 * self._chunk))
+            left -= steps
 
     def peak_mb(self) -> float | None:
         """Memory that CuPy's pool holds; it keeps what it once took."""

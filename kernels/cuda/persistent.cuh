@@ -1,53 +1,119 @@
-// One thread block trains one model: a whole chunk of steps in one launch, weights and activations in shared memory.
+// One thread block for one model, its weights and activations in shared memory: what the kernels that train it and
+// that measure it have in common.
 //
 // What is written before this text fixes the net: `real`, `Loss`, the constants in capitals, one struct per layer with
-// its places in shared memory, `descend` (the optimizer's rule) and, after it, `train_step` (the layers in order).
+// its places in shared memory, `descend` (the optimizer's rule) and, after it, `train_step` and `forward_pass` (the
+// layers in order).
 // Every sum runs in a fixed order, so a model's bits depend neither on its neighbours nor on the order of threads.
 //
-// Rows of a matrix in shared memory lie an odd number of values apart, so that a column meets every bank once.
+// A row of a matrix in shared memory takes an odd number of 16-byte words, so that the words of neighbouring rows lie
+// in different banks, and is read and written a word at a time. What fills up a row is never used.
 
 typedef Loss::target_type target_type;
 typedef long long offset;
 
+// N neighbouring numbers, moved at once.
+template <int N>
+struct alignas(N * sizeof(real)) Pack {
+  real at[N];
+};
+constexpr int WORD = 16 / sizeof(real);
+
+template <int N>
+__device__ __forceinline__ Pack<N>& pack(real* place) { return *reinterpret_cast<Pack<N>*>(place); }
+template <int N>
+__device__ __forceinline__ const Pack<N>& pack(const real* place) { return *reinterpret_cast<const Pack<N>*>(place); }
+
+// What a thread owns of a product: DOWN x ACROSS outputs. Along a side whose neighbours lie side by side in memory
+// they are groups of up to WORD neighbours; otherwise, and from group to group, they lie far apart, so that
+// neighbouring threads read neighbouring words. Groups beyond the edge repeat the last one, unstored.
 template <int DOWN, int ACROSS>
 struct Tile {
   static constexpr int down = DOWN, across = ACROSS;
 };
+__device__ constexpr int group_of(int side) { return side < WORD ? side : WORD; }
 
-// store(r, c, sum over k of left(r, k) right(k, c)): a thread owns a tile of outputs that lie far apart, so that
-// neighbouring threads read neighbouring columns. Places beyond the edge repeat the last row or column, unstored.
-template <int ROWS, int COLUMNS, int DEPTH, class T, class Left, class Right, class Store>
-__device__ __forceinline__ void product(Left left, Right right, Store store) {
-  constexpr int down = (ROWS + T::down - 1) / T::down, across = (COLUMNS + T::across - 1) / T::across;
-  for (int tile = threadIdx.x; tile < down * across; tile += THREADS) {
-    int row[T::down], column[T::across];
-    real sum[T::down][T::across];
+// Places of one side of a tile: of group g, the first of its GROUP neighbours.
+template <int COUNT, int SIDE, int GROUP>
+struct Side {
+  static constexpr int groups = (COUNT + GROUP - 1) / GROUP, own = SIDE / GROUP, tiles = (groups + own - 1) / own;
+  int first[own];
+  __device__ __forceinline__ explicit Side(int tile) {
 #pragma unroll
-    for (int i = 0; i < T::down; ++i) row[i] = tile / across + i * down;
-#pragma unroll
-    for (int j = 0; j < T::across; ++j) column[j] = tile % across + j * across;
-#pragma unroll
-    for (int i = 0; i < T::down; ++i)
-#pragma unroll
-      for (int j = 0; j < T::across; ++j) sum[i][j] = 0;
+    for (int g = 0; g < own; ++g) first[g] = (tile + g * tiles < groups ? tile + g * tiles : groups - 1) * GROUP;
+  }
+  __device__ __forceinline__ bool owns(int tile, int g) const { return tile + g * tiles < groups; }
+};
+
+// Steps of a sum whose factors both lie side by side along the outputs: sum += a[i] b[j] for every k.
+template <class T, class Rows, class Columns>
+__device__ __forceinline__ void add_outer(
+    real (&sum)[T::down][T::across], const real* left, int left_stride, const real* right, int right_stride, int depth,
+    const Rows& rows, const Columns& columns) {
+  constexpr int in_row = group_of(T::down), in_column = group_of(T::across);
 #pragma unroll 4
-    for (int k = 0; k < DEPTH; ++k) {
-      real a[T::down], b[T::across];
+  for (int k = 0; k < depth; ++k) {
+    Pack<in_row> a[T::down / in_row];
+    Pack<in_column> b[T::across / in_column];
 #pragma unroll
-      for (int i = 0; i < T::down; ++i) a[i] = left(row[i] < ROWS ? row[i] : ROWS - 1, k);
+    for (int g = 0; g < T::down / in_row; ++g) a[g] = pack<in_row>(left + k * left_stride + rows.first[g]);
 #pragma unroll
-      for (int j = 0; j < T::across; ++j) b[j] = right(k, column[j] < COLUMNS ? column[j] : COLUMNS - 1);
-#pragma unroll
-      for (int i = 0; i < T::down; ++i)
-#pragma unroll
-        for (int j = 0; j < T::across; ++j) sum[i][j] += a[i] * b[j];
-    }
+    for (int g = 0; g < T::across / in_column; ++g) b[g] = pack<in_column>(right + k * right_stride + columns.first[g]);
 #pragma unroll
     for (int i = 0; i < T::down; ++i)
 #pragma unroll
       for (int j = 0; j < T::across; ++j)
-        if (row[i] < ROWS && column[j] < COLUMNS) store(row[i], column[j], sum[i][j]);
+        sum[i][j] += a[i / in_row].at[i % in_row] * b[j / in_column].at[j % in_column];
   }
+}
+
+// N steps, k on, of a sum over left(r, k) right(k, c) whose left factors lie side by side along k.
+template <int N, class T, class Rows, class Columns>
+__device__ __forceinline__ void add_row_column(
+    real (&sum)[T::down][T::across], const real* left, int left_stride, const real* right, int right_stride, int k,
+    const Rows& rows, const Columns& columns) {
+  constexpr int in_column = group_of(T::across);
+  Pack<N> a[T::down];
+  Pack<in_column> b[N][T::across / in_column];
+#pragma unroll
+  for (int i = 0; i < T::down; ++i) a[i] = pack<N>(left + rows.first[i] * left_stride + k);
+#pragma unroll
+  for (int n = 0; n < N; ++n)
+#pragma unroll
+    for (int g = 0; g < T::across / in_column; ++g)
+      b[n][g] = pack<in_column>(right + (k + n) * right_stride + columns.first[g]);
+#pragma unroll
+  for (int n = 0; n < N; ++n)
+#pragma unroll
+    for (int i = 0; i < T::down; ++i)
+#pragma unroll
+      for (int j = 0; j < T::across; ++j) sum[i][j] += a[i].at[n] * b[n][j / in_column].at[j % in_column];
+}
+
+// N steps, k on, of a sum over left(r, k) right(c, k): both factors lie side by side along k.
+template <int N, class T, class Rows, class Columns>
+__device__ __forceinline__ void add_row_row(
+    real (&sum)[T::down][T::across], const real* left, int left_stride, const real* right, int right_stride, int k,
+    const Rows& rows, const Columns& columns) {
+  Pack<N> a[T::down], b[T::across];
+#pragma unroll
+  for (int i = 0; i < T::down; ++i) a[i] = pack<N>(left + rows.first[i] * left_stride + k);
+#pragma unroll
+  for (int j = 0; j < T::across; ++j) b[j] = pack<N>(right + columns.first[j] * right_stride + k);
+#pragma unroll
+  for (int n = 0; n < N; ++n)
+#pragma unroll
+    for (int i = 0; i < T::down; ++i)
+#pragma unroll
+      for (int j = 0; j < T::across; ++j) sum[i][j] += a[i].at[n] * b[j].at[n];
+}
+
+template <class T>
+__device__ __forceinline__ void clear(real (&sum)[T::down][T::across]) {
+#pragma unroll
+  for (int i = 0; i < T::down; ++i)
+#pragma unroll
+    for (int j = 0; j < T::across; ++j) sum[i][j] = 0;
 }
 
 // Copies that go on while the block computes; they are there after wait_for_copies and a barrier.
@@ -73,11 +139,6 @@ __device__ __forceinline__ void wait_for_copies() {
 struct Slots {
   real* first;
   offset stride;  // from one slot to the next
-
-  template <class L>
-  __device__ __forceinline__ real* at(int row, int column) const {
-    return first + (SLOTS_SHARED ? L::weights + row * L::weights_stride : L::flat + row * L::outputs) + column;
-  }
 };
 
 // What one step reads beside shared memory.
@@ -95,39 +156,142 @@ __device__ __forceinline__ const real* below(const real* memory, const Step& ste
   return L::below < 0 ? step.inputs : memory + L::below;
 }
 
-// z = [W; b] a;  a = f(z) for the layer above, f'(z) where its delta will be. The last layer's scores stay z.
+// z = b + W^T a;  a = f(z) for the layer above, f'(z) where its delta will be. The last layer's scores stay z.
 template <class L>
 __device__ __forceinline__ void forward(real* memory, const Step& step) {
+  typedef typename L::Forward T;
+  typedef Side<BATCH, T::down, 1> Rows;
+  typedef Side<L::outputs, T::across, group_of(T::across)> Columns;
+  constexpr int words = L::inputs / WORD * WORD, width = group_of(T::across);
   const real *from = below<L>(memory, step), *weights = memory + L::weights;
-  product<BATCH, L::outputs, L::rows, typename L::Forward>(
-      [=](int r, int k) { return from[r * L::below_stride + k]; },
-      [=](int k, int c) { return weights[k * L::weights_stride + c]; },
-      [=](int r, int c, real z) { L::activate(memory, r, c, z); });
+  for (int tile = threadIdx.x; tile < Rows::tiles * Columns::tiles; tile += THREADS) {
+    const int down = tile / Columns::tiles, across = tile % Columns::tiles;
+    const Rows rows(down);
+    const Columns columns(across);
+    real sum[T::down][T::across];
+    clear<T>(sum);
+#pragma unroll 2
+    for (int k = 0; k < words; k += WORD)
+      add_row_column<WORD, T>(sum, from, L::below_stride, weights, L::weights_stride, k, rows, columns);
+#pragma unroll
+    for (int k = words; k < L::inputs; ++k)
+      add_row_column<1, T>(sum, from, L::below_stride, weights, L::weights_stride, k, rows, columns);
+#pragma unroll
+    for (int g = 0; g < Columns::own; ++g) {
+      Pack<width> bias, value, slope;
+      if (BIAS) bias = pack<width>(weights + L::inputs * L::weights_stride + columns.first[g]);
+#pragma unroll
+      for (int i = 0; i < T::down; ++i) {
+        if (!rows.owns(down, i) || !columns.owns(across, g)) continue;
+#pragma unroll
+        for (int j = 0; j < width; ++j)
+          L::activate(sum[i][g * width + j] + (BIAS ? bias.at[j] : real(0)), value.at[j], slope.at[j]);
+        pack<width>(memory + L::delta + rows.first[i] * L::delta_stride + columns.first[g]) = slope;
+        if (L::above >= 0) pack<width>(memory + L::above + rows.first[i] * L::above_stride + columns.first[g]) = value;
+      }
+    }
+  }
 }
 
 // delta below = f'(z) * (delta W^T), in the place that holds f'(z)
 template <class L>
 __device__ __forceinline__ void backward(real* memory) {
+  typedef typename L::Backward T;
+  typedef Side<BATCH, T::down, 1> Rows;
+  typedef Side<L::inputs, T::across, 1> Columns;
+  constexpr int words = L::outputs / WORD * WORD;
   const real *delta = memory + L::delta, *weights = memory + L::weights;
   real* out = memory + L::below_delta;
-  product<BATCH, L::inputs, L::outputs, typename L::Backward>(
-      [=](int r, int c) { return delta[r * L::delta_stride + c]; },
-      [=](int c, int k) { return weights[k * L::weights_stride + c]; },
-      [=](int r, int k, real upstream) { out[r * L::below_delta_stride + k] *= upstream; });
+  for (int tile = threadIdx.x; tile < Rows::tiles * Columns::tiles; tile += THREADS) {
+    const int down = tile / Columns::tiles, across = tile % Columns::tiles;
+    const Rows rows(down);
+    const Columns columns(across);
+    real sum[T::down][T::across];
+    clear<T>(sum);
+#pragma unroll 2
+    for (int k = 0; k < words; k += WORD)
+      add_row_row<WORD, T>(sum, delta, L::delta_stride, weights, L::weights_stride, k, rows, columns);
+#pragma unroll
+    for (int k = words; k < L::outputs; ++k)
+      add_row_row<1, T>(sum, delta, L::delta_stride, weights, L::weights_stride, k, rows, columns);
+#pragma unroll
+    for (int i = 0; i < T::down; ++i)
+#pragma unroll
+      for (int j = 0; j < T::across; ++j)
+        if (rows.owns(down, i) && columns.owns(across, j))
+          out[rows.first[i] * L::below_delta_stride + columns.first[j]] *= sum[i][j];
+  }
 }
 
-// d[W; b] = a^T delta, applied at once
+// Change N neighbouring parameters of a row, and their slots, by their gradients.
+template <class L, int N>
+__device__ __forceinline__ void change(
+    real* memory, const Slots& slots, int row, int column, const real* gradient, real decay, const real* numbers) {
+  const int place = L::weights + row * L::weights_stride + column;
+  Pack<N> parameter = pack<N>(memory + place), kept[SLOTS + 1];
+  real* const far = slots.first + L::flat + row * L::outputs + column;  // in device memory rows have no padding
+#pragma unroll
+  for (int s = 0; s < SLOTS; ++s) {
+    if (SLOTS_SHARED) kept[s] = pack<N>(memory + (s + 1) * WEIGHTS + place);
+    else
+#pragma unroll
+      for (int j = 0; j < N; ++j)
+        if (column + j < L::outputs) kept[s].at[j] = far[s * slots.stride + j];
+  }
+#pragma unroll
+  for (int j = 0; j < N; ++j) {
+    if (column + j >= L::outputs) break;
+    real own[SLOTS + 1];
+#pragma unroll
+    for (int s = 0; s < SLOTS; ++s) own[s] = kept[s].at[j];
+    descend(parameter.at[j], gradient[j], decay, own, numbers);
+#pragma unroll
+    for (int s = 0; s < SLOTS; ++s) kept[s].at[j] = own[s];
+  }
+  pack<N>(memory + place) = parameter;
+#pragma unroll
+  for (int s = 0; s < SLOTS; ++s) {
+    if (SLOTS_SHARED) pack<N>(memory + (s + 1) * WEIGHTS + place) = kept[s];
+    else
+#pragma unroll
+      for (int j = 0; j < N; ++j)
+        if (column + j < L::outputs) far[s * slots.stride + j] = kept[s].at[j];
+  }
+}
+
+// d[W; b] = [a; 1]^T delta, applied at once; biases are not decayed.
 template <class L>
 __device__ __forceinline__ void update(real* memory, const Step& step, const Slots& slots) {
+  typedef typename L::Update T;
+  constexpr int height = group_of(T::down), width = group_of(T::across);
+  typedef Side<L::inputs, T::down, height> Rows;
+  typedef Side<L::outputs, T::across, width> Columns;
   const real *from = below<L>(memory, step), *delta = memory + L::delta;
-  product<L::rows, L::outputs, BATCH, typename L::Update>(
-      [=](int k, int r) { return from[r * L::below_stride + k]; },
-      [=](int r, int c) { return delta[r * L::delta_stride + c]; },
-      [=](int k, int c, real gradient) {
-        const real decay = k < L::inputs ? step.numbers[RATES + HYPER - 1] : real(0);  // biases are not decayed
-        descend(memory[L::weights + k * L::weights_stride + c], gradient, decay, slots.at<L>(k, c), slots.stride,
-                step.numbers);
-      });
+  for (int tile = threadIdx.x; tile < Rows::tiles * Columns::tiles; tile += THREADS) {
+    const int down = tile / Columns::tiles, across = tile % Columns::tiles;
+    const Rows rows(down);
+    const Columns columns(across);
+    real sum[T::down][T::across];
+    clear<T>(sum);
+    add_outer<T>(sum, from, L::below_stride, delta, L::delta_stride, BATCH, rows, columns);
+#pragma unroll
+    for (int i = 0; i < T::down; ++i) {
+      const int row = rows.first[i / height] + i % height;
+      if (!rows.owns(down, i / height) || row >= L::inputs) continue;
+#pragma unroll
+      for (int g = 0; g < Columns::own; ++g)
+        if (columns.owns(across, g))
+          change<L, width>(memory, slots, row, columns.first[g], &sum[i][g * width], step.numbers[RATES + HYPER - 1],
+                           step.numbers);
+    }
+  }
+  if (BIAS)  // by the last threads: the first ones have the most tiles
+    for (int c = THREADS - 1 - threadIdx.x; c < L::outputs; c += THREADS) {
+      real sum = 0;
+#pragma unroll 8
+      for (int r = 0; r < BATCH; ++r) sum += delta[r * L::delta_stride + c];
+      change<L, 1>(memory, slots, L::inputs, c, &sum, real(0), step.numbers);
+    }
 }
 
 // Scores become weight * dL/dscores; a padded row weighs nothing.
@@ -143,12 +307,13 @@ __device__ __forceinline__ void loss(real* memory, const Step& step) {
   }
 }
 
-// Weights, and the slots that live in shared memory, in or out.
-template <class L, bool IN>
+// Weights, and of the slots in shared memory the first PARTS - 1, in or out.
+template <class L, bool IN, int PARTS>
 __device__ __forceinline__ void carry(real* memory, real* global, offset stride) {
   for (int i = threadIdx.x; i < L::rows * L::outputs; i += THREADS) {
     const int place = L::weights + i / L::outputs * L::weights_stride + i % L::outputs;
-    for (int s = 0; s < 1 + (SLOTS_SHARED ? SLOTS : 0); ++s) {
+#pragma unroll
+    for (int s = 0; s < PARTS; ++s) {
       real &here = memory[s * WEIGHTS + place], &there = global[s * stride + L::flat + i];
       if (IN) here = there;
       else there = here;
@@ -156,89 +321,24 @@ __device__ __forceinline__ void carry(real* memory, real* global, offset stride)
   }
 }
 
-// The column of ones that meets the biases.
-template <class L>
-__device__ __forceinline__ void append_ones(real* memory) {
-  if (BIAS && L::below >= 0)
-    for (int r = threadIdx.x; r < BATCH; r += THREADS) memory[L::below + r * L::below_stride + L::inputs] = real(1);
-}
-
-// The layers in order; written after this text.
-__device__ __forceinline__ void train_step(real* memory, const Step& step, const Slots& slots);
-template <bool IN>
+// All layers, in or out; written after this text.
+template <bool IN, int PARTS>
 __device__ __forceinline__ void carry_net(real* memory, real* global, offset stride);
-__device__ __forceinline__ void append_all_ones(real* memory);
+constexpr int IN_SHARED = 1 + (SLOTS_SHARED ? SLOTS : 0);  // weights, and slots beside them
 
-// Begin to copy the rows' numbers of one batch: `batch` holds BATCH rows of the pool and the count of valid ones.
+// Begin to copy the numbers of a batch's rows.
 __device__ __forceinline__ void fetch_rows(int* rows, const int* batch) {
   for (int r = threadIdx.x; r < BATCH; r += THREADS) copy_async(rows + r, batch + r);
 }
 
-// Begin to copy one batch's inputs and targets.
+// Begin to copy one batch's inputs and targets: a row by LANES neighbouring threads.
 __device__ __forceinline__ void fetch_batch(
     real* inputs, target_type* targets, const int* rows, const real* x, const target_type* y) {
-  for (int i = threadIdx.x; i < BATCH * Layer1::rows; i += THREADS) {
-    const int r = i / Layer1::rows, k = i % Layer1::rows;
-    copy_async(inputs + r * Layer1::below_stride + k, x + (offset)rows[r] * Layer1::rows + k);
+  for (int r = threadIdx.x / LANES; r < BATCH; r += THREADS / LANES) {
+    const real* const row = x + (offset)rows[r] * Layer1::rows;
+    for (int k = threadIdx.x % LANES; k < Layer1::inputs; k += LANES)
+      copy_async(inputs + r * Layer1::below_stride + k, row + k);
   }
   for (int i = threadIdx.x; i < BATCH * TARGETS; i += THREADS)
     copy_async(targets + i, y + (offset)rows[i / TARGETS] * TARGETS + i % TARGETS);
-}
-
-// models (blocks)            which model a block trains: a place among `capacity` models; the others stay untouched
-// state (1 + SLOTS, capacity, PARAMETERS)   parameters, then the optimizer's slots
-// x (R, Layer1::rows), y (R, TARGETS)       the pooled rows; x ends with ones where layers have biases
-// batches (blocks, steps, BATCH + 1)        rows of every batch, then how many of them are not padding
-// rates (blocks, steps, RATES), hyper (capacity, HYPER)     the optimizer's numbers
-// row_weights (blocks, steps, BATCH)        read where ROW_WEIGHTS
-// records (blocks, steps, BATCH) scratch;  losses (blocks, steps): weighted sum of the rows' losses
-extern "C" __global__ void __launch_bounds__(THREADS, 1) train(
-    const int* models, int steps, int capacity, real* state, const real* x, const target_type* y, const int* batches,
-    const real* rates, const real* hyper, const real* row_weights, real* records, double* losses) {
-  real* const memory = reinterpret_cast<real*>(SHARED_MEMORY);
-  target_type* const targets = reinterpret_cast<target_type*>(memory + TARGETS_AT);
-  int* const rows = reinterpret_cast<int*>(targets + 2 * BATCH * TARGETS);
-
-  const offset model = models[blockIdx.x], first = (offset)blockIdx.x * steps, stride = (offset)capacity * PARAMETERS;
-  real* const own = state + model * PARAMETERS;
-  const Slots slots = SLOTS_SHARED ? Slots{memory + WEIGHTS, WEIGHTS} : Slots{own + stride, stride};
-  batches += first * (BATCH + 1);
-  rates += first * RATES;
-  records += first * BATCH;
-  hyper += model * HYPER;
-
-  carry_net<true>(memory, own, stride);
-  append_all_ones(memory);
-  fetch_rows(rows, batches);
-  if (steps > 1) fetch_rows(rows + BATCH, batches + (BATCH + 1));
-  wait_for_copies();
-  __syncthreads();
-  fetch_batch(memory + INPUTS_AT, targets, rows, x, y);
-
-  for (int s = 0; s < steps; ++s) {
-    const int here = s % 2, next = 1 - here;
-    Step step;
-    step.inputs = memory + INPUTS_AT + here * INPUTS;
-    step.targets = targets + here * BATCH * TARGETS;
-    step.row_weights = row_weights + (first + s) * BATCH;
-    step.records = records + (offset)s * BATCH;
-    step.valid = batches[(offset)s * (BATCH + 1) + BATCH];
-    for (int i = 0; i < RATES; ++i) step.numbers[i] = rates[(offset)s * RATES + i];
-    for (int i = 0; i < HYPER; ++i) step.numbers[RATES + i] = hyper[i];
-
-    wait_for_copies();
-    __syncthreads();  // the batch is there, and the weights of the step before
-    if (s + 1 < steps)
-      fetch_batch(memory + INPUTS_AT + next * INPUTS, targets + next * BATCH * TARGETS, rows + next * BATCH, x, y);
-    if (s + 2 < steps) fetch_rows(rows + here * BATCH, batches + (offset)(s + 2) * (BATCH + 1));
-    train_step(memory, step, slots);
-  }
-
-  __syncthreads();
-  carry_net<false>(memory, own, stride);
-  for (int s = threadIdx.x; s < steps; s += THREADS) {
-    double sum = 0;
-    for (int r = 0; r < BATCH; ++r) sum += (double)records[(offset)s * BATCH + r];
-    losses[first + s] = sum;
-  }
 }

@@ -23,7 +23,8 @@ from nets.compiled_engine import CompiledEngine
 from nets.engine import LayeredEngine
 from nets.losses import LOSSES
 from nets.member import Member
-from nets.persistent_engine import PersistentEngine, program_for
+from nets.persistent_engine import PersistentEngine
+from nets.persistent_program import program_for
 from nets.prepare import PreparedData
 from nets.table import Table
 from tests.kernels.block_support import BlockBackend, HostCompiler

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from nets.member import Member
-from nets.persistent_engine import PersistentEngine, program_for
+from nets.persistent_engine import PersistentEngine
+from nets.persistent_program import program_for
 from nets.table import Table
 from tests.kernels.block_support import BlockBackend, HostCompiler
 from tests.nets.support import member_for

@@ -11,7 +11,8 @@ import pytest
 from kernels.backend import Backend, select
 from nets.engine import LayeredEngine
 from nets.member import Member
-from nets.persistent_engine import PersistentEngine, program_for
+from nets.persistent_engine import PersistentEngine
+from nets.persistent_program import program_for
 from nets.trainer import Command, Ending, fit
 from tests.nets.support import BACKEND, Recorder, assert_same_arrays, blobs
 from tests.nets.test_persistent_engine import (
@@ -107,8 +108,8 @@ def test_the_same_run_has_the_same_bits_again(cuda: Backend) -> None:
 
 
 def test_a_run_paused_and_resumed_on_the_device_equals_one_without_a_break(cuda: Backend) -> None:
-    member = case("float32", blobs(), [8], optimizer=SGD, training={"epochs": 6})
-    polls = iter([Command.CONTINUE] * 3 + [Command.PAUSE])
+    member = case("float32", blobs(), [8], optimizer=SGD, training={"epochs": 40})
+    polls = iter([Command.CONTINUE] * 2 + [Command.PAUSE])
     whole, paused, resumed = Recorder(), Recorder(lambda _: next(polls, Command.CONTINUE)), Recorder()
     fit([member], cuda, whole, whole)
     fit([member], cuda, paused, paused)

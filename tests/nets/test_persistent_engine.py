@@ -14,7 +14,7 @@ from nets.engine import LayeredEngine
 from nets.losses import LOSSES
 from nets.member import Member, State
 from nets.optimizers import OPTIMIZERS
-from nets.persistent_engine import program_for
+from nets.persistent_program import program_for
 from nets.spec import NetSpec, TrainingOptions
 from nets.trainer import Command, Ending, fit
 from tests.kernels.block_support import BlockBackend, HostCompiler
@@ -270,8 +270,8 @@ def test_a_stack_run_by_the_trainer_equals_solo_runs():
 
 @pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=lambda one: one["name"])
 def test_a_run_paused_and_resumed_equals_one_without_a_break(optimizer):
-    member = case("float32", blobs(), [8], optimizer=optimizer, training={"epochs": 6})
-    whole, polls = trained(member), iter([Command.CONTINUE] * 3 + [Command.PAUSE])
+    member = case("float32", blobs(), [8], optimizer=optimizer, training={"epochs": 40})
+    whole, polls = trained(member), iter([Command.CONTINUE] * 2 + [Command.PAUSE])
     paused = trained(member, script=lambda _: next(polls, Command.CONTINUE))
     assert paused.outcomes[0].kind is Ending.PAUSED
     (state,) = paused.checkpoints[0]
