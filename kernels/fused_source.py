@@ -72,6 +72,11 @@ class LossProgram:
         """True if targets are classes."""
         return self.one is None
 
+    @property
+    def records(self) -> int:
+        """Numbers from which a sample's loss follows."""
+        return 2 if self.name == "Softmax" else 1
+
     def text(self, real: Real) -> str:
         """The types `real` and `Loss`, and whatever they need."""
         struct = "" if self.one is None else _pointwise_struct(self.name, self.one, self.numbers, real)

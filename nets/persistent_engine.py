@@ -64,7 +64,7 @@ class PersistentEngine:
         first = members[0]
         self._backend, self._members, self._val = backend, list(members), val
         self.details: dict[str, str] = {}
-        self._plan, self._dtype = program.plan, first.dtype
+        self._plan, self._dtype, self._n_records = program.plan, first.dtype, program.loss.records
         self._optimizer = OPTIMIZERS[first.spec.optimizer.name]
         self._names = ("parameters", *self._optimizer.slots)
         states = [member.state or {"parameters": member.initial_parameters()} for member in members]
@@ -139,7 +139,7 @@ class PersistentEngine:
             rates,
             self._hyper,
             self._nothing if weight is None else self._backend.to_device(weight.astype(self._dtype)),
-            xp.empty((models, n_steps, plan.batch), self._dtype),
+            xp.empty((models, n_steps, plan.batch, self._n_records), self._dtype),
             losses,
             snapshots,
         )

@@ -146,7 +146,7 @@ struct Step {
   const real* inputs;           // (BATCH, Layer1::below_stride) shared
   const target_type* targets;   // (BATCH, TARGETS) shared
   const real* row_weights;      // (BATCH), where ROW_WEIGHTS
-  real* records;                // (BATCH): loss of every row
+  real* records;                // (BATCH, Loss::records): what tells the loss of every row
   int valid;                    // rows that are not padding
   real numbers[RATES + HYPER];  // rates of this step, then the model's own numbers, decay last
 };
@@ -303,7 +303,7 @@ __device__ __forceinline__ void loss(real* memory, const Step& step) {
     if (ROW_WEIGHTS) weight *= step.row_weights[r];
     Loss::step(memory + L::delta + r * L::delta_stride, 1, L::outputs, step.targets + r * TARGETS, weight * scale,
                LOSS_OPTION, record);
-    step.records[r] = weight > real(0) ? weight * Loss::value(record) : real(0);
+    for (int k = 0; k < Loss::records; ++k) step.records[r * Loss::records + k] = record[k];
   }
 }
 

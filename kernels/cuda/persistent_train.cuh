@@ -17,7 +17,7 @@ struct Task {
 // rows (blocks, batches, BATCH)             numbers of the rows of every batch
 // rates (capacity, span, RATES), hyper (capacity, HYPER)    the optimizer's numbers
 // row_weights (blocks, steps, BATCH)        read where ROW_WEIGHTS
-// records (blocks, steps, BATCH) scratch;  losses (blocks, steps): weighted sum of the rows' losses
+// records (blocks, steps, BATCH, Loss::records) scratch;  losses (blocks, steps): weighted sum of the rows' losses
 // snapshots (blocks, kept, PARAMETERS)      parameters at the ends of epochs, but for one that ends the chunk
 extern "C" __global__ void __launch_bounds__(THREADS, 1) train(
     const Task* tasks, int steps, int capacity, int batches, int span, int kept, real* state, const real* x,
@@ -33,7 +33,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) train(
   const Slots slots = {own + stride, stride};
   rows += ((offset)blockIdx.x * batches + task.batch) * BATCH;
   rates += ((offset)task.model * span + task.rate) * RATES;
-  records += first * BATCH;
+  records += first * BATCH * Loss::records;
   hyper += (offset)task.model * HYPER;
   snapshots += (offset)blockIdx.x * kept * PARAMETERS;
 
@@ -52,7 +52,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) train(
     step.inputs = memory + INPUTS_AT + here * INPUTS;
     step.targets = targets + here * BATCH * TARGETS;
     step.row_weights = row_weights + (first + s) * BATCH;
-    step.records = records + (offset)s * BATCH;
+    step.records = records + (offset)s * BATCH * Loss::records;
     step.valid = ends ? task.last : BATCH;
     for (int i = 0; i < RATES; ++i) step.numbers[i] = rates[(offset)s * RATES + i];
     for (int i = 0; i < HYPER; ++i) step.numbers[RATES + i] = hyper[i];
@@ -76,9 +76,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) train(
 
   __syncthreads();
   carry_net<false, IN_SHARED>(memory, own, stride);
+  // The steps' losses, which no step waited for.
   for (int s = threadIdx.x; s < steps; s += THREADS) {
+    const int valid = (task.step + s + 1) % task.per_epoch == 0 ? task.last : BATCH;
     double sum = 0;
-    for (int r = 0; r < BATCH; ++r) sum += (double)records[(offset)s * BATCH + r];
+    for (int r = 0; r < valid; ++r) {
+      const real weight = ROW_WEIGHTS ? row_weights[(first + s) * BATCH + r] : real(1);
+      if (weight > real(0)) sum += (double)(weight * Loss::value(records + ((offset)s * BATCH + r) * Loss::records));
+    }
     losses[first + s] = sum;
   }
 }

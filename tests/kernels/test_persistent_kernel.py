@@ -45,9 +45,9 @@ class Case(NamedTuple):
 CASES = {
     "W1": Case(Shape((2, 16, 16, 3)), 32, "tanh", "softmax", "sgd", "float32", ((112, 16_032), (112, 16_032))),
     "W3": Case(Shape((64, 128, 10)), 64, "relu", "softmax", "sgd", "float32", ((128, 147_008), (128, 187_520))),
-    "W3 Adam": Case(Shape((64, 128, 10)), 64, "relu", "softmax", "adam", "float32", ((136, 147_008), (136, 228_032))),
-    "linear": Case(Shape((13, 1), False), 16, "relu", "squared_error", "sgd", "float64", ((88, 4_640), (88, 4_640))),
-    "svm": Case(Shape((30, 50, 40, 7)), 50, "gelu", "svm", "sgd_nesterov", "float32", ((128, 90_784), (136, 90_784))),
+    "W3 Adam": Case(Shape((64, 128, 10)), 64, "relu", "softmax", "adam", "float32", ((160, 147_008), (136, 228_032))),
+    "linear": Case(Shape((13, 1), False), 16, "relu", "squared_error", "sgd", "float64", ((88, 4_640), (96, 4_640))),
+    "svm": Case(Shape((30, 50, 40, 7)), 50, "gelu", "svm", "sgd_nesterov", "float32", ((136, 90_784), (152, 90_784))),
 }
 
 
@@ -112,7 +112,7 @@ def test_a_float_program_computes_nothing_in_double_but_the_sum_of_losses(loss: 
     case = CASES["W1"]._replace(loss=loss, activation="gelu_erf", rule="adam", shape=Shape((2, 4, 2)))
     found = re.findall(r"^\s*(?:@\S+ )?([a-z]+)\S*\.f64\S* ", compile_ptx(program(case, row_weights=True), "90"), re.M)
     kinds = Counter(found)
-    assert set(kinds) == {"add", "cvt", "st"}
+    assert set(kinds) - {"mov"} == {"add", "cvt", "st"}
     assert kinds["add"] == kinds["cvt"]
 
 
