@@ -1,11 +1,13 @@
 // Charts that belong together: one bar sets their log axis, smoothing and zoom.
-import { band, canvas, draw, shareOf } from "./curve.js";
+import { band, canvas, draw } from "./curve.js";
 import { h } from "./dom.js";
+import { gestures } from "./gestures.js";
 import { number } from "./numbers.js";
 import { extents } from "./points.js";
+import { readout } from "./readout.js";
 
 const REST_MS = 150; // without another zoom, after which more points of the part that is seen are asked for
-const SMALLEST = 0.01; // share of the axis below which a drag is a click
+const FINGERS = matchMedia("(pointer: coarse)");
 
 // Returns {element, show(figures)}; figures: [{title, log, lines: [{name, look, points, detail}]}], log: whether its axis may
 // be; detail: {range, points} of a part of a line, with more of its points. zoomed(range) is called when that is over.
@@ -17,7 +19,7 @@ export function charts(xLabel = "step", zoomed = () => {}) {
   const bar = h("div", { class: "tools", role: "group", "aria-label": "Curves" },
     h("label", { class: "inline" }, h("input", { type: "checkbox", onchange: (e) => { view.log = e.target.checked; soon(); } }), "log loss"),
     h("label", { class: "inline" }, "smoothing", h("input", { type: "range", min: "0", max: "0.98", step: "0.02", value: "0", oninput: (e) => { view.smoothing = Number(e.target.value); soon(); } })),
-    whole, h("span", { class: "soft hint" }, "drag over a curve to zoom in"));
+    whole, h("span", { class: "soft hint" }, FINGERS.matches ? "mark a part with two fingers to zoom in" : "point at a curve to read it, drag over it to zoom in"));
   const grid = h("div", { class: "charts" });
 
   function zoom(range) {
@@ -46,49 +48,44 @@ export function charts(xLabel = "step", zoomed = () => {}) {
 
 function panel(title, zoom) {
   const svg = canvas(title), sheet = h("canvas", { class: "sheet", hidden: true, "aria-hidden": "true" }), caption = h("figcaption");
-  let last = null, seen = true, range = null;
-  const again = () => { if (last && !sheet.hidden && seen) range = draw(svg, sheet, ...last); };
+  const reading = readout(svg);
+  let last = null, seen = true, range = null, full = null, shaded = null;
+  function paint() {
+    const plot = draw(svg, sheet, ...last);
+    range = plot?.range ?? null;
+    reading.shows(plot);
+  }
+  const again = () => { if (last && !sheet.hidden && seen) paint(); };
   new IntersectionObserver(([{ isIntersecting }]) => { seen = isIntersecting; again(); }, { rootMargin: "100px" }).observe(svg);
   new ResizeObserver(again).observe(svg);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
-  let full = null, from = null, marked = null;
   const at = (share) => range[0] + Math.min(1, Math.max(0, share)) * (range[1] - range[0]);
-  const drop = () => { marked?.remove(); marked = from = null; };
-  svg.addEventListener("pointerdown", (event) => {
-    if (!range || event.button) return;
-    from = shareOf(svg, event.clientX);
-    svg.setPointerCapture(event.pointerId);
+  const shade = (next = null) => { shaded?.remove(); shaded = next; if (next) svg.append(next); };
+  const hands = gestures(svg, {
+    ready: () => range !== null, read: reading.at, unread: reading.clear,
+    marking: (from, to) => shade(band(from, to)), marked: (from, to) => zoom([at(from), at(to)]), dropped: () => shade(),
   });
-  svg.addEventListener("pointermove", (event) => {
-    if (from === null) return;
-    marked?.remove();
-    svg.append(marked = band(from, shareOf(svg, event.clientX)));
-  });
-  svg.addEventListener("pointerup", (event) => {
-    if (from === null) return;
-    const [a, b] = [from, shareOf(svg, event.clientX)].sort((p, q) => p - q);
-    drop();
-    if (b - a > SMALLEST) zoom([at(a), at(b)]);
-  });
-  svg.addEventListener("pointercancel", drop);
   svg.addEventListener("dblclick", () => zoom(null));
+  svg.addEventListener("blur", reading.clear);
   svg.addEventListener("keydown", (event) => {
-    const next = range && keyed(event.key, range, full);
-    if (next === undefined) return;
+    if (!range || event.ctrlKey || event.metaKey || event.altKey) return;
+    const read = reading.key(event.key), next = read === null ? keyed(event.key, range, full) : reached(read, range, full);
+    if (read === null && next === undefined) return;
     event.preventDefault();
-    zoom(next);
+    if (event.key === "Escape") reading.clear();
+    if (next !== undefined) zoom(next);
   });
   return {
-    element: h("figure", {}, caption, h("div", { class: "chart" }, svg, sheet)),
+    element: h("figure", {}, caption, h("div", { class: "chart" }, svg, sheet, reading.element)),
     tell(figure, xLabel) {
       caption.replaceChildren(h("strong", {}, title), ...(figure.legend === false ? [] : figure.lines.map(key)));
-      svg.setAttribute("aria-label", `${title} by ${xLabel}: ${summary(figure.lines)}. Keys: + and - zoom, arrows move, Escape shows all.`);
+      svg.setAttribute("aria-label", `${title} by ${xLabel}: ${summary(figure.lines)}. Keys: arrows and page keys read values, + and - zoom, Escape shows all.`);
     },
     draw(figure, view, xLabel) {
-      if (from !== null) return; // what is being marked stays as it is
+      if (hands.busy) return; // what is being marked stays as it is
       full = figure.lines.some((line) => line.points.x.length) ? extents(figure.lines.map((line) => line.points.x)) : null;
       last = [figure.lines, view, xLabel];
-      if (seen || sheet.hidden) range = draw(svg, sheet, ...last); // many lines wait until they are scrolled to
+      if (seen || sheet.hidden) paint(); // many lines wait until they are scrolled to
     },
   };
 }
@@ -96,12 +93,16 @@ function panel(title, zoom) {
 // The range that a key asks for: null for all of it, undefined for none of ours.
 function keyed(name, [low, high], full) {
   const span = high - low;
-  const kept = (a, b) => (a <= full[0] && b >= full[1] ? null : [Math.max(a, full[0]), Math.min(b, full[1])]);
   if (name === "+" || name === "=") return [low + span / 4, high - span / 4];
-  if (name === "-") return kept(low - span / 2, high + span / 2);
-  if (name === "ArrowLeft") { const by = Math.min(span / 4, low - full[0]); return by > 0 ? [low - by, high - by] : undefined; }
-  if (name === "ArrowRight") { const by = Math.min(span / 4, full[1] - high); return by > 0 ? [low + by, high + by] : undefined; }
+  if (name === "-") return low - span / 2 <= full[0] && high + span / 2 >= full[1] ? null : [Math.max(low - span / 2, full[0]), Math.min(high + span / 2, full[1])];
   return name === "Escape" ? null : undefined;
+}
+
+// The range that has a place which is read; undefined where the one that is shown has it.
+function reached(place, [low, high], full) {
+  const by = place < low ? place - low - (high - low) / 4 : place > high ? place - high + (high - low) / 4 : 0;
+  const kept = Math.min(full[1] - high, Math.max(full[0] - low, by));
+  return by ? [low + kept, high + kept] : undefined;
 }
 
 const MOST_TOLD = 12; // lines whose last values are all read out

@@ -4,7 +4,8 @@ import { logTicks, mark, number, ticks } from "./numbers.js";
 import { curve, extent, extents, inside, positive, smooth, thin, within } from "./points.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 560, HEIGHT = 240, LEFT = 54, RIGHT = 10, TOP = 8, BOTTOM = 24;
+export const WIDTH = 560, HEIGHT = 240;
+const LEFT = 54, RIGHT = 10, TOP = 8, BOTTOM = 24;
 const MOST_LINES = 12; // as SVG, with the raw line behind its smoothed form; more are drawn on a canvas
 
 export function node(name, attributes, text) {
@@ -24,10 +25,10 @@ export function path(points, x, y) {
 
 export const canvas = (label) => node("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label, tabindex: "0" });
 
-// Where on the x axis a pointer is, as a share of its length that may lie outside 0 … 1.
-export function shareOf(svg, clientX) {
+// Where a pointer is: on the x axis, as a share of its length that may lie outside 0 … 1, and how far below the chart's top.
+export function placeOf(svg, { clientX, clientY }) {
   const box = svg.getBoundingClientRect();
-  return (((clientX - box.left) / box.width) * WIDTH - LEFT) / (WIDTH - LEFT - RIGHT);
+  return [(((clientX - box.left) / box.width) * WIDTH - LEFT) / (WIDTH - LEFT - RIGHT), ((clientY - box.top) / box.height) * HEIGHT];
 }
 
 export function band(from, to) {
@@ -36,12 +37,13 @@ export function band(from, to) {
   return node("rect", { class: "band", x: low, y: TOP, width: high - low, height: HEIGHT - TOP - BOTTOM });
 }
 
-// lines: [{look, points: {x, y}}], look being the class that colours it; view: {log, smoothing, range}.
-// Many lines go to `sheet`, a canvas over the chart. Returns the range of x that is shown.
+// lines: [{name, look, points: {x, y}}], look being the class that colours it; view: {log, smoothing, range}.
+// Many lines go to `sheet`, a canvas over the chart. Returns what is shown: the range of x, scales and lines as they are drawn.
 export function draw(svg, sheet, lines, view, xLabel) {
-  const usable = lines.map(({ look, points, detail }) => {
+  const usable = lines.map(({ name, look, points, detail }) => {
     const near = detail && view.range && detail.range[0] <= view.range[0] && detail.range[1] >= view.range[1] ? detail.points : points;
-    return { look, points: view.log ? positive(near) : near };
+    const known = view.log ? positive(near) : near;
+    return { name, look, points: known, drawn: view.smoothing ? smooth(known, view.smoothing) : known };
   });
   const some = usable.some((line) => line.points.x.length);
   sheet.hidden = usable.length <= MOST_LINES || !some;
@@ -49,7 +51,7 @@ export function draw(svg, sheet, lines, view, xLabel) {
   const range = view.range || extents(usable.map((line) => line.points.x));
   const x = scale(range, [LEFT, WIDTH - RIGHT]);
   const [y, marks] = vertical(usable, view);
-  const parts = [node("title", {}, `by ${xLabel}`)];
+  const parts = [];
   for (const t of marks) {
     parts.push(node("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y.at(t), y2: y.at(t) }));
     parts.push(node("text", { class: "tick", x: LEFT - 6, y: y.at(t) + 4, "text-anchor": "end" }, mark(t)));
@@ -60,15 +62,15 @@ export function draw(svg, sheet, lines, view, xLabel) {
   svg.replaceChildren(...parts);
   if (!sheet.hidden) drawMany(sheet, usable, view, { width: WIDTH, height: HEIGHT, left: LEFT, right: RIGHT, x, y });
   else svg.append(plotted(usable, view, x, y));
-  return range;
+  return { range, x, y, lines: usable, unit: xLabel };
 }
 
 function plotted(lines, view, x, y) {
   const plot = node("svg", { "aria-hidden": "true", x: LEFT, y: 0, width: WIDTH - LEFT - RIGHT, height: HEIGHT, viewBox: `${LEFT} 0 ${WIDTH - LEFT - RIGHT} ${HEIGHT}` });
-  for (const { look, points } of lines) {
+  for (const { look, points, drawn } of lines) {
     const line = (shown, how) => node("path", { class: how, d: path(thin(within(shown, view.range), lines.length), x.at, y.at) });
     if (view.smoothing) plot.append(line(points, `line ${look} faint`));
-    plot.append(line(view.smoothing ? smooth(points, view.smoothing) : points, `line ${look}`));
+    plot.append(line(drawn, `line ${look}`));
   }
   return plot;
 }

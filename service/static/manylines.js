@@ -1,6 +1,6 @@
 // Many curves of one chart as pixels of a canvas that lies over it. A browser strokes a noisy line segment by segment; here
 // a line is one upright span in each column of pixels, so that what it costs is the chart's size, whatever its points.
-import { smooth, within } from "./points.js";
+import { within } from "./points.js";
 
 const STROKE = 1.5; // CSS pixels
 const DASH = 6, DASHES = 10; // CSS pixels that are drawn, of how many
@@ -14,9 +14,8 @@ export function drawMany(canvas, lines, view, { width, height, left, right, x, y
   const sheet = sheetOf(canvas, Math.round(width * unit), Math.round(height * unit));
   const spans = { low: new Float64Array(sheet.width), high: new Float64Array(sheet.width), from: Math.floor(left * unit), to: Math.ceil((width - right) * unit) };
   sheet.pixels.fill(0);
-  for (const { look, points } of lines) {
-    const shown = within(view.smoothing ? smooth(points, view.smoothing) : points, view.range);
-    cover(spans, shown, x, y, unit);
+  for (const { look, drawn } of lines) {
+    cover(spans, within(drawn, view.range), x, y, unit);
     fill(sheet, spans, colourOf(canvas, look), look.includes("dashed"));
   }
   sheet.to.putImageData(sheet.image, 0, 0);

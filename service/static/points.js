@@ -46,6 +46,13 @@ const part = ({ x, y }, from, to) => ({ x: x.subarray(Math.max(0, from), to), y:
 const before = (sorted, value) => place(sorted, (one) => one < value);
 const after = (sorted, value) => place(sorted, (one) => one <= value);
 
+// The place in a sorted column, of at least one number, of that which is nearest to a value.
+export function nearest(sorted, value) {
+  const next = before(sorted, value);
+  if (next === sorted.length) return next - 1;
+  return next && value - sorted[next - 1] < sorted[next] - value ? next - 1 : next;
+}
+
 // How many come first of which something is true.
 function place(sorted, comes) {
   let low = 0, high = sorted.length;
