@@ -43,31 +43,33 @@ export function callsOf(job, origin, key) {
   };
 }
 
-// Of a sweep; the command line has no list of points.
+// Of a sweep.
 export function sweepCallsOf(sweep, origin, key) {
   const { name, dataset, kind, base, objective, direction } = sweep;
   const body = { ...(name ? { name } : {}), dataset, base, [kind]: sweep[kind], objective, direction };
   const told = Object.entries({ [kind === "list" ? "points" : kind]: sweep[kind], base, objective, direction, ...(name ? { name } : {}) });
-  const options = optionsOf(kind, sweep[kind]);
+  const said = `--objective ${objective} --direction ${direction}${name ? ` --name ${quoted(name)}` : ""}`;
   return {
     curl: curl("/v1/sweeps", body, origin, key),
     Python: inPython(origin, `sweep = client.sweep(\n        ${python(dataset)},\n${told.map(([one, value]) => `        ${one}=${written(value, python, "        ")},\n`).join("")}    )\n    print(sweep.wait().best)`),
-    ...(options && { "Command line": `mlpq sweep ${dataset} --url ${origin} --watch ${options} \\\n  --objective ${objective} --direction ${direction}${name ? ` --name ${quoted(name)}` : ""} --spec - ${document(base)}` }),
+    "Command line": `mlpq sweep ${dataset} --url ${origin} --watch ${optionsOf(kind, sweep[kind], base)} \\\n  ${said} ${kind === "list" ? `--points - ${document(sweep.list)}` : `--spec - ${document(base)}`}`,
   };
 }
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 const listed = (values) => values.map((value) => JSON.stringify(value)).join(",");
+const options = (name, pairs) => pairs.map(([path, text]) => `\\\n  --${name} ${quoted(`${path}=${text}`)}`).join(" ");
 
-function optionsOf(kind, plan) {
-  if (kind === "grid") return Object.entries(plan).map(([path, values]) => `\\\n  --grid ${quoted(`${path}=${listed(values)}`)}`).join(" ");
-  if (kind === "list") return null;
+// The plan as options; of a list, whose points come from standard input, what all jobs share.
+function optionsOf(kind, plan, base) {
+  if (kind === "list") return options("set", Object.entries(base).map(([path, value]) => [path, JSON.stringify(value)]));
+  if (kind === "grid") return options("grid", Object.entries(plan).map(([path, values]) => [path, listed(values)]));
   const draws = Object.entries(plan.space).map(([path, draw]) => {
     const [[how, values]] = Object.entries(draw).filter(([, value]) => value !== null);
-    return `\\\n  --draw ${quoted(`${path}=${how}:${how === "choice" ? listed(values) : values.join(":")}`)}`;
+    return [path, `${how}:${how === "choice" ? listed(values) : values.join(":")}`];
   });
   const halved = kind === "asha" ? ` --asha ${plan.min_epochs}:${plan.max_epochs}:${plan.reduction ?? 3}` : "";
-  return `--random ${plan.n} --seed ${plan.seed ?? 0}${halved} ${draws.join(" ")}`;
+  return `--random ${plan.n} --seed ${plan.seed ?? 0}${halved} ${options("draw", draws)}`;
 }
 
 export const calls = (job) => [h("h2", {}, "The same job again"), ...started(job), ...shown(callsOf(job, location.origin, hasKey()))];
