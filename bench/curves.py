@@ -10,6 +10,7 @@ from redis import Redis
 
 from bench.listing import SPEC
 from store import keys
+from store.curves import Curves
 from store.records import encode
 from store.transitions import Status
 
@@ -26,7 +27,7 @@ Spike = tuple[int, float]
 
 
 def fill_curves(redis: Redis, jobs: int, points: int, kinds: int = 10, spike: Spike | None = None) -> list[str]:
-    """Write `jobs` jobs of `points` metric events each, as the store's scripts would have left them; their ids.
+    """Write `jobs` jobs of `points` metric events each, as the store and the worker would have left them; their ids.
 
     There are `kinds` different curves, of which the others are copies.
     """
@@ -38,6 +39,7 @@ def fill_curves(redis: Redis, jobs: int, points: int, kinds: int = 10, spike: Sp
             original = first + (number - first) % kinds
             redis.copy(keys.events(job_id_of(original)), keys.events(job_id_of(number)))
         _write_record(redis, number, points)
+        Curves(redis).keep(job_id_of(number))
     redis.set(keys.TEMPLATES["sequence"], first + jobs - 1)
     return [job_id_of(number) for number in range(first, first + jobs)]
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import gzip
 import shutil
 import statistics
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx2
-from playwright.sync_api import Browser, Page, Response, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Response, sync_playwright
 from redis import Redis
 
 from bench.curves import fill_curves
@@ -108,14 +109,21 @@ def first_paint_ms(chromium: Browser, url: str, ready: str) -> dict[str, float]:
     }
 
 
+def settle(redis: Redis) -> None:
+    """Wait until the store has written down what it was filled with."""
+    while redis.info("persistence")["aof_rewrite_in_progress"]:
+        time.sleep(0.1)
+
+
 def many_curves(chromium: Browser, running: Deployment) -> dict[str, Any]:
     """60 jobs compared: how long until all curves are there, and the time of a frame while something is moved."""
     redis = Redis.from_url(f"unix://{running.data_dir}/valkey/valkey.sock")
     jobs = fill_curves(redis, CURVES, POINTS)
+    settle(redis)
     redis.close()
     page = fresh(chromium)
     page.goto(f"{running.url}/#/compare/{','.join(jobs)}")
-    expect(page.locator("canvas.sheet").first).to_have_attribute("data-lines", str(CURVES), timeout=180_000)
+    page.locator(f"canvas.sheet[data-lines='{CURVES}']").first.wait_for(state="attached", timeout=180_000)
     loaded = page.evaluate("performance.now()")
     frames = {}
     for name, touch in TOUCHES.items():

@@ -2,6 +2,7 @@
 
 job {id}            hash     the record: the truth about a job
 events {id}         stream   the job's event log, ids 0-1, 0-2, … without holes
+curve {id}          string   the columns of its metric events, where it has ended after many; see `packed`
 jobs                zset     every job, score = creation sequence
 status {s}          zset     … with this status        } all with the same score, so that
 tag {t}             zset     … with this tag           } any filter is one range query
@@ -41,6 +42,7 @@ TEMPLATES: Mapping[str, str] = MappingProxyType(
     {
         "job": PREFIX + "job:%s",
         "events": PREFIX + "job:%s:events",
+        "curve": PREFIX + "job:%s:curve",
         "jobs": PREFIX + "jobs",
         "status": PREFIX + "jobs:status:%s",
         "tag": PREFIX + "jobs:tag:%s",
@@ -93,6 +95,11 @@ def job(job_id: str) -> str:
 def events(job_id: str) -> str:
     """The event stream of a job."""
     return TEMPLATES["events"] % job_id
+
+
+def curve(job_id: str) -> str:
+    """The columns of a curve that has ended."""
+    return TEMPLATES["curve"] % job_id
 
 
 def index(status: str | None = None, tag: str | None = None) -> str:

@@ -30,6 +30,7 @@ NAMES = (
     "companions",
     "write",
     "finish",
+    "keep",
     "crashed",
     "reap",
     "decide",

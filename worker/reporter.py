@@ -14,8 +14,10 @@ from typing import Any
 
 from kernels.errors import DiskFull, Fenced, IllegalTransition, StoreUnavailable
 from store.claims import Farewell, Report
+from store.curves import KEPT_POINTS, Curves
 from store.jobs import JobStore
-from store.transitions import Directive
+from store.records import Job
+from store.transitions import TERMINAL, Directive
 from worker import failpoints, log
 from worker.outage import Outage
 from worker.outbox import Batch, Closing, Outbox, stopped
@@ -159,7 +161,16 @@ class Reporter:
             else:
                 log.info("let_go", job=job.id, fence=outbox.claim.fence, status=job.status, reason=job.status_reason)
                 outbox.acknowledge()
+                if job.status in TERMINAL and job.last_event >= KEPT_POINTS:
+                    threading.Thread(target=self._keep_curve, args=[job], daemon=True).start()
             self._sent(outbox, batch)
+
+    def _keep_curve(self, job: Job) -> None:
+        """For its readers, who do without where this fails."""
+        try:
+            Curves(self._jobs.redis).keep(job.id)
+        except StoreUnavailable as error:
+            log.warning("curve_not_kept", job=job.id, detail=str(error))
 
     def _refused(self, outbox: Outbox, error: Exception) -> None:
         """The store wants no more of it; silence about a mistake of ours would let the run go on unheard."""

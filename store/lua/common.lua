@@ -283,6 +283,6 @@ local function forget(id, cursor_s)
   end
   redis.call('ZREM', KEY.jobs, id)
   redis.call('SET', KEY.deleted:format(id), sequence, 'EX', cursor_s)
-  redis.call('DEL', key, KEY.events:format(id))
+  redis.call('DEL', key, KEY.events:format(id), KEY.curve:format(id))
   notify(id)
 end

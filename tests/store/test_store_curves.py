@@ -12,7 +12,7 @@ from redis import Redis
 
 from kernels.errors import InvalidInput
 from store import keys
-from store.curves import Columns, Curves
+from store.curves import KEPT_POINTS, Columns, Curves
 from store.jobs import JobStore
 from store.thinning import thin
 from store.transitions import Status
@@ -22,6 +22,11 @@ from tests.store.store_parts import job_with_metrics
 @pytest.fixture
 def store(redis: Redis) -> JobStore:
     return JobStore(redis)
+
+
+def reads(redis: Redis) -> int:
+    told: Any = redis.info("commandstats")
+    return int(told["cmdstat_xrange"]["calls"]) if "cmdstat_xrange" in told else 0
 
 
 def test_columns_hold_every_point_and_none_where_there_is_no_value(redis: Redis, store: JobStore) -> None:
@@ -45,10 +50,6 @@ def test_columns_hold_every_point_and_none_where_there_is_no_value(redis: Redis,
 def test_a_curve_goes_on_where_it_was_read_to_and_is_not_read_again_after_its_end(
     redis: Redis, store: JobStore
 ) -> None:
-    def reads() -> int:
-        told: Any = redis.info("commandstats")
-        return int(told["cmdstat_xrange"]["calls"]) if "cmdstat_xrange" in told else 0
-
     claim, curves = job_with_metrics(store, 3), Curves(redis)
     assert curves.of(claim.job_id).length == 3
     store.write(claim, events=[("metric", {"step": 3, "val_loss": 0.5})])
@@ -56,9 +57,42 @@ def test_a_curve_goes_on_where_it_was_read_to_and_is_not_read_again_after_its_en
     assert curves.of(claim.job_id).lists()["val_loss"] == [None, None, None, 0.5]
     store.finish(claim, Status.SUCCEEDED)
     assert curves.of(claim.job_id).ended
-    before = reads()
+    before = reads(redis)
     assert curves.of(claim.job_id).length == 4
-    assert reads() == before
+    assert reads(redis) == before
+
+
+def test_the_columns_of_a_long_curve_are_kept_when_it_has_ended_and_its_events_are_not_read_again(
+    redis: Redis, store: JobStore
+) -> None:
+    claim = job_with_metrics(store, KEPT_POINTS)
+    store.write(claim, events=[("metric", {"step": KEPT_POINTS, "val_loss": 0.5, "loss": None})])
+    Curves(redis).keep(claim.job_id)
+    assert not redis.exists(keys.curve(claim.job_id)), "it may go on"
+    store.finish(claim, Status.SUCCEEDED)
+    from_events = Curves(redis).of(claim.job_id)
+    Curves(redis).keep(claim.job_id)
+    before = reads(redis)
+    kept = Curves(redis).of(claim.job_id)
+    assert reads(redis) == before
+    assert kept.ended
+    assert orjson.dumps(kept.lists()) == orjson.dumps(from_events.lists())
+    assert kept.rows(max_points=100).lists() == from_events.rows(max_points=100).lists()
+    store.delete(claim.job_id)
+    Curves(redis).keep(claim.job_id)
+    assert not redis.exists(keys.curve(claim.job_id)), "it goes with its job"
+
+
+def test_short_curves_and_those_of_jobs_that_are_gone_are_not_kept(redis: Redis, store: JobStore) -> None:
+    short, gone = job_with_metrics(store, KEPT_POINTS - 1), job_with_metrics(store, KEPT_POINTS)
+    curves = Curves(redis)
+    for claim in (short, gone):
+        store.finish(claim, Status.SUCCEEDED)
+        curves.of(claim.job_id)
+    store.delete(gone.job_id)
+    for claim in (short, gone):
+        curves.keep(claim.job_id)
+        assert not redis.exists(keys.curve(claim.job_id))
 
 
 def test_a_history_longer_than_one_read_is_whole(redis: Redis) -> None:

@@ -11,12 +11,15 @@ import pytest
 
 from kernels.backend import select
 from nets.prepare import prepare
+from store import keys
 from store.checkpoints import Checkpoints
+from store.curves import KEPT_POINTS, Curves
 from store.datasets import DatasetStore
 from store.files import LocalArtifacts
 from store.records import Claim, Job, NewJob
 from store.transitions import Status
 from tests.history import assert_same_run, read_history
+from tests.processes import wait_until
 from tests.site import STEADY, Site
 from worker.channel import Message
 from worker.data import DataCache
@@ -80,6 +83,15 @@ def release(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]
 
 def _with(spec: dict[str, Any], **training: Any) -> dict[str, Any]:
     return spec | {"training": spec["training"] | training}
+
+
+def test_the_columns_of_a_long_curve_are_kept_beside_its_events(bench: Bench) -> None:
+    long, short = SMALL | {"training": {"epochs": KEPT_POINTS + 5, "batch_size": 128}}, SMALL
+    jobs = bench.run(long, short)
+    redis = bench.site.store.redis
+    wait_until(lambda: bool(redis.exists(keys.curve(jobs[0].id))), 10, "the curve is kept")
+    assert Curves(redis).of(jobs[0].id).length > KEPT_POINTS
+    assert not redis.exists(keys.curve(jobs[1].id))
 
 
 def test_claims_run_together_end_as_they_would_alone(bench: Bench) -> None:
