@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar, Unpack, cast
@@ -13,7 +11,7 @@ from mlpq.api import Api, job_path
 from mlpq.arrays import Array, arrays_from_npz, as_array, columns_to_arrays, json_rows
 from mlpq.bars import job_bar, nothing
 from mlpq.both import Asyncio, Blocking, iteration, operation
-from mlpq.errors import JobFailedError, MlpqError, WaitTimeoutError
+from mlpq.errors import JobFailedError, MlpqError
 from mlpq.events import Event, MetricEvent
 from mlpq.explained import Explained
 from mlpq.files import write_whole
@@ -22,14 +20,14 @@ from mlpq.records import DatasetRecord, JobRecord
 from mlpq.results import Evaluation, Prediction
 from mlpq.settings import TrainSettings, job_changes
 from mlpq.transport import run
+from mlpq.waiting import until_ended
 from mlpq.watching import Watch
 
 J = TypeVar("J")
 """The handle itself: `Job` or `AsyncJob`."""
 
 WATCH_PATIENCE_S = 300.0
-FIRST_POLL_S, POLL_S, POLL_SHARE = 0.02, 0.5, 0.1
-"""`wait` asks again after a tenth of what it has waited: a short job's end is seen at once, a long job asked rarely."""
+LONGEST_POLL_S = 0.5
 FORMATS_BY_ENDING = {"pt": "torch", "pth": "torch", "py": "predict.py"}
 """Formats of weights whose files end otherwise."""
 
@@ -102,7 +100,14 @@ class JobCalls(Explained, Generic[J]):
             WaitTimeoutError: it had not ended after `timeout_s` seconds.
         """
         with job_bar(self) if progress else nullcontext(nothing) as redraw:
-            await self._until_ended(timeout_s, redraw)
+            await until_ended(
+                self,
+                self._refreshed,
+                self._api.transport.sleep,
+                timeout_s=timeout_s,
+                longest_poll_s=LONGEST_POLL_S,
+                redraw=redraw,
+            )
         if check and self.status != "succeeded":
             raise JobFailedError(self.id, self.status, self.error)
         return self._this
@@ -292,18 +297,6 @@ class JobCalls(Explained, Generic[J]):
     async def _refreshed(self) -> J:
         self.record = await self._api.job(self.id)
         return self._this
-
-    async def _until_ended(self, timeout_s: float | None, redraw: Callable[[], None]) -> None:
-        start = time.monotonic()
-        await self._refreshed()
-        while not self.ended:
-            redraw()
-            waited = time.monotonic() - start
-            left = math.inf if timeout_s is None else timeout_s - waited
-            if left <= 0:
-                raise WaitTimeoutError(f"{self.id} is still {self.status} after {timeout_s} s")
-            await self._api.transport.sleep(min(max(waited * POLL_SHARE, FIRST_POLL_S), POLL_S, left))
-            await self._refreshed()
 
     async def _look(self) -> None:
         """The job and its curve as they are now, without patience for a service that is away."""

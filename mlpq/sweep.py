@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
@@ -12,9 +11,10 @@ from typing import Any, Generic, TypeVar, cast
 from mlpq.api import Api, sweep_path
 from mlpq.bars import nothing, sweep_bar
 from mlpq.both import Asyncio, Blocking, iteration, operation
-from mlpq.errors import JobFailedError, WaitTimeoutError
-from mlpq.job import FIRST_POLL_S, POLL_SHARE, AsyncJob, Job, JobCalls
+from mlpq.errors import JobFailedError
+from mlpq.job import AsyncJob, Job, JobCalls
 from mlpq.records import Json, job_from
+from mlpq.waiting import until_ended
 
 S = TypeVar("S")
 """The handle itself: `Sweep` or `AsyncSweep`."""
@@ -161,7 +161,14 @@ class SweepCalls(Generic[S, J]):
             WaitTimeoutError: it had not ended after `timeout_s` seconds.
         """
         with sweep_bar(self) if progress else nullcontext(nothing) as redraw:
-            await self._until_ended(timeout_s, redraw)
+            await until_ended(
+                self,
+                self._refreshed,
+                self._api.transport.sleep,
+                timeout_s=timeout_s,
+                longest_poll_s=LONGEST_POLL_S,
+                redraw=redraw,
+            )
         if check and self.status != "succeeded":
             raise JobFailedError(self.id, self.status, None)
         return self._this
@@ -227,19 +234,6 @@ class SweepCalls(Generic[S, J]):
     @property
     def _this(self) -> S:
         return cast("S", self)
-
-    async def _until_ended(self, timeout_s: float | None, redraw: Callable[[], None]) -> None:
-        start = time.monotonic()
-        await self._refreshed()
-        while not self.ended:
-            redraw()
-            waited = time.monotonic() - start
-            left = math.inf if timeout_s is None else timeout_s - waited
-            if left <= 0:
-                raise WaitTimeoutError(f"{self.id} is still {self.status} after {timeout_s} s")
-            await self._api.transport.sleep(min(max(waited * POLL_SHARE, FIRST_POLL_S), LONGEST_POLL_S, left))
-            await self._refreshed()
-        redraw()
 
     async def _refreshed(self) -> S:
         self.record = await self._api.get_json(sweep_path(self.id), {"curves": "0"})
