@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlpq.cli import train_options as option
 from mlpq.cli.arguments import AsJson, JobId, Url, connect, find_job, named_parts, split_of, widths
 from mlpq.cli.complete import datasets_or_files
 from mlpq.cli.data import dataset_id, read_like
@@ -16,9 +18,30 @@ from mlpq.cli.spec import assign, is_spec, merge, read_spec
 from mlpq.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
+    from mlpq.client import Client
     from mlpq.job import Job
 
 PANEL = "Train"
+
+SETTINGS = (
+    "activation",
+    "loss",
+    "optimizer",
+    "learning_rate",
+    "momentum",
+    "l2",
+    "epochs",
+    "batch_size",
+    "validation_fraction",
+    "test_fraction",
+    "stratify",
+    "seed",
+    "device",
+    "precision",
+    "name",
+    "priority",
+)
+"""Options of `train` that are settings of a job as they are."""
 
 Watch = Annotated[bool, typer.Option("--watch/--no-watch", "-w", help="Follow the job until it ends.")]
 
@@ -30,90 +53,38 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    dataset: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DATA",
-            help="A data set's id (`digits`), a file to upload first, or a specification (.yaml, .json, `-`).",
-            autocompletion=datasets_or_files,
-        ),
-    ] = None,
-    features: Annotated[
-        list[str] | None,
-        typer.Option(
-            help='Of images: raw, hog, …, or \'{"name": "hog", "cell": 4}\'; may be repeated.', rich_help_panel="Net"
-        ),
-    ] = None,
-    hidden: Annotated[
-        str | None, typer.Option(help="Widths of the hidden layers: `128 64` or 128,64 or none.", rich_help_panel="Net")
-    ] = None,
-    activation: Annotated[
-        str | None, typer.Option(help="relu, tanh, gelu, …; see `mlpq capabilities`.", rich_help_panel="Net")
-    ] = None,
-    loss: Annotated[
-        str | None, typer.Option(help="softmax, svm, squared_error, …; see `mlpq capabilities`.", rich_help_panel="Net")
-    ] = None,
-    optimizer: Annotated[str | None, typer.Option(help="The optimizer's name.", rich_help_panel="Descent")] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option("--learning-rate", "--lr", help="Length of a step.", rich_help_panel="Descent")
-    ] = None,
-    momentum: Annotated[float | None, typer.Option(help="Of SGD.", rich_help_panel="Descent")] = None,
-    l2: Annotated[
-        float | None, typer.Option(help="Weight of the squared weights in the loss.", rich_help_panel="Descent")
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Passes over the training data.", rich_help_panel="Descent")
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows per step.", rich_help_panel="Descent")] = None,
-    validation_fraction: Annotated[
-        float | None, typer.Option(help="Share of the rows that is held out.", rich_help_panel="Rows")
-    ] = None,
-    test_fraction: Annotated[
-        float | None, typer.Option(help="Share of the rows that test at the end.", rich_help_panel="Rows")
-    ] = None,
-    test_dataset: Annotated[
-        str | None, typer.Option(help="What tests at the end: an id, or a file.", rich_help_panel="Rows")
-    ] = None,
-    validation_dataset: Annotated[
-        str | None, typer.Option(help="What validates: an id, or a file.", rich_help_panel="Rows")
-    ] = None,
-    split_column: Annotated[
-        str | None, typer.Option(help="The column that says where a row belongs.", rich_help_panel="Rows")
-    ] = None,
-    validation_value: Annotated[
-        list[str] | None, typer.Option(help="Rows with it validate; repeatable.", rich_help_panel="Rows")
-    ] = None,
-    test_value: Annotated[
-        list[str] | None, typer.Option(help="Rows with it test; repeatable.", rich_help_panel="Rows")
-    ] = None,
-    stratify: Annotated[
-        bool | None,
-        typer.Option(
-            "--stratify/--no-stratify", help="Whether draws keep the shares of classes.", rich_help_panel="Rows"
-        ),
-    ] = None,
-    patience: Annotated[
-        int | None, typer.Option(help="Stop after so many epochs without a better loss.", rich_help_panel="Descent")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights, splits and shuffling.", rich_help_panel="Run")] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="float32, float64; on a GPU also tf32, bfloat16.", rich_help_panel="Run")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda:0.", rich_help_panel="Run")] = None,
-    name: Annotated[str | None, typer.Option(help="What the job is called.", rich_help_panel="Run")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="A tag; may be repeated.", rich_help_panel="Run")] = None,
-    priority: Annotated[int | None, typer.Option(help="Higher ones run first.", rich_help_panel="Run")] = None,
-    target: Annotated[
-        str | None, typer.Option(help="The column to predict, when a file is given.", rich_help_panel="Rows")
-    ] = None,
-    spec: Annotated[
-        str | None,
-        typer.Option(help="A YAML or JSON file with the specification; `-` is standard input. Options go over it."),
-    ] = None,
-    assignments: Annotated[list[str] | None, typer.Option("--set", help="More: training.clip_norm=1.0")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Resolve and check, but do not train.")] = False,
+    dataset: option.Data = None,
+    features: option.Features = None,
+    hidden: option.Hidden = None,
+    activation: option.Activation = None,
+    loss: option.Loss = None,
+    optimizer: option.Optimizer = None,
+    learning_rate: option.LearningRate = None,
+    momentum: option.Momentum = None,
+    l2: option.L2 = None,
+    epochs: option.Epochs = None,
+    batch_size: option.BatchSize = None,
+    validation_fraction: option.ValidationFraction = None,
+    test_fraction: option.TestFraction = None,
+    test_dataset: option.TestDataset = None,
+    validation_dataset: option.ValidationDataset = None,
+    split_column: option.SplitColumn = None,
+    validation_value: option.ValidationValue = None,
+    test_value: option.TestValue = None,
+    stratify: option.Stratify = None,
+    patience: option.Patience = None,
+    seed: option.Seed = None,
+    precision: option.Precision = None,
+    device: option.Device = None,
+    name: option.Name = None,
+    tag: option.Tags = None,
+    priority: option.Priority = None,
+    target: option.Target = None,
+    spec: option.SpecFile = None,
+    assignments: option.Assignments = None,
+    dry_run: option.DryRun = False,
     follow: Watch = False,
-    save: Annotated[Path | None, typer.Option("--weights", help="Watch, then write the weights there.")] = None,
+    save: option.WeightsFile = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -123,29 +94,12 @@ def train(
 
     With a specification: mlpq train iris --spec net.yaml --epochs 50, or mlpq train net.yaml if it names the data set.
     """
+    given = locals()
     if dataset is not None and spec is None and is_spec(dataset):
         dataset, spec = None, dataset
-    net = {
-        "features": named_parts(features or []) or None,
-        "hidden": None if hidden is None else widths(hidden),
-        "activation": activation,
-        "loss": loss,
-    }
-    descent = {"optimizer": optimizer, "learning_rate": learning_rate, "momentum": momentum, "l2": l2}
-    length = {"epochs": epochs, "early_stopping": None if patience is None else {"patience": patience}}
-    split = split_of(split_column, validation_value or [], test_value or [])
-    parts = {"validation_fraction": validation_fraction, "test_fraction": test_fraction, "stratify": stratify}
-    rows = {"batch_size": batch_size, "split": split, **parts}
-    machine = {"seed": seed, "device": device, "precision": precision}
-    about = {"name": name, "tags": tag or None, "priority": priority}
-    specification = _specification(net | descent | length | rows | machine | about, spec, assignments or [])
+    specification = _specification(_settings(given), spec, assignments or [])
     with connect(url) as client:
-        named = dataset or _named(specification)
-        specification["dataset"] = dataset_id(client, named, {"target": target}, quiet=as_json)
-        for field, other in (("test_dataset", test_dataset), ("validation_dataset", validation_dataset)):
-            if other is not None:
-                chosen = dataset_id(client, other, read_like(client, specification["dataset"], other), quiet=as_json)
-                specification.setdefault("training", {})[field] = chosen
+        _find_data(client, specification, dataset, given)
         if dry_run:
             _print_dry_run(client.dry_run_of(specification), as_json)
         else:
@@ -163,9 +117,9 @@ def fork(
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr")] = None,
     seed: Annotated[int | None, typer.Option()] = None,
     name: Annotated[str | None, typer.Option(help="What the new job is called; default as the old one.")] = None,
-    assignments: Annotated[list[str] | None, typer.Option("--set", help="More: training.clip_norm=1.0")] = None,
+    assignments: option.Assignments = None,
     follow: Watch = False,
-    save: Annotated[Path | None, typer.Option("--weights", help="Watch, then write the weights there.")] = None,
+    save: option.WeightsFile = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -185,6 +139,29 @@ def fork(
             options = read_like(client, job.record.dataset, dataset)
             changes["dataset"] = dataset_id(client, dataset, options, quiet=as_json)
         _report(client.fork(job.id, changes, checkpoint), as_json, follow, save)
+
+
+def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What `train` was given, as settings of a job."""
+    own = {name: given[name] for name in SETTINGS} | {"tags": given["tag"] or None}
+    return own | {
+        "features": named_parts(given["features"] or []) or None,
+        "hidden": None if given["hidden"] is None else widths(given["hidden"]),
+        "early_stopping": None if given["patience"] is None else {"patience": given["patience"]},
+        "split": split_of(given["split_column"], given["validation_value"] or [], given["test_value"] or []),
+    }
+
+
+def _find_data(client: Client, specification: dict[str, Any], dataset: str | None, given: Mapping[str, Any]) -> None:
+    """Name the data sets of a job, those of files after an upload."""
+    quiet = given["as_json"]
+    own = dataset_id(client, dataset or _named(specification), {"target": given["target"]}, quiet=quiet)
+    specification["dataset"] = own
+    for field in ("test_dataset", "validation_dataset"):
+        other = given[field]
+        if other is not None:
+            chosen = dataset_id(client, other, read_like(client, own, other), quiet=quiet)
+            specification.setdefault("training", {})[field] = chosen
 
 
 def _specification(given: dict[str, Any], spec: str | None, assignments: list[str]) -> dict[str, Any]:
