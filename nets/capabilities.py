@@ -6,24 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from kernels.precisions import PRECISIONS
+from nets.choices import ScheduleSpec
 from nets.explain.registry import EXPLANATIONS
 from nets.features.registry import FEATURISERS
 from nets.initializers import INITIALIZERS
 from nets.losses import LOSSES
+from nets.net_spec import MAX_LAYERS, MAX_WIDTH
 from nets.optimizers import OPTIMIZERS
 from nets.options import ACTIVATION_ROWS, Option, Row
 from nets.schedules import SCHEDULES
-from nets.spec import (
-    MAX_BATCH,
-    MAX_EPOCHS,
-    MAX_FEATURES,
-    MAX_FOLDS,
-    MAX_LAYERS,
-    MAX_SEED,
-    MAX_WIDTH,
-    ScheduleSpec,
-    TrainingSpec,
-)
+from nets.spec import MAX_FEATURES, TrainingSpec
+from nets.training_spec import MAX_BATCH, MAX_EPOCHS, MAX_FOLDS, MAX_SEED
 
 
 def _rows(registry: Mapping[str, Row], common: tuple[Option, ...] = ()) -> list[dict[str, Any]]:

@@ -18,9 +18,9 @@ import numpy as np
 from kernels.backend import Backend
 from kernels.operations import ACTIVATIONS, Operation
 from nets.batch_norm import BatchNorm
+from nets.choices import ActivationSpec
 from nets.options import CUSTOM
 from nets.parameters import Layout
-from nets.spec import ActivationSpec
 from nets.tape import Array, Tape, call
 
 Activation = tuple[Operation, Mapping[str, float]]

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from kernels.errors import InvalidInput
 from kernels.random import Stream, permutation
 from nets.selection import Selection
-from nets.spec import TrainingOptions
 from nets.spec_errors import shown
 from nets.split_spec import ColumnSplit
 from nets.table import PART, Column, Table, TableInfo
+from nets.training_spec import TrainingOptions
 
 Rows = NDArray[np.int64]
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.dates import DAY_S
+from nets.choices import FeatureSpec
 from nets.features.fitted import FittedFeatures
 from nets.selection import Cells
-from nets.spec import FeatureSpec
 from nets.table import DATE_INPUTS, MAX_ONE_HOT, Table
 
 Floats = NDArray[np.float64]

@@ -12,14 +12,16 @@ from typing import Any
 from kernels.expressions import CONSTANTS, MACROS
 from kernels.operations import ACTIVATIONS
 from kernels.tape import FUNCTIONS
+from nets.choices import ScheduleSpec
 from nets.features.registry import FEATURISERS
 from nets.initializers import INITIALIZERS
 from nets.losses import LOSSES
+from nets.net_spec import NetSpec
 from nets.optimizers import OPTIMIZERS
 from nets.options import ACTIVATION_ROWS, Option, Row
 from nets.schedules import SCHEDULES
-from nets.spec import EarlyStoppingSpec, NetSpec, ScheduleSpec, TrainingOptions
 from nets.split_spec import ColumnSplit
+from nets.training_spec import EarlyStoppingSpec, TrainingOptions
 
 _HEAD = """# What a job may say
 

@@ -16,26 +16,15 @@ from collections.abc import Hashable, Sequence
 
 from kernels.errors import InvalidInput
 from kernels.precisions import PRECISIONS, needs_gpu
+from nets.choices import ActivationSpec, FeatureSpec, InitSpec, LossSpec, OptimizerSpec, ScheduleSpec
 from nets.losses import LOSSES, default_loss
+from nets.net_spec import NetSpec, ResolvedNet
 from nets.optimizers import OPTIMIZERS
 from nets.parameters import Layout
 from nets.parts import Sizes, inputs_of, sizes_of
-from nets.spec import (
-    MAX_BATCH,
-    ActivationSpec,
-    FeatureSpec,
-    InitSpec,
-    LossSpec,
-    NetSpec,
-    OptimizerSpec,
-    ResolvedNet,
-    ResolvedSpec,
-    ResolvedTraining,
-    ScheduleSpec,
-    TrainingOptions,
-    TrainingSpec,
-)
+from nets.spec import ResolvedSpec, TrainingSpec
 from nets.table import TableInfo
+from nets.training_spec import MAX_BATCH, ResolvedTraining, TrainingOptions
 
 DEFAULT_BATCH = 32
 L2_AT_MOST = {"classification": 1e-3, "regression": 0.03}

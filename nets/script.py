@@ -14,11 +14,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from kernels.errors import InvalidInput
+from nets.choices import FeatureSpec
 from nets.export import to_npz
 from nets.features.numpy_operations import NumpyOperations
 from nets.losses import LOSSES
 from nets.network import Activation, activations_of
-from nets.spec import FeatureSpec, ResolvedSpec
+from nets.spec import ResolvedSpec
 from nets.table import TableInfo
 
 _TEMPLATE = Path(__file__).with_name("standalone.py")

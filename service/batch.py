@@ -8,10 +8,11 @@ from dataclasses import replace
 
 from kernels.errors import FieldError, InvalidInput, NotFound
 from nets.parts import Sizes
-from nets.spec import TrainingOptions, TrainingSpec
+from nets.spec import TrainingSpec
+from nets.training_spec import TrainingOptions
 from service.body import validated
 from service.context import Services
-from service.models import JobRequest
+from service.models.requests import JobRequest
 from service.submit import Resolved, new_job, resolved_of
 from store.records import Job, Json, NewJob
 

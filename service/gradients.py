@@ -17,10 +17,11 @@ from nets.origin import Origin
 from nets.parts import input_table, inputs_of
 from nets.prepare import prepare
 from nets.resolve import input_count, layout_of, parameter_count, resolve
-from nets.spec import ResolvedSpec, TrainingOptions, TrainingSpec
+from nets.spec import ResolvedSpec, TrainingSpec
 from nets.table import Table
+from nets.training_spec import TrainingOptions
 from service.context import Services
-from service.models import GradientCheckRequest
+from service.models.requests import GradientCheckRequest
 from service.problems import Refused
 from service.text import echo
 from store.records import Job

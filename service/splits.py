@@ -7,8 +7,8 @@ from threading import BoundedSemaphore
 from kernels.errors import InvalidInput, NotFound
 from nets.parts import Sizes, inputs_of, parts_of, sizes_of
 from nets.scoring import check_holdout
-from nets.spec import TrainingOptions
 from nets.table import TableInfo
+from nets.training_spec import TrainingOptions
 from service.context import Services
 from service.text import echo
 

@@ -11,12 +11,13 @@ from kernels.errors import InvalidInput, NotFound
 from kernels.precisions import PRECISIONS, wanted_device
 from nets.parts import Sizes, inputs_of
 from nets.resolve import MEMORY_SHARE, input_count, memory_estimate_bytes, parameter_count, resolve
-from nets.spec import ResolvedSpec, TrainingOptions, TrainingSpec
+from nets.spec import ResolvedSpec, TrainingSpec
 from nets.stacking import shape_of
 from nets.table import TableInfo
+from nets.training_spec import TrainingOptions
 from service.context import Services
 from service.gradients import check_of
-from service.models import CHECK_ROWS, JobRequest
+from service.models.requests import CHECK_ROWS, JobRequest
 from service.problems import Refused
 from service.splits import info_of, reads, sizes_for
 from service.text import echo

@@ -17,8 +17,9 @@ from nets.parts import Rows, Sizes, inputs_of, parts_of
 from nets.prepare import PreparedData, prepare, prepare_folds
 from nets.resolve import input_count, resolve
 from nets.scoring import Holdout
-from nets.spec import ResolvedSpec, TrainingOptions, TrainingSpec
+from nets.spec import ResolvedSpec, TrainingSpec
 from nets.table import Table, TableInfo
+from nets.training_spec import TrainingOptions
 from store.datasets import DatasetStore
 from store.records import Job
 

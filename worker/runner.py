@@ -17,9 +17,9 @@ from kernels.precisions import needs_gpu
 from nets.engines import lanes_for
 from nets.member import Member
 from nets.resolve import MEMORY_SHARE, memory_estimate_bytes, stack_key
-from nets.spec import TrainingOptions
 from nets.threads import blas_threads
 from nets.trainer import fit, threads_of
+from nets.training_spec import TrainingOptions
 from store.jobs import JobStore
 from store.records import Claim
 from store.transitions import Directive

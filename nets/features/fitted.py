@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nets.choices import FeatureSpec
 from nets.features.featuriser import Featuriser, Floats, Sample
 from nets.features.numpy_operations import NumpyOperations
-from nets.spec import FeatureSpec
 from nets.table import Image
 from nets.threads import ALONE, available_threads
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from nets.progress import MAX_POINTS
-from nets.spec import MAX_SEED
 from nets.spec_errors import shown
 from nets.spec_fields import Range, Strict, problem
+from nets.training_spec import MAX_SEED
 
 MAX_JOBS = 1_000
 """Jobs of one sweep."""

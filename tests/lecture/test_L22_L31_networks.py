@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from kernels.operations import ACTIVATIONS
+from nets.net_spec import NetSpec
 from nets.preprocess import Preprocessing
-from nets.spec import NetSpec
 from nets.table import Table
 from nets.weights import Predictor, pack
 from tests.lecture.parts import play_net, random_parameters

@@ -14,9 +14,10 @@ from nets.member import Member, State
 from nets.parts import Rows, parts_of
 from nets.prepare import PreparedData, prepare
 from nets.resolve import resolve
-from nets.spec import ResolvedSpec, TrainingOptions, TrainingSpec
+from nets.spec import ResolvedSpec, TrainingSpec
 from nets.table import Image, Table
 from nets.trainer import Command, Outcome, fit
+from nets.training_spec import TrainingOptions
 
 BACKEND = NumpyBackend()
 

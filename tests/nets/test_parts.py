@@ -15,8 +15,9 @@ from nets.member import Member
 from nets.parts import Sizes, input_table, inputs_of, parts_of, sizes_of
 from nets.prepare import prepare, prepare_folds
 from nets.resolve import memory_estimate_bytes, resolve
-from nets.spec import TrainingOptions, TrainingSpec
+from nets.spec import TrainingSpec
 from nets.table import Column, Table, TableInfo
+from nets.training_spec import TrainingOptions
 from tests.nets.support import assert_same_arrays, blobs, line, run, spec_for
 
 FOLD = {"column": "fold", "validation": ["val"], "test": ["test"]}

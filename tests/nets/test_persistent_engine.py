@@ -13,10 +13,11 @@ from kernels.operations import ACTIVATIONS
 from nets.engine import LayeredEngine
 from nets.losses import LOSSES
 from nets.member import Member, State
+from nets.net_spec import NetSpec
 from nets.optimizers import OPTIMIZERS
 from nets.persistent_program import program_for
-from nets.spec import NetSpec, TrainingOptions
 from nets.trainer import Command, Ending, fit
+from nets.training_spec import TrainingOptions
 from tests.kernels.block_support import BlockBackend, HostCompiler
 from tests.nets.persistent_parts import SGD, case, engine_of, train
 from tests.nets.support import BACKEND, Recorder, assert_same_arrays, blobs, line, member_for

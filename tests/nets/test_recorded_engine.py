@@ -10,10 +10,11 @@ import pytest
 
 from nets.engine import LayeredEngine
 from nets.member import Member
+from nets.net_spec import NetSpec
 from nets.optimizers import OPTIMIZERS
 from nets.plans import shape_of
-from nets.spec import NetSpec, TrainingOptions
 from nets.trainer import Command, Ending, fit
+from nets.training_spec import TrainingOptions
 from tests.kernels.recorder_support import RecordingBackend
 from tests.nets.persistent_parts import SGD, case, train
 from tests.nets.recorded_parts import engine_of
