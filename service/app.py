@@ -24,9 +24,9 @@ from service.edge import Edge
 from service.explanations import Explanations
 from service.feed import Feed
 from service.guard import Guard
-from service.many import BatchRequest, SweepRequest
 from service.metrics import Metrics
-from service.models import GradientCheckRequest, JobPatch, JobRequest, PredictRequest
+from service.models.many import BatchRequest, SweepRequest
+from service.models.requests import GradientCheckRequest, JobPatch, JobRequest, PredictRequest
 from service.predictors import Predictors
 from service.problems import problem_of
 from service.routes import (

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from nets.origin import Origin
 from service.body import validated
 from service.context import Services
-from service.models import ForkRequest, JobRequest
+from service.models.requests import ForkRequest, JobRequest
 from service.submit import new_job, record, resolved_of
 from store.files import FileWriter
 from store.jobs import new_id

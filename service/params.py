@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from kernels.errors import InvalidInput, MalformedInput, NotFound
 from service.context import Services
-from service.models import ProblemOut
+from service.models.answers import ProblemOut
 from service.text import echo
 
 _JOB_ID = re.compile(r"job_[0-9a-zA-Z]{1,64}", re.ASCII)

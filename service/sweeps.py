@@ -9,8 +9,8 @@ from nets.sweeps.points import PathError, Point, points_of, with_point
 from service.batch import Errors, Resolver
 from service.body import validated
 from service.context import Services
-from service.many import SweepRequest
-from service.models import JobRequest
+from service.models.many import SweepRequest
+from service.models.requests import JobRequest
 from service.submit import Resolved, check_room, resolved_of
 from service.text import echo
 from store.records import Json, NewJob

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from service.models import CurveList
+from service.models.curves import CurveList
 from service.params import AfterStep, JobIds, ServicesDep, UntilStep, answer, answers, job_ids
 from store.curves import STEP, Columns
 

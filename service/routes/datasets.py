@@ -14,7 +14,7 @@ from starlette.responses import Response
 from kernels.errors import InvalidInput
 from service.body import limited, media_type
 from service.context import Services
-from service.models import DatasetList, DatasetOut
+from service.models.datasets import DatasetList, DatasetOut
 from service.params import After, DatasetId, IdempotencyKey, Limit, ServicesDep, answer, answers, page_of
 from service.problems import Refused
 from service.strict_json import parse

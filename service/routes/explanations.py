@@ -13,7 +13,7 @@ from nets.options import Option
 from service.context import Services
 from service.download import download
 from service.explanations import Made
-from service.models import ExplanationList, ExplanationOut
+from service.models.results import ExplanationList, ExplanationOut
 from service.negotiation import MEDIA_TYPES, Form, form_of
 from service.params import Checkpoint, JobId, ServicesDep, answer, answers, page_of
 from store.records import Job

@@ -11,7 +11,8 @@ from starlette.responses import Response
 from service.body import accepts, json_body
 from service.explanations import GRADIENT_CHECK, Made
 from service.gradients import explanation_of, gradient_check_of
-from service.models import CHECK_ROWS, MAX_CHECK_ROWS, GradientCheckOut, GradientCheckRequest
+from service.models.requests import CHECK_ROWS, MAX_CHECK_ROWS, GradientCheckRequest
+from service.models.results import GradientCheckOut
 from service.negotiation import form_of
 from service.params import JobId, ServicesDep, answer, answers
 from service.routes.explanations import PICTURE, WIDTH, Shape, Width, respond

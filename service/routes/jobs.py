@@ -12,15 +12,9 @@ from service.batch import submit_many
 from service.body import accepts, json_body
 from service.context import Services
 from service.fork import fork, named_in
-from service.many import BatchBody, BatchOut, BatchRequest
-from service.models import (
-    DryRunOut,
-    ForkRequest,
-    JobList,
-    JobOut,
-    JobPatch,
-    JobRequest,
-)
+from service.models.jobs import DryRunOut, JobList, JobOut
+from service.models.many import BatchBody, BatchOut, BatchRequest
+from service.models.requests import ForkRequest, JobPatch, JobRequest
 from service.params import (
     After,
     Checkpoint,

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 from starlette.responses import Response
 
 from service.lecture import computed, rows
-from service.models import LectureList, LectureRowOut
+from service.models.lecture import LectureList, LectureRowOut
 from service.params import answer, answers, page_of
 
 router = APIRouter(prefix="/v1/lecture", tags=["lecture"])

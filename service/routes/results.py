@@ -15,15 +15,10 @@ from service.card import card_of
 from service.card_markdown import markdown_of
 from service.download import download
 from service.evaluation import evaluation_of
-from service.models import (
-    CardOut,
-    CheckpointList,
-    EvaluateRequest,
-    EvaluationOut,
-    MetricsOut,
-    PredictOut,
-    PredictRequest,
-)
+from service.models.curves import MetricsOut
+from service.models.jobs import CardOut, CheckpointList
+from service.models.requests import EvaluateRequest, PredictRequest
+from service.models.results import EvaluationOut, PredictOut
 from service.params import AfterStep, Checkpoint, JobId, ServicesDep, UntilStep, answer, answers, page_of, prefers
 from service.views import checkpoint_view
 

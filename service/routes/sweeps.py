@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from service.body import accepts, json_body
-from service.many import SweepDetailsOut, SweepList, SweepRequest
+from service.models.many import SweepDetailsOut, SweepList, SweepRequest
 from service.params import After, IdempotencyKey, Limit, ServicesDep, SweepId, answer, answers, page_of
 from service.sweep_views import CURVES, MAX_CURVES, POINTS, details, sweep_view
 from service.sweeps import submit_sweep

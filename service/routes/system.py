@@ -15,7 +15,7 @@ from kernels.errors import StoreUnavailable
 from nets.capabilities import capabilities
 from service import docs
 from service.metrics import CONTENT_TYPE
-from service.models import QueueOut, WorkersOut
+from service.models.system import QueueOut, WorkersOut
 from service.params import AnyServices, ServicesDep, answer, answers, page_of
 from store.connection import examine
 from store.records import iso

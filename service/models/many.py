@@ -7,7 +7,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from nets.sweeps.plan import Plan
-from service.models import JobOut, JobRequest, Name, Out, Strict
+from service.models.answers import Out, Page
+from service.models.fields import Name
+from service.models.jobs import JobOut
+from service.models.requests import JobRequest, Strict
 
 MAX_BATCH_JOBS = 1_000
 """Jobs in one call: one script records them all, and the store serves nobody else meanwhile."""
@@ -69,21 +72,13 @@ class SweepDetailsOut(SweepOut):
     curves: dict[str, dict[str, list[float | None]]]
 
 
-class SweepList(Out):
+class SweepList(Page):
     """One page of sweeps, newest first."""
 
-    object: Literal["list"]
     data: list[SweepOut]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
-class BatchOut(Out):
+class BatchOut(Page):
     """The jobs of a batch, in the order of the request."""
 
-    object: Literal["list"]
     data: list[JobOut]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
