@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from mlpq import Client
 from mlpq.up.launch import deployment
 from tests.mlpq.command import Mlpq
+from tests.mlpq.up_parts import Up
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +42,18 @@ def client(service_url: str) -> Iterator[Client]:
 def mlpq(service_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mlpq:
     monkeypatch.setenv("MLPQ_URL", service_url)
     return Mlpq(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+    """Deployments that end with the test."""
+    started: list[Up] = []
+
+    def start(*options: str, **environment: str) -> Up:
+        arguments = ("--port", "0", "--device", "cpu", *options)
+        started.append(Up(tmp_path / f"data{len(started)}", *arguments, **environment))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from kernels.backend import select
 from nets.prepare import prepare
 from store import keys
 from store.checkpoints import Checkpoints
 from store.curves import KEPT_POINTS, Curves
 from store.datasets import DatasetStore
 from store.files import LocalArtifacts
-from store.records import Claim, Job, NewJob
+from store.records import Job, NewJob
 from store.transitions import Status
 from tests.history import assert_same_run, read_history
 from tests.processes import wait_until
 from tests.site import STEADY, Site
-from worker.channel import Message
+from tests.worker.runner_parts import Bench, pause_after_a_point
 from worker.data import DataCache
-from worker.publish import Files
-from worker.runner import Runner
 
 SMALL: dict[str, Any] = {
     "net": {"hidden": [8]},
@@ -33,52 +29,6 @@ SMALL: dict[str, Any] = {
 }
 
 ENDLESS_SMALL: dict[str, Any] = SMALL | {"training": SMALL["training"] | {"epochs": 1_000_000}}
-
-
-class Bench:
-    """A runner with its parts in reach."""
-
-    def __init__(self, site: Site) -> None:
-        self.site = site
-        self.stopping = threading.Event()
-        self.left = threading.Event()
-        self.told: list[Message] = []
-        self.data = DataCache(DatasetStore(site.store.redis, site.data_dir), limit_bytes=1 << 28)
-        files = Files(site.data_dir)
-        backend = select("cpu")
-        self.runner = Runner(site.store, self.data, files, backend, self.stopping, self.told.append, self.left.set)
-
-    def claim(self, n: int) -> list[Claim]:
-        """The next `n` queued jobs."""
-        claims = [self.site.store.claim("here") for _ in range(n)]
-        return [claim for claim in claims if claim is not None]
-
-    def run(self, *specs: dict[str, Any], dataset: str = "iris") -> list[Job]:
-        """Submit, claim and run all of `specs` together."""
-        ids = [self.site.submit(spec, dataset) for spec in specs]
-        self.runner.run(self.claim(len(ids)))
-        return [self.site.store.get(job_id) for job_id in ids]
-
-    def during(self, action: Callable[[], None]) -> threading.Thread:
-        """Do something while the runner runs."""
-        thread = threading.Thread(target=action)
-        thread.start()
-        return thread
-
-
-@pytest.fixture
-def bench(site: Site) -> Iterator[Bench]:
-    bench = Bench(site)
-    yield bench
-    bench.stopping.set()
-
-
-@pytest.fixture
-def release(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """No run ends by itself until this is called: runs are held."""
-    monkeypatch.setenv("MLPQ_FAILPOINTS", "1")
-    monkeypatch.setenv("HOLD_WHILE", bench.site.hold())
-    return bench.site.release
 
 
 def _with(spec: dict[str, Any], **training: Any) -> dict[str, Any]:
@@ -168,22 +118,6 @@ def test_one_of_a_stack_is_cancelled_and_one_paused_and_the_third_goes_on(bench:
     assert paused.attempt == 1
     bench.site.store.request(ids[1], "cancel")
     bench.site.check()
-
-
-def pause_after_a_point(bench: Bench, job_id: str) -> Job:
-    """Claim and run the job, and pause it behind its next metric point."""
-    seen = bench.site.store.get(job_id).last_metric_step
-
-    def pause() -> None:
-        bench.site.wait_for_step(job_id, seen + 1)
-        bench.site.store.request(job_id, "pause")
-
-    thread = bench.during(pause)
-    bench.runner.run(bench.claim(1))
-    thread.join()
-    job = bench.site.store.get(job_id)
-    assert job.status is Status.PAUSED
-    return job
 
 
 def test_pause_and_resume_change_nothing(bench: Bench, release: Callable[[], None]) -> None:

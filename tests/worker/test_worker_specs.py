@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,25 +16,9 @@ from store.datasets import DatasetStore
 from store.files import LocalArtifacts
 from store.records import Job
 from store.transitions import Status
-from tests.site import Site
-from tests.worker.test_worker_runner import Bench, pause_after_a_point
+from tests.worker.runner_parts import Bench, pause_after_a_point
 
 FORMULA = {"name": "custom", "expression": "x * sigmoid(beta*x)", "beta": 1.5}
-
-
-@pytest.fixture
-def bench(site: Site) -> Iterator[Bench]:
-    bench = Bench(site)
-    yield bench
-    bench.stopping.set()
-
-
-@pytest.fixture
-def release(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """No run ends by itself until this is called."""
-    monkeypatch.setenv("MLPQ_FAILPOINTS", "1")
-    monkeypatch.setenv("HOLD_WHILE", bench.site.hold())
-    return bench.site.release
 
 
 def load(bench: Bench, job: Job) -> dict[str, np.ndarray]:
