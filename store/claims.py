@@ -87,7 +87,7 @@ class Farewell(Report):
 
 @dataclass(frozen=True, slots=True)
 class Companions:
-    """Queued jobs that may train together, and `head`: the place in the queue of the best job with another key."""
+    """Queued jobs that may train together, and `head`: the place of the next job with another key."""
 
     head: float | None
     waiting: tuple[Companion, ...]
@@ -103,25 +103,36 @@ class Claims:
         self._wake_fields: tuple[float, list[bytes | str | int | float]] = (float("-inf"), [])
 
     def claim(self, worker_id: str, lease_s: float = LEASE_S, device: str = "cpu") -> Claim | None:
-        """Take the best queued job by priority, then age, or None when there is none for a worker on `device`.
+        """Take the next queued job, or None when there is none for a worker on `device`.
+
+        It is one of the highest priority. Among equals owners take turns, whoever led least recently first, and of an
+        owner the oldest comes first: ten thousand jobs of one delay a job of another by one.
 
         A job that names a GPU is taken by that GPU's workers alone, one that needs any by those of any GPU, and every
         other job by everyone.
         """
-        taken = self._claim(worker_id, lease_s, device, ())
+        taken = self._claim(worker_id, lease_s, device, (), leads=True)
         return taken[0] if taken else None
 
-    def claim_also(self, worker_id: str, job_ids: Sequence[str], lease_s: float = LEASE_S) -> list[Claim]:
-        """Take those of `job_ids` that are still queued, in that order: the rest of a stack."""
-        return self._claim(worker_id, lease_s, "", job_ids) if job_ids else []
+    def claim_also(
+        self, worker_id: str, job_ids: Sequence[str], lease_s: float = LEASE_S, *, leads: bool = False
+    ) -> list[Claim]:
+        """Take those of `job_ids` that are still queued, in that order: the rest of a stack.
+
+        With `leads` the first of them begins it, which is its owner's turn.
+        """
+        return self._claim(worker_id, lease_s, "", job_ids, leads=leads) if job_ids else []
 
     def waits_for(self, device: str) -> bool:
         """Whether there are queued jobs that name this GPU, or need any."""
         with redis_errors():
             return bool(self.redis.exists(keys.device_queue(device), keys.device_queue("cuda")))
 
-    def _claim(self, worker_id: str, lease_s: float, device: str, job_ids: Sequence[str]) -> list[Claim]:
-        answer = self._call("claim", worker_id, int(lease_s * 1000), secrets.token_hex(8), device, *job_ids)
+    def _claim(
+        self, worker_id: str, lease_s: float, device: str, job_ids: Sequence[str], *, leads: bool
+    ) -> list[Claim]:
+        token = secrets.token_hex(8)
+        answer = self._call("claim", worker_id, int(lease_s * 1000), token, device, int(leads), *job_ids)
         jobs = [job_from_parts(parts) for parts in answer]
         return [Claim(job, job.fence, worker_id, lease_s) for job in jobs]
 

@@ -9,8 +9,13 @@ tag {t}             zset     … with this tag           } any filter is one ran
 both {s} {t}        zset     … with this status and tag
 queue               zset     queued jobs, lowest score next: -priority * 1e13 + sequence
 queue {device}      zset     … those that name a GPU, or need any (`cuda`), which only its workers take; not in `queue`
-stack {key}         zset     … those that may train together: in their queue as well, with the same score
-owners {key}        set      … whose they are, by `owner` of the record; "" where it has none
+line {queue} {o}    zset     … with the same score: those of one owner (`owner` of the record; "" where it has none)
+owners {queue}      zset     … owner -> the score of its first job
+turns {priority}    hash     owner -> when it last led with such a job, by a count of all that led; at first by its
+                             first job
+turn                string   that count
+stack {key} {owner} zset     … those of an owner that may train together: in its line as well, with the same score
+owners {key}        set      … whose they are
 tags {key} {owner}  zset     … first tag ("" for none) -> the score of its first job
 share {key} {o} {t} zset     … with the same score: of one owner and first tag
 leases              zset     held jobs, score = the time in ms at which the holder is given up
@@ -49,7 +54,11 @@ TEMPLATES: Mapping[str, str] = MappingProxyType(
         "both": PREFIX + "jobs:both:%s:%s",
         "queue": PREFIX + "queue",
         "device_queue": PREFIX + "queue:%s",
-        "stack": PREFIX + "queue:stack:%s",
+        "line": "%s:line:%s",
+        "owners": "%s:owners",
+        "turns": PREFIX + "turns:%s",
+        "turn": PREFIX + "turn",
+        "stack": PREFIX + "queue:stack:%s:line:%s",
         "stack_owners": PREFIX + "queue:stack:%s:owners",
         "stack_tags": PREFIX + "queue:stack:%s:tags:%s",
         "stack_share": PREFIX + "queue:stack:%s:share:%s:%s",
@@ -148,9 +157,24 @@ def device_queue(device: str) -> str:
     return TEMPLATES["device_queue"] % device
 
 
-def stack(key: str) -> str:
-    """The queued jobs that may train together."""
-    return TEMPLATES["stack"] % key
+def line(queue: str, owner: str) -> str:
+    """The jobs of one owner in a queue, which is named by its key."""
+    return TEMPLATES["line"] % (queue, owner)
+
+
+def owners(queue: str) -> str:
+    """Whose jobs wait in a queue, which is named by its key."""
+    return TEMPLATES["owners"] % queue
+
+
+def turns(priority: int) -> str:
+    """When owners last led with a job of this priority."""
+    return TEMPLATES["turns"] % priority
+
+
+def stack(key: str, owner: str) -> str:
+    """The queued jobs of one owner that may train together."""
+    return TEMPLATES["stack"] % (key, owner)
 
 
 def stack_owners(key: str) -> str:

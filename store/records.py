@@ -45,7 +45,9 @@ class Companion:
     tags: tuple[str, ...]
     crashes: int
     stack: Stackable
-    owner: str = ""
+    owner: str
+    place: float
+    """In the order of claims, as a score: -priority * 1e13 + how many owners' turns come before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,8 +304,8 @@ def job_from_parts(parts: Sequence[bytes]) -> Job:
 
 
 def companion_from_values(values: Sequence[bytes]) -> Companion:
-    """A companion from the fields of its record that `companions.lua` names, in that order; its owner may be none."""
-    job_id, priority, sequence, tags, crashes, stack, owner = values
+    """A companion as `companions.lua` answers it: fields of its record, whose owner may be none, then its place."""
+    job_id, priority, sequence, tags, crashes, stack, owner, place = values
     return Companion(
         job_id.decode(),
         int(priority),
@@ -312,4 +314,5 @@ def companion_from_values(values: Sequence[bytes]) -> Companion:
         int(crashes),
         Stackable(**orjson.loads(stack)),
         owner.decode() if owner else "",
+        float(place),
     )

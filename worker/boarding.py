@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from kernels.errors import DiskFull, StoreUnavailable
 from nets.stacking import seconds_of
@@ -17,7 +18,7 @@ from store.jobs import JobStore
 from store.records import Claim, Companion
 from worker import log
 from worker.outage import Outage
-from worker.planner import Aboard, Plan, Room, Seat, Share, plan, score_of, share_of
+from worker.planner import Aboard, Plan, Room, Seat, Share, plan, share_of
 from worker.run import Run
 from worker.settings import BOARDING_S, GATHER, GATHER_S, LOOK_FURTHER, LOOK_FURTHEST
 
@@ -122,7 +123,8 @@ class Boarding:
         chosen = self._chosen(room)
         if not chosen.job_ids:
             return
-        runs = gate.claimed(gate.jobs.claim_also(gate.worker_id, chosen.job_ids, gate.lease_s))
+        claims = gate.jobs.claim_also(gate.worker_id, chosen.job_ids, gate.lease_s, leads=chosen.leads)
+        runs = gate.claimed(claims)
         late = dict(zip([*(run.id for run in self._aboard), *chosen.job_ids], chosen.late_s, strict=True))
         self._overtaken_s, self._passed_s = chosen.overtaken_s, chosen.passed_s
         self.taken += len(runs)
@@ -141,7 +143,7 @@ class Boarding:
         most = room.most + self._look_further + len(gate.refused)
         found = gate.jobs.companions(gate.key, gate.device, most, [_share(run) for run in self._aboard])
         waiting = [one for one in found.waiting if one.id not in gate.refused]
-        refused = [score_of(one) for one in found.waiting if one.id in gate.refused]
+        refused = [one.place for one in found.waiting if one.id in gate.refused]
         head = min([*refused, *([] if found.head is None else [found.head])], default=None)
         chosen = self._planned(waiting, head, room)
         more = chosen.unfit == len(found.waiting) >= most  # whoever fits may be behind all of these
@@ -154,13 +156,13 @@ class Boarding:
             crashes = self._aboard[0].claim.job.crashes
             aboard = Aboard(tuple(map(_seat, self._aboard)), crashes, self._overtaken_s, self._passed_s)
             return plan(aboard, waiting, head, room, _seconds)
-        first = min(waiting, key=score_of, default=None)
-        if first is None or (head is not None and score_of(first) > head):
+        first = min(waiting, key=attrgetter("place"), default=None)
+        if first is None or (head is not None and first.place > head):
             return Plan((), (), 0.0)
         others = [one for one in waiting if one is not first]
         aboard = Aboard((Seat(_seconds(first), 0.0, share_of(first.owner, first.tags)),), first.crashes)
         rest = plan(aboard, others, head, replace(room, bytes=room.bytes - first.stack.bytes), _seconds)
-        return replace(rest, job_ids=(first.id, *rest.job_ids))
+        return replace(rest, job_ids=(first.id, *rest.job_ids), leads=True)
 
 
 def _seconds(one: Companion) -> float:

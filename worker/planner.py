@@ -32,7 +32,7 @@ PLACES_AFTER_CRASH: Final = (8, 1)
 """Most models of a stack whose jobs have been in one crash, and in more: three end a job."""
 
 _PRIORITY: Final = 1e13
-"""The queue's score is -priority times this, plus the sequence."""
+"""A place is -priority times this, plus the turns of owners that come before."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ class Aboard:
 class Plan:
     """Whom to claim, in this order; how late those aboard and then they are; by how much others are overtaken.
 
-    `unfit` are those for whom there is no room in memory, or whose jobs were in other crashes.
+    `unfit` are those for whom there is no room in memory, or whose jobs were in other crashes. With `leads` nobody is
+    aboard, and the first of them begins the stack anew, which is its owner's turn.
     """
 
     job_ids: tuple[str, ...]
@@ -82,28 +83,29 @@ class Plan:
     overtaken_s: float
     passed_s: Mapping[str, float] = field(default_factory=dict)
     unfit: int = 0
+    leads: bool = False
 
 
 class _Left:
-    """One who waits on: its place in the queue, and by how much it is overtaken, `passed_s` of it before this plan.
+    """One who waits on: its place, and by how much it is overtaken, `passed_s` of it before this plan.
 
     It would begin at `begins_s` if nobody overtook it. Not even one of `took_s` was taken in; infinite: for whatever
     reason beside that.
     """
 
-    def __init__(self, score: float, begins_s: float, passed_s: float, took_s: float = inf) -> None:
-        self.score, self.priority, self.took_s = score, _priority(score), took_s
+    def __init__(self, place: float, begins_s: float, passed_s: float, took_s: float = inf) -> None:
+        self.place, self.priority, self.took_s = place, _priority(place), took_s
         self._begins_s, self._before_s, self.passed_s = begins_s, passed_s, passed_s
 
     def passed_by(self, one: Companion, took_s: float, all_done_s: float) -> float:
         """By how much it is overtaken once that one is aboard, too, and all are done then."""
-        ahead = took_s if score_of(one) < self.score else 0.0
+        ahead = took_s if one.place < self.place else 0.0
         return max(self.passed_s, self._before_s + all_done_s - self._begins_s - ahead)
 
     def see(self, one: Companion, took_s: float, all_done_s: float) -> None:
         """That one is aboard."""
         self.passed_s = self.passed_by(one, took_s, all_done_s)
-        self._begins_s += took_s if score_of(one) < self.score else 0.0
+        self._begins_s += took_s if one.place < self.place else 0.0
 
 
 def share_of(owner: str, tags: Sequence[str]) -> Share:
@@ -119,7 +121,8 @@ def plan(
     Args:
         aboard: the stack as it is, one model at least.
         waiting: queued jobs with its key.
-        head: the queue's score of the best job of another key that this worker could run; None: there is none.
+        head: the place, in the order of claims, of the next job of another key that this worker could run; None: there
+            is none.
         room: what the device has.
         seconds: of a whole run that has the device for itself.
     """
@@ -137,7 +140,7 @@ def plan(
         else:
             unfit += not fits
             passed_s = aboard.passed_s.get(one.id, 0.0)
-            left[one.id] = _Left(score_of(one), max(growing.ends), passed_s, took_s if fits else inf)
+            left[one.id] = _Left(one.place, max(growing.ends), passed_s, took_s if fits else inf)
     overtaken_s = max((one.passed_s for one in others), default=0.0)
     passed = {name: one.passed_s for name, one in left.items()}
     return Plan(tuple(chosen), growing.late_s, overtaken_s, passed, unfit)
@@ -155,8 +158,7 @@ class _Growing:
 
     def takes(self, one: Companion, took_s: float, left: Sequence[_Left]) -> bool:
         """Take it in, unless one in the stack or of those `left` would be done too late, or is more urgent."""
-        score = score_of(one)
-        if any(other.priority > one.priority or (other.took_s <= took_s and other.score < score) for other in left):
+        if any(other.priority > one.priority or (other.took_s <= took_s and other.place < one.place) for other in left):
             return False
         lefts, in_turn = [*self.lefts, took_s], [*self._in_turn, self._all_in_turn + took_s]
         ends = finished(lefts, self._lanes)
@@ -199,22 +201,22 @@ def by_turns(waiting: Sequence[Companion], taken: Counter[Share]) -> list[Compan
     owners, tags = Counter[str](), Counter(taken)
     for (owner, _), count in taken.items():
         owners[owner] += count
-    keyed = list[tuple[tuple[int, int, float], Companion]]()
-    for one in sorted(waiting, key=score_of):
+    keyed = list[tuple[tuple[int, int, int], Companion]]()
+    for one in sorted(waiting, key=_arrival):
         share = share_of(one.owner, one.tags)
-        keyed.append(((-one.priority, tags[share], score_of(one)), one))
+        keyed.append(((-one.priority, tags[share], one.sequence), one))
         tags[share] += 1
     turns = dict[str, int]()
     for _, one in sorted(keyed, key=itemgetter(0)):
         turns[one.id] = owners[one.owner]
         owners[one.owner] += 1
-    return sorted(waiting, key=lambda one: (-one.priority, turns[one.id], score_of(one)))
+    return sorted(waiting, key=lambda one: (-one.priority, turns[one.id], one.sequence))
 
 
-def score_of(one: Companion) -> float:
-    """The place in the queue of one that waits."""
-    return -one.priority * _PRIORITY + one.sequence
+def _arrival(one: Companion) -> tuple[int, int]:
+    """Smaller for what is more urgent, and among equals for what came before."""
+    return -one.priority, one.sequence
 
 
-def _priority(score: float) -> float:
-    return -(score // _PRIORITY)
+def _priority(place: float) -> float:
+    return -(place // _PRIORITY)

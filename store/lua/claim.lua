@@ -1,10 +1,14 @@
--- Take queued jobs under a lease. ARGV: worker id, lease in ms, token, the worker's device, candidate ids …
--- Without candidates: the best one by priority and age of those that this device may take. With: each of them that is
--- still queued.
+-- Take queued jobs under a lease. ARGV: worker id, lease in ms, token, the worker's device, leads 0|1, candidate ids …
+-- Without candidates: the next one of those that this device may take: of the highest priority, whose owner led least
+-- recently, and of that owner the oldest. With: each of them that is still queued; the first of them leads if `leads`.
 -- Answers the records taken; the same token gets the same answer again.
 local worker, lease_ms, token, device = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local receipt = KEY.claimed:format(token)
 local ids = redis.call('LRANGE', receipt, 0, -1)
+
+local function waits_in(queue, id)
+  return redis.call('HGET', KEY.job:format(id), 'status') == 'queued' and queue_of(id) == queue
+end
 
 -- The first job of a queue and its score; a stray entry, which no script leaves, must not block the queue.
 local function first_of(queue)
@@ -13,26 +17,69 @@ local function first_of(queue)
     if not id then
       return nil
     end
-    local waits = redis.call('HGET', KEY.job:format(id), 'status') == 'queued'
-    if waits and queue_of(id) == queue then
+    if waits_in(queue, id) then
       return id, tonumber(score)
     end
     redis.call('ZREM', queue, id)
-    if waits then -- recorded before there were queues for devices
+    if redis.call('HGET', KEY.job:format(id), 'status') == 'queued' then -- recorded before there were queues for devices
       redis.call('ZADD', queue_of(id), score, id)
     end
   end
 end
 
-local function best()
-  local id, score
-  for _, queue in ipairs(queues_for(device)) do
-    local first, first_score = first_of(queue)
-    if first and (not id or first_score < score) then
-      id, score = first, first_score
+-- Who led least recently of those with jobs of a priority, the highest in the queue, and when that was.
+local function next_owner(queue, priority)
+  local found, turn
+  local below = '(' .. first_score(priority - 1)
+  for _, owner in ipairs(redis.call('ZRANGEBYSCORE', KEY.owners:format(queue), '-inf', below)) do
+    local at = turn_of(priority, owner)
+    if not turn or at < turn then
+      found, turn = owner, at
     end
   end
-  return id
+  return found, turn
+end
+
+-- What a queue has to offer: the oldest job, among the most urgent ones, of the owner whose turn it is.
+local function offer_of(queue)
+  while true do
+    local head, head_score = first_of(queue)
+    if not head then
+      return nil
+    end
+    local priority = priority_of(head_score)
+    join_line(queue, (share_of(head)), head_score, head) -- it is there already, unless it is older than lines are
+    local owner, turn = next_owner(queue, priority)
+    local id, score = unpack(redis.call('ZRANGE', KEY.line:format(queue, owner), 0, 0, 'WITHSCORES'))
+    if not id or not waits_in(queue, id) then
+      leave_line(queue, owner, id or '') -- stray as well
+    elseif priority_of(score) ~= priority then
+      redis.call('ZADD', KEY.owners:format(queue), score, owner)
+    else
+      return { id = id, score = tonumber(score), turn = turn, priority = priority }
+    end
+  end
+end
+
+local function comes_before(a, b)
+  if a.priority ~= b.priority then
+    return a.priority > b.priority
+  end
+  if a.turn ~= b.turn then
+    return a.turn < b.turn
+  end
+  return a.score < b.score
+end
+
+local function best()
+  local found
+  for _, queue in ipairs(queues_for(device)) do
+    local offer = offer_of(queue)
+    if offer and (not found or comes_before(offer, found)) then
+      found = offer
+    end
+  end
+  return found and found.id
 end
 
 -- Who takes further jobs is awake: as many wake-ups are dropped, but never one that a queued job needs.
@@ -45,7 +92,9 @@ end
 
 if #ids == 0 then
   local now = now_ms()
-  local candidates = #ARGV > 4 and { unpack(ARGV, 5) } or { best() }
+  local given = #ARGV > 5
+  local candidates = given and { unpack(ARGV, 6) } or { best() }
+  local leader = (not given or ARGV[5] == '1') and candidates[1]
   for _, id in ipairs(candidates) do
     local key = KEY.job:format(id)
     if redis.call('HGET', key, 'status') == 'queued' then
@@ -55,9 +104,13 @@ if #ids == 0 then
       redis.call('ZADD', KEY.leases, now + lease_ms, id)
       move(id, 'running', '', now)
       ids[#ids + 1] = id
+      if id == leader then
+        local turns = KEY.turns:format(redis.call('HGET', key, 'priority'))
+        redis.call('HSET', turns, (share_of(id)), redis.call('INCR', KEY.turn))
+      end
     end
   end
-  if #ARGV > 4 then
+  if given then
     forget_wakeups(#ids)
   end
   if #ids > 0 then

@@ -38,6 +38,15 @@ local function queue_score(priority, sequence)
   return -tonumber(priority) * 1e13 + tonumber(sequence)
 end
 
+local function priority_of(score)
+  return 0 - math.floor(score / 1e13) -- and not -0, which would be another name
+end
+
+-- The lowest score of a priority; below it are those of higher ones.
+local function first_score(priority)
+  return string.format('%.0f', queue_score(priority, 0))
+end
+
 -- `wanted` is auto, cpu, one GPU (cuda:0) or any of them (cuda).
 local function queue_for(wanted)
   return wanted:sub(1, 4) == 'cuda' and KEY.device_queue:format(wanted) or KEY.queue
@@ -69,46 +78,81 @@ local function queue_of(id)
   return queue_for(wanted_by(id))
 end
 
+-- Put a job into the group `name`; `firsts` knows the score of each group's first.
+local function join_group(group, firsts, name, score, id)
+  redis.call('ZADD', group, score, id)
+  redis.call('ZADD', firsts, 'LT', score, name)
+end
+
+local function leave_group(group, firsts, name, id)
+  redis.call('ZREM', group, id)
+  local first = redis.call('ZRANGE', group, 0, 0, 'WITHSCORES')
+  if first[1] then
+    redis.call('ZADD', firsts, first[2], name)
+  else
+    redis.call('ZREM', firsts, name)
+  end
+end
+
+-- Whoever never led comes before all that did, in the order of the first jobs.
+local function newcomer(score)
+  return score % 1e13 - 1e13
+end
+
+-- Each owner's jobs wait in a line of their own beside their queue. Of the owners with jobs of the highest priority the
+-- next to lead is the one that led least recently with such a job.
+local function join_line(queue, owner, score, id)
+  join_group(KEY.line:format(queue, owner), KEY.owners:format(queue), owner, score, id)
+  redis.call('HSETNX', KEY.turns:format(priority_of(score)), owner, newcomer(score))
+end
+
+local function turn_of(priority, owner)
+  return tonumber(redis.call('HGET', KEY.turns:format(priority), owner) or 0)
+end
+
+local function leave_line(queue, owner, id)
+  leave_group(KEY.line:format(queue, owner), KEY.owners:format(queue), owner, id)
+end
+
 -- Among the queued jobs that may train together each has a place with those of its owner and first tag.
 local function join_share(stack, owner, tag, score, id)
-  redis.call('ZADD', KEY.stack_share:format(stack, owner, tag), score, id)
-  redis.call('ZADD', KEY.stack_tags:format(stack, owner), 'LT', score, tag)
+  redis.call('ZADD', KEY.stack:format(stack, owner), score, id)
+  join_group(KEY.stack_share:format(stack, owner, tag), KEY.stack_tags:format(stack, owner), tag, score, id)
   redis.call('SADD', KEY.stack_owners:format(stack), owner)
 end
 
 local function leave_share(stack, owner, tag, id)
-  local share, tags = KEY.stack_share:format(stack, owner, tag), KEY.stack_tags:format(stack, owner)
-  redis.call('ZREM', share, id)
-  local first = redis.call('ZRANGE', share, 0, 0, 'WITHSCORES')
-  if first[1] then
-    redis.call('ZADD', tags, first[2], tag)
-  elseif redis.call('ZREM', tags, tag) == 1 and redis.call('EXISTS', tags) == 0 then
+  local mine = KEY.stack:format(stack, owner)
+  redis.call('ZREM', mine, id)
+  leave_group(KEY.stack_share:format(stack, owner, tag), KEY.stack_tags:format(stack, owner), tag, id)
+  if redis.call('EXISTS', mine) == 0 then
     redis.call('SREM', KEY.stack_owners:format(stack), owner)
   end
 end
 
--- The stack that a job may train in (false: none), and whose places it takes there.
+-- Whose a job is, the stack that it may train in (false: none), and with which tag it takes a place there.
 local function share_of(id)
-  local stack, owner, tags = unpack(redis.call('HMGET', KEY.job:format(id), 'stack_key', 'owner', 'tags'))
-  return stack, owner or '', stack and cjson.decode(tags)[1] or ''
+  local owner, stack, tags = unpack(redis.call('HMGET', KEY.job:format(id), 'owner', 'stack_key', 'tags'))
+  return owner or '', stack, stack and cjson.decode(tags)[1] or ''
 end
 
--- A job begins to wait: in its queue and, if it may train beside others, in theirs.
+-- A job begins to wait: in its queue, in its owner's line and, if it may train beside others, among these.
 local function enqueue(id, priority, sequence)
-  local score = queue_score(priority, sequence)
-  redis.call('ZADD', queue_of(id), score, id)
-  local stack, owner, tag = share_of(id)
+  local score, queue = queue_score(priority, sequence), queue_of(id)
+  local owner, stack, tag = share_of(id)
+  redis.call('ZADD', queue, score, id)
+  join_line(queue, owner, score, id)
   if stack then
-    redis.call('ZADD', KEY.stack:format(stack), score, id)
     join_share(stack, owner, tag, score, id)
   end
 end
 
 local function dequeue(id)
-  redis.call('ZREM', queue_of(id), id)
-  local stack, owner, tag = share_of(id)
+  local queue = queue_of(id)
+  local owner, stack, tag = share_of(id)
+  redis.call('ZREM', queue, id)
+  leave_line(queue, owner, id)
   if stack then
-    redis.call('ZREM', KEY.stack:format(stack), id)
     leave_share(stack, owner, tag, id)
   end
 end
@@ -223,18 +267,75 @@ local function wake_for(id, fields)
   end
 end
 
--- How many jobs are before this one: in its own queue, and in the others of the workers that it waits for.
+local rotations = {}
+
+-- The owners with jobs of a priority in these queues, in the order in which they are to lead: `name`, `turn`, `jobs`;
+-- `at` is the place of each among them. It is worked out once in a script, whatever the script changes.
+local function rotation(queues, priority)
+  local key = table.concat(queues, ' ') .. ' ' .. priority
+  if rotations[key] then
+    return rotations[key]
+  end
+  local low, high, jobs = first_score(priority), '(' .. first_score(priority - 1), {}
+  for _, queue in ipairs(queues) do
+    for _, owner in ipairs(redis.call('ZRANGEBYSCORE', KEY.owners:format(queue), '-inf', high)) do
+      jobs[owner] = (jobs[owner] or 0) + redis.call('ZCOUNT', KEY.line:format(queue, owner), low, high)
+    end
+  end
+  local found = { at = {} }
+  for owner, count in pairs(jobs) do
+    if count > 0 then
+      found[#found + 1] = { name = owner, jobs = count, turn = turn_of(priority, owner) }
+    end
+  end
+  table.sort(found, function(a, b) return a.turn < b.turn end)
+  for place, owner in ipairs(found) do
+    found.at[owner.name] = place - 1
+  end
+  rotations[key] = found
+  return found
+end
+
+-- How many jobs of its owner, with the same priority and in these queues, are before one.
+local function older_of(queues, owner, score)
+  local low, count = first_score(priority_of(score)), 0
+  for _, queue in ipairs(queues) do
+    count = count + redis.call('ZCOUNT', KEY.line:format(queue, owner), low, '(' .. string.format('%.0f', score))
+  end
+  return count
+end
+
+-- Where a queued job is in the order of claims, as a score: owners take turns, of an owner the oldest comes first.
+local function place_of(queues, owner, score)
+  local priority = priority_of(score)
+  local circle = rotation(queues, priority)
+  return queue_score(priority, older_of(queues, owner, score) * #circle + (circle.at[owner] or 0))
+end
+
+-- How many jobs are to be claimed before this one: from its own queue, and from the others of the workers that it waits
+-- for.
 local function queue_position(id)
   local wanted = wanted_by(id)
   local own = queue_for(wanted)
-  local rank = redis.call('ZRANK', own, id)
-  if rank and own ~= KEY.queue then
-    local before = '(' .. redis.call('ZSCORE', own, id)
-    for _, queue in ipairs(queues_for(wanted)) do
-      rank = queue == own and rank or rank + redis.call('ZCOUNT', queue, '-inf', before)
+  local score = tonumber(redis.call('ZSCORE', own, id) or nil)
+  if not score then
+    return nil
+  end
+  local queues = own == KEY.queue and { own } or queues_for(wanted)
+  local priority, owner = priority_of(score), share_of(id)
+  local older = older_of(queues, owner, score)
+  local rounds, before = older + 1, older
+  for _, queue in ipairs(queues) do
+    before = before + redis.call('ZCOUNT', queue, '-inf', '(' .. first_score(priority))
+  end
+  for _, other in ipairs(rotation(queues, priority)) do
+    if other.name == owner then
+      rounds = older -- those behind it in turn lead once less before it
+    else
+      before = before + math.min(other.jobs, rounds)
     end
   end
-  return rank
+  return before
 end
 
 -- The record as field, value, …, with its place in the queue while it waits there.

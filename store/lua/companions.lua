@@ -1,15 +1,11 @@
 -- The queued jobs that may train beside one that was claimed, and who would be overtaken by them.
 -- ARGV: stack key, the worker's device, most, then of those who train already: owner, first tag, owner, first tag …
--- Answers {score of the best queued job that has another key and that this device may take or '', record, record, …},
--- each record as the values of what a planner looks at. The jobs come as places go round (see `worker/planner.py`):
+-- Answers {place of the next queued job that has another key and that this device may take or '', record, record, …},
+-- each record as the values of what a planner looks at, its place behind them. A place is one in the order of claims,
+-- as a score. The jobs come as places go round (see `worker/planner.py`):
 -- higher priority first; among equals every owner in turn, of an owner every tag, of a tag the oldest.
-local key, device, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local stack = KEY.stack:format(key)
+local key, most, queues = ARGV[1], tonumber(ARGV[3]), queues_for(ARGV[2])
 local CHUNK = 16
-
-local function priority_of(score)
-  return -math.floor(score / 1e13)
-end
 
 local function comes_before(a, b)
   if a.priority ~= b.priority then
@@ -72,56 +68,59 @@ local function owners_of()
 end
 
 local function by_turns()
-  local owners, ids, among = owners_of(), {}, {}
-  while #ids < most do
+  local owners, found = owners_of(), {}
+  while #found < most do
     local owner = best_of(owners)
     if not owner then
       break
     end
-    ids[#ids + 1], among[owner.next.id] = owner.next.id, true
+    found[#found + 1] = owner.next
     owner.taken = owner.taken + 1
     step(owner.share)
     offer(owner)
   end
-  if #ids < most then -- recorded before there were shares
-    for _, id in ipairs(redis.call('ZRANGE', stack, 0, most - 1)) do
-      if not among[id] and #ids < most then
-        ids[#ids + 1] = id
-      end
-    end
-  end
-  return ids
+  return found
 end
 
--- The first of a queue that is not of this key. All of a key wait in one queue, with the same scores: before the
--- first stranger both orders agree, which halving finds at any length.
-local function stranger_in(queue)
-  local low, high = 0, redis.call('ZCARD', stack)
+-- The score of the first in a line that is not of this key. All of a key wait in one queue, with the same scores: before
+-- the first stranger the line and its part with this key agree, which halving finds at any length.
+local function stranger_in(line, mine)
+  local low, high = 0, redis.call('ZCARD', mine)
   while low < high do
     local middle = math.floor((low + high) / 2)
-    local id = redis.call('ZRANGE', stack, middle, middle)[1]
-    if redis.call('ZRANK', queue, id) == middle then
+    local id = redis.call('ZRANGE', mine, middle, middle)[1]
+    if redis.call('ZRANK', line, id) == middle then
       low = middle + 1
     else
       high = middle
     end
   end
-  return tonumber(redis.call('ZRANGE', queue, low, low, 'WITHSCORES')[2])
+  return tonumber(redis.call('ZRANGE', line, low, low, 'WITHSCORES')[2])
 end
 
-local head = math.huge
-for _, queue in ipairs(queues_for(device)) do
-  head = math.min(head, stranger_in(queue) or math.huge)
+-- The place of the stranger that is claimed before all others; infinite where there is none.
+local function next_stranger()
+  local head = math.huge
+  for _, queue in ipairs(queues) do
+    for _, owner in ipairs(redis.call('ZRANGE', KEY.owners:format(queue), 0, -1)) do
+      local score = stranger_in(KEY.line:format(queue, owner), KEY.stack:format(key, owner))
+      head = score and math.min(head, place_of(queues, owner, score)) or head
+    end
+  end
+  return head
 end
+
+local head = next_stranger()
 local answer = { head < math.huge and string.format('%.0f', head) or '' }
 local fields = { 'id', 'priority', 'sequence', 'tags', 'crashes', 'stack', 'owner', 'status' }
-for _, id in ipairs(most > 0 and by_turns() or {}) do
-  local values = redis.call('HMGET', KEY.job:format(id), unpack(fields))
+for _, one in ipairs(most > 0 and by_turns() or {}) do
+  local values = redis.call('HMGET', KEY.job:format(one.id), unpack(fields))
   local status = table.remove(values)
   if status == 'queued' then
+    values[#values + 1] = string.format('%.0f', place_of(queues, values[7] or '', one.score))
     answer[#answer + 1] = values
   elseif status then
-    dequeue(id) -- a stray entry, which no script leaves, must not keep others out
+    dequeue(one.id) -- a stray entry, which no script leaves, must not keep others out
   end
 end
 return answer

@@ -77,13 +77,28 @@ local function add(name, score, id)
   members[#members + 1], members[#members + 2] = score, id
 end
 
--- `join_share` of many: of each tag the first job's score alone.
-local firsts, owners = {}, {}
+-- `join_group` of many: of each group the first job's score alone.
+local firsts = {}
+local function add_to_group(group, known, name, score, id)
+  add(group, score, id)
+  firsts[known] = firsts[known] or {}
+  firsts[known][name] = math.min(firsts[known][name] or score, score)
+end
+
+-- `join_line` of many.
+local newcomers = {}
+local function add_to_line(queue, owner, score, id)
+  add_to_group(KEY.line:format(queue, owner), KEY.owners:format(queue), owner, score, id)
+  local turns = KEY.turns:format(priority_of(score))
+  newcomers[turns] = newcomers[turns] or {}
+  newcomers[turns][owner] = math.min(newcomers[turns][owner] or 0, newcomer(score))
+end
+
+-- `join_share` of many.
+local owners = {}
 local function add_share(stack, owner, tag, score, id)
-  add(KEY.stack_share:format(stack, owner, tag), score, id)
-  local tags = KEY.stack_tags:format(stack, owner)
-  firsts[tags] = firsts[tags] or {}
-  firsts[tags][tag] = math.min(firsts[tags][tag] or score, score)
+  add(KEY.stack:format(stack, owner), score, id)
+  add_to_group(KEY.stack_share:format(stack, owner, tag), KEY.stack_tags:format(stack, owner), tag, score, id)
   owners[KEY.stack_owners:format(stack)] = owners[KEY.stack_owners:format(stack)] or {}
   owners[KEY.stack_owners:format(stack)][owner] = true
 end
@@ -106,9 +121,10 @@ local function create(id, datasets, first, last, sequence)
     add(name, sequence, id)
   end
   local score = queue_score(given.priority, sequence)
-  add(queue_for(given.wanted), score, id)
+  local queue = queue_for(given.wanted)
+  add(queue, score, id)
+  add_to_line(queue, given.owner or '', score, id)
   if given.stack_key then
-    add(KEY.stack:format(given.stack_key), score, id)
     add_share(given.stack_key, given.owner or '', tags[1] or '', score, id)
   end
   for dataset in datasets:gmatch('%S+') do
@@ -134,9 +150,14 @@ end
 for name, members in pairs(added) do
   redis.call('ZADD', name, unpack(members))
 end
-for name, tags in pairs(firsts) do
-  for tag, score in pairs(tags) do
-    redis.call('ZADD', name, 'LT', score, tag)
+for known, groups in pairs(firsts) do
+  for name, score in pairs(groups) do
+    redis.call('ZADD', known, 'LT', score, name)
+  end
+end
+for turns, present in pairs(newcomers) do
+  for owner, turn in pairs(present) do
+    redis.call('HSETNX', turns, owner, turn)
   end
 end
 for name, present in pairs(owners) do

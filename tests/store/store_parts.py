@@ -67,12 +67,9 @@ def check_laws(redis: Redis, store: JobStore) -> None:
     for device, queue in ({"auto": keys.QUEUE} | queues).items():
         waiting = {job.id for job in jobs if job.status is Status.QUEUED and device_of(job) == device}
         assert _members(redis, queue) == waiting, queue
+        _check_lines(redis, queue, [job for job in jobs if job.id in waiting])
     for key in {job.stack.key for job in jobs if job.stack is not None}:
         together = [job for job in jobs if job.stack is not None and job.stack.key == key]
-        assert _members(redis, keys.stack(key)) == {job.id for job in together if job.status is Status.QUEUED}, key
-        for job_id, score in redis.zrange(keys.stack(key), 0, -1, withscores=True):
-            places = {redis.zscore(queue, job_id) for queue in (keys.QUEUE, *queues.values())} - {None}
-            assert places == {score}, "a stack keeps the order of the queue"
         _check_shares(redis, key, [job for job in together if job.status is Status.QUEUED])
     for sweep in {job.sweep for job in jobs if job.sweep is not None}:
         mine = [job for job in jobs if job.sweep == sweep]
@@ -98,18 +95,33 @@ def _check_shares(redis: Redis, key: str, queued: list[Job]) -> None:
     shares: dict[str, dict[str, dict[str, float]]] = {}
     for job in queued:
         tags = shares.setdefault(job.owner, {})
-        tags.setdefault(job.tags[0] if job.tags else "", {})[job.id] = redis.zscore(keys.stack(key), job.id)
+        tags.setdefault(job.tags[0] if job.tags else "", {})[job.id] = -job.priority * 1e13 + job.sequence
     assert {name.decode() for name in redis.smembers(keys.stack_owners(key))} == set(shares)
     assert len(redis.keys(keys.stack_tags(key, "*"))) == len(shares)
     assert len(redis.keys(keys.stack_share(key, "*", "*"))) == sum(map(len, shares.values()))
     for owner, tags in shares.items():
+        every = {job_id: score for scores in tags.values() for job_id, score in scores.items()}
+        assert _scores(redis, keys.stack(key, owner)) == every, "a stack keeps the order of the queue"
         firsts = {
             tag.decode(): score for tag, score in redis.zrange(keys.stack_tags(key, owner), 0, -1, withscores=True)
         }
         assert firsts == {tag: min(scores.values()) for tag, scores in tags.items()}, owner
         for tag, scores in tags.items():
-            found = redis.zrange(keys.stack_share(key, owner, tag), 0, -1, withscores=True)
-            assert {job_id.decode(): score for job_id, score in found} == scores, (owner, tag)
+            assert _scores(redis, keys.stack_share(key, owner, tag)) == scores, (owner, tag)
+
+
+def _check_lines(redis: Redis, queue: str, queued: list[Job]) -> None:
+    """Who waits in a queue waits in its owner's line, and of each line the first is known."""
+    lines: dict[str, dict[str, float]] = {}
+    for job in queued:
+        lines.setdefault(job.owner, {})[job.id] = -job.priority * 1e13 + job.sequence
+    assert _scores(redis, queue) == {job_id: score for line in lines.values() for job_id, score in line.items()}
+    assert _scores(redis, keys.owners(queue)) == {owner: min(line.values()) for owner, line in lines.items()}
+    assert len(redis.keys(keys.line(queue, "*"))) == len(lines)
+    for owner, line in lines.items():
+        assert _scores(redis, keys.line(queue, owner)) == line, owner
+    for job in queued:
+        assert redis.hexists(keys.turns(job.priority), job.owner)
 
 
 def _check_log(store: JobStore, job: Job) -> None:
@@ -123,6 +135,10 @@ def _check_log(store: JobStore, job: Job) -> None:
     assert (job.worker_id is not None) == (job.status in HELD)
     steps = [orjson.loads(event.data)["step"] for event in events if event.type == "metric"]
     assert max(steps, default=-1) == job.last_metric_step
+
+
+def _scores(redis: Redis, key: str) -> dict[str, float]:
+    return {member.decode(): score for member, score in redis.zrange(key, 0, -1, withscores=True)}
 
 
 def _members(redis: Redis, key: str) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ from store.jobs import JobStore
 from store.records import Claim, Companion, Job
 from store.transitions import HELD, MAX_CRASHES, REQUESTS, TERMINAL, Action, Directive, Status
 from tests.store.store_parts import check_laws, new_job, stackable
+from tests.store.turns import Turns
 from worker.planner import by_turns
 
 
@@ -54,9 +56,17 @@ class Life(RuleBasedStateMachine):
         self.store = JobStore(self.redis)
         self.seen: dict[str, Seen] = {}
         self.step = 0
+        self.turns = Turns()
 
     def teardown(self) -> None:
         self.redis.close()
+
+    def _waiting(self, jobs: Iterable[Job] | None = None) -> list[Job]:
+        known = [self.store.get(job_id) for job_id in self.seen] if jobs is None else jobs
+        waiting = [job for job in known if job.status is Status.QUEUED]
+        for job in waiting:
+            self.turns.came(job)
+        return waiting
 
     def _holds(self, claim: Claim) -> bool:
         job = self.store.get(claim.job_id)
@@ -90,20 +100,22 @@ class Life(RuleBasedStateMachine):
         entry = self.redis.lpop(wakeups.LIST_KEY)
         if entry is not None:
             self.redis.delete(wakeups.ENTRY_TEMPLATE % entry.decode())
-        queued = [self.store.get(job_id) for job_id in self.seen]
-        waiting = [job for job in queued if job.status is Status.QUEUED]
+        waiting = self._waiting()
         claim = self.store.claim(worker)
         if claim is None:
             assert not waiting
             return multiple()
-        assert claim.job.priority == max(job.priority for job in waiting)
+        assert claim.job_id == self.turns.order(waiting)[0].id
+        self.turns.lead(claim.job)
         assert claim.fence > self.seen[claim.job_id].fence
         self.seen[claim.job_id].fence = claim.fence
         return claim
 
-    @rule(target=claims, first=jobs, second=jobs)
-    def claim_also(self, first: str, second: str) -> Any:
-        taken = self.store.claim_also("w3", [first, second])
+    @rule(target=claims, first=jobs, second=jobs, leads=st.booleans())
+    def claim_also(self, first: str, second: str, leads: bool) -> Any:
+        taken = self.store.claim_also("w3", [first, second], leads=leads)
+        if leads and taken and taken[0].job_id == first:
+            self.turns.lead(taken[0].job)
         for claim in taken:
             self.seen[claim.job_id].fence = claim.fence
         return multiple(*taken)
@@ -114,12 +126,15 @@ class Life(RuleBasedStateMachine):
         aboard=st.lists(st.tuples(st.sampled_from(["", "key_1"]), st.sampled_from(["", "a", "b"])), max_size=4),
     )
     def companions(self, key: str, most: int, aboard: list[tuple[str, str]]) -> None:
-        waiting = [job for job_id in self.seen if (job := self.store.get(job_id)).status is Status.QUEUED]
-        together = [companion_of(job) for job in waiting if job.stack is not None and job.stack.key == key]
+        waiting = self._waiting()
+        places = self.turns.places(waiting)
+        together = [
+            companion_of(job, places[job.id]) for job in waiting if job.stack is not None and job.stack.key == key
+        ]
         strangers = [job for job in waiting if job.stack is None or job.stack.key != key]
         found = self.store.companions(key, "cpu", most, aboard)
         assert list(found.waiting) == by_turns(together, Counter(aboard))[:most]
-        assert found.head == min((-job.priority * 1e13 + job.sequence for job in strangers), default=None)
+        assert found.head == min((places[job.id] for job in strangers), default=None)
 
     @rule(claim=claims, events=st.integers(0, 3))
     def write(self, claim: Claim, events: int) -> None:
@@ -182,10 +197,13 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def laws(self) -> None:
         check_laws(self.redis, self.store)
+        jobs = {job_id: self.store.get(job_id) for job_id in self.seen}
+        order = self.turns.order(self._waiting(jobs.values()))
+        assert [job.queue_position for job in order] == list(range(len(order))), "it is said who comes when"
         queued = self.redis.zcard(keys.QUEUE)
         assert self.redis.llen(wakeups.LIST_KEY) >= queued, "every queued job has a wake-up waiting"
         for job_id, seen in self.seen.items():
-            job = self.store.get(job_id)
+            job = jobs[job_id]
             assert job.attempt >= seen.attempt
             assert seen.ended in {None, job.status}, "terminal is final"
             if job.result is not None and job.result not in seen.results:
@@ -195,9 +213,9 @@ class Life(RuleBasedStateMachine):
             seen.ended = job.status if job.status in TERMINAL else None
 
 
-def companion_of(job: Job) -> Companion:
+def companion_of(job: Job, place: float) -> Companion:
     assert job.stack is not None
-    return Companion(job.id, job.priority, job.sequence, job.tags, job.crashes, job.stack, job.owner)
+    return Companion(job.id, job.priority, job.sequence, job.tags, job.crashes, job.stack, job.owner, place)
 
 
 @pytest.fixture

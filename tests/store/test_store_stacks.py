@@ -30,7 +30,9 @@ def test_companions_come_with_what_a_planner_needs(store: JobStore) -> None:
     assert [one.id for one in found.waiting] == [urgent, late]
     first = found.waiting[0]
     assert (first.tags, first.priority, first.stack, first.owner) == (("a", "b"), 3, stackable(), "key_1")
-    assert found.head == store.get(other).sequence
+    assert [one.place for one in found.waiting] == [-3e13, 0]
+    assert found.head == 1
+    assert store.get(other).queue_position == 2
     assert store.companions("nothing", "cpu", 10).waiting == ()
 
 
@@ -38,25 +40,15 @@ def test_few_jobs_behind_a_thousand_of_another_key_are_found(store: JobStore, re
     many = store.create_many([new_job(stack=stackable(), owner="key_1") for _ in range(1000)])[0]
     few = store.create_many([new_job(stack=stackable(), owner="key_2") for _ in range(3)])[0]
     tagged = submit(store, owner="key_1", tags=("mine",))
-    stranger = submit(store, "t")
+    stranger = submit(store, "t", owner="key_3")
     found = store.companions("s", "cpu", 8)
     expected = [many[0], few[0], few[1], store.get(tagged), many[1], few[2], many[2], many[3]]
     assert [one.id for one in found.waiting] == [job.id for job in expected]
-    assert found.head == store.get(stranger).sequence, "however many of the same key are before it"
+    assert found.head == 2, "however many of the same key are before it: it is a third owner's first"
+    assert store.get(stranger).queue_position == 2
     aboard = [("key_2", "")] * 2 + [("key_1", "")] * 3
     assert [one.id for one in store.companions("s", "cpu", 3, aboard).waiting] == [few[0].id, few[1].id, tagged]
     check_laws(redis, store)
-
-
-def test_jobs_that_were_queued_before_there_were_owners_are_found_and_leave(store: JobStore, redis: Redis) -> None:
-    ids = [submit(store) for _ in range(3)]
-    redis.delete(keys.stack_owners("s"), keys.stack_tags("s", ""), keys.stack_share("s", "", ""))
-    assert [one.id for one in store.companions("s", "cpu", 2).waiting] == ids[:2]
-    new = submit(store, owner="key_1")
-    assert [one.id for one in store.companions("s", "cpu", 5).waiting] == [new, *ids]
-    assert len(store.claim_also("w", [*ids, new])) == 4
-    assert redis.keys(keys.stack("s") + "*") == []
-    assert store.get(ids[0]).owner == ""
 
 
 def test_the_head_is_whom_this_device_may_take(store: JobStore) -> None:
@@ -64,16 +56,17 @@ def test_the_head_is_whom_this_device_may_take(store: JobStore) -> None:
     assert store.companions("s", "cpu", 10).head is None
     pinned = store.create(on_device("cuda:0", priority=2))[0]
     assert store.companions("s", "cpu", 10).head is None
-    assert store.companions("s", "cuda:0", 10).head == -2e13 + pinned.sequence
-    plain = store.create(new_job(priority=5))[0]
-    assert store.companions("s", "cuda:0", 10).head == -5e13 + plain.sequence
+    assert store.companions("s", "cuda:0", 10).head == -2e13
+    assert store.get(pinned.id).queue_position == 0
+    store.create(new_job(priority=5))
+    assert store.companions("s", "cuda:0", 10).head == -5e13
 
 
 def test_a_stray_entry_keeps_nobody_out(store: JobStore, redis: Redis) -> None:
     stray, waiting = submit(store), submit(store)
-    entry = {stray: redis.zscore(keys.stack("s"), stray)}
+    entry = {stray: redis.zscore(keys.stack("s", ""), stray)}
     store.claim_also("w", [stray])
-    redis.zadd(keys.stack("s"), entry)
+    redis.zadd(keys.stack("s", ""), entry)
     redis.zadd(keys.stack_share("s", "", ""), entry)
     assert store.companions("s", "cpu", 1).waiting == ()
     assert [one.id for one in store.companions("s", "cpu", 1).waiting] == [waiting]
@@ -148,8 +141,9 @@ def test_companions_are_found_as_quickly_among_many(store: JobStore, redis: Redi
         for place in range(100_000):
             name = f"job_{place:06}"
             pipe.zadd(keys.QUEUE, {name: place + 10})
+            pipe.zadd(keys.line(keys.QUEUE, ""), {name: place + 10})
             if place % 2:
-                pipe.zadd(keys.stack("s"), {name: place + 10})
+                pipe.zadd(keys.stack("s", ""), {name: place + 10})
             if place % 10_000 == 9_999:
                 pipe.execute()
     submit(store, priority=1)
@@ -159,5 +153,5 @@ def test_companions_are_found_as_quickly_among_many(store: JobStore, redis: Redi
         found = store.companions("s", "cpu", 64)
         taken.append(time.perf_counter() - start)
     assert len(found.waiting) == 1  # the others have no records
-    assert found.head == 10
+    assert found.head == 0
     assert min(taken) < 0.01, taken

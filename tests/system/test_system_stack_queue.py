@@ -44,6 +44,24 @@ def test_priority_is_kept_to(deployed: Deployment) -> None:
     assert started[3] >= max(started), "the one that can wait comes in when nobody else waits, though it fits"
 
 
+def test_a_job_does_not_wait_for_all_that_another_key_has_queued(site: Site) -> None:
+    ours, theirs = "first-key-of-this-test", "second-key-of-this-test"
+    service = site.processes.service(MLPQ_API_KEY=f"{ours},{theirs}").ready()
+    with Client(service.url, api_key=ours) as client, Client(service.url, api_key=theirs) as other:
+        shapes = [spec(0, epochs=5) | {"net": {"hidden": [width]}} for width in range(2, 18)]
+        many = [job.id for job in client.submit_many(shapes)]
+        one = other.submit(spec(0, epochs=5) | {"net": {"hidden": [40]}})
+        assert one.record.raw["queue_position"] == 1
+    site.accepted += [*many, one.id]
+    site.processes.worker().ready()
+    jobs = [site.wait(job_id) for job_id in site.accepted]
+    assert {job.status for job in jobs} == {Status.SUCCEEDED}
+    started = [job.started_at_ms or 0 for job in jobs]
+    assert started[0] <= started[-1] <= started[1]
+    assert started[:-1] == sorted(started[:-1]), "of one key the oldest comes first"
+    site.check()
+
+
 def test_few_jobs_of_one_key_find_places_among_many_of_another(site: Site) -> None:
     ours, theirs = "first-key-of-this-test", "second-key-of-this-test"
     service = site.processes.service(MLPQ_API_KEY=f"{ours},{theirs}").ready()

@@ -16,6 +16,16 @@ from worker.planner import Room
 from worker.run import Run
 
 
+def gate_of(store: JobStore, taken: list[str], most: int = 16) -> Gate:
+    """That of stack `s`, which notes whom it lets in."""
+
+    def claimed(claims: Sequence[Claim]) -> list[Run]:
+        taken.extend(claim.job_id for claim in claims)
+        return [Run(claim) for claim in claims]
+
+    return Gate(store, "w", "cpu", 8.0, "s", lambda _: Room(most, 1e9, 2.0), set(), claimed, lambda _: True)
+
+
 def test_one_that_fits_is_found_behind_many_that_do_not(redis: Redis) -> None:
     """Those before it were in a crash, which the stack was not: no look at a few of them would find it."""
     store, taken = JobStore(redis), list[str]()
@@ -24,12 +34,33 @@ def test_one_that_fits_is_found_behind_many_that_do_not(redis: Redis) -> None:
         store.crashed(claim.job_id, claim.fence, "crashed", "gone")
     last = store.create(new_job(stack=stackable()))[0]
 
-    def claimed(claims: Sequence[Claim]) -> list[Run]:
-        taken.extend(claim.job_id for claim in claims)
-        return [Run(claim) for claim in claims]
-
-    gate = Gate(store, "w", "cpu", 8.0, "s", lambda _: Room(16, 1e9, 2.0), set(), claimed, lambda _: True)
-    boarding = Boarding(gate, [Run(store.claim_also("w", [first.id])[0])], threading.Event(), 1000)
+    boarding = Boarding(gate_of(store, taken), [Run(store.claim_also("w", [first.id])[0])], threading.Event(), 1000)
     wait_until(lambda: taken, 5.0, "it is found")
     boarding.close(further=False)
     assert taken == [last.id]
+
+
+def begun_again(store: JobStore, ended: Run) -> list[str]:
+    """Whom a stack takes in whose only model has ended."""
+    taken: list[str] = []
+    Boarding(gate_of(store, taken, most=1), [ended], threading.Event(), 1000).close(further=True)
+    return taken
+
+
+def test_a_stack_begins_again_when_it_is_its_owners_turn_and_that_counts(redis: Redis) -> None:
+    store = JobStore(redis)
+    theirs = store.create_many([new_job(stack=stackable("t"), owner="key_2") for _ in range(3)])[0]
+    ours = store.create_many([new_job(stack=stackable(), owner="key_1") for _ in range(100)])[0]
+    claims = [store.claim("w") for _ in range(2)]
+    assert [claim.job_id for claim in claims if claim] == [theirs[0].id, ours[0].id]
+    assert claims[1] is not None
+    ended = Run(claims[1])
+    ended.ended = True
+    assert begun_again(store, ended) == [], "it is the other's turn, however long ours have waited"
+    claim = store.claim("w")
+    assert claim is not None
+    assert claim.job_id == theirs[1].id
+    assert begun_again(store, ended) == [ours[1].id]
+    claim = store.claim("w")
+    assert claim is not None
+    assert claim.job_id == theirs[2].id

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.records import Companion, Stackable
-from worker.planner import OVERTAKE_S, Aboard, Plan, Room, Seat, by_turns, finished, plan, score_of, share_of
+from worker.planner import OVERTAKE_S, Aboard, Plan, Room, Seat, by_turns, finished, plan, share_of
 
 SECONDS = st.sampled_from([0.01, 0.05, 0.3, 1.0, 10.0, 600.0])
 TAGS = st.sampled_from([(), ("a",), ("b", "a"), ("c",)])
@@ -23,17 +23,17 @@ def seconds(one: Companion) -> float:
 
 @st.composite
 def queues(draw: st.DrawFn) -> list[Companion]:
-    """Up to 12 jobs in claim order."""
+    """Up to 12 jobs, oldest first, whose owners take turns as they are drawn."""
     drawn = draw(
         st.lists(st.tuples(st.integers(-1, 1), TAGS, st.sampled_from([0, 0, 0, 1]), SECONDS, st.integers(1, 9), OWNERS))
     )[:12]
-    jobs = [
-        Companion(
-            f"j{place}", priority, 10 * place + 5, tags, crashes, Stackable("k", size, round(1000 * took), 1), own
-        )
-        for place, (priority, tags, crashes, took, size, own) in enumerate(drawn)
-    ]
-    return sorted(jobs, key=score_of)
+    circle, turns, jobs = draw(st.permutations(["", "key_1", "key_2"])), Counter[tuple[int, str]](), list[Companion]()
+    for place, (priority, tags, crashes, took, size, own) in enumerate(drawn):
+        stack = Stackable("k", size, round(1000 * took), 1)
+        at = -priority * 1e13 + 10 * (3 * turns[priority, own] + circle.index(own)) + 5
+        turns[priority, own] += 1
+        jobs.append(Companion(f"j{place}", priority, 10 * place + 5, tags, crashes, stack, own, at))
+    return jobs
 
 
 shares = st.tuples(OWNERS, st.sampled_from(["", "a", "b"]))
@@ -82,7 +82,7 @@ def test_nobody_is_done_much_later_than_one_by_one(
         turn += seconds(one)
         assert end <= turn + OVERTAKE_S + 1e-6
     if head is not None:
-        in_turn = sum(seconds(one) for one in chosen if score_of(one) < head)
+        in_turn = sum(seconds(one) for one in chosen if one.place < head)
         assert max(ends) <= max(before) + in_turn + OVERTAKE_S - aboard.overtaken_s + 1e-6
         assert all(one.priority >= -(head // 1e13) for one in chosen), "priority is never turned round"
 
@@ -107,7 +107,7 @@ def test_of_equal_jobs_the_older_comes_in_first(
     found = plan(aboard, queue, head, room, seconds)
     for older in queue:
         for younger in queue:
-            alike = replace(older, id=younger.id, sequence=younger.sequence) == younger
+            alike = replace(older, id=younger.id, sequence=younger.sequence, place=younger.place) == younger
             if alike and older.sequence < younger.sequence and younger.id in found.job_ids:
                 assert older.id in found.job_ids
 
@@ -136,7 +136,7 @@ def test_whoever_is_left_with_places_free_is_hardly_overtaken(
             lefts.append(seconds(left))
             continue
         later = [one for one in turns[place:] if one.id in found.job_ids]
-        in_turn = sum(seconds(one) for one in later if score_of(one) < score_of(left))
+        in_turn = sum(seconds(one) for one in later if one.place < left.place)
         then = max(finished([*lefts, *map(seconds, later)], room.lanes))
         assert then <= max(finished(lefts, room.lanes)) + in_turn + OVERTAKE_S + 1e-6
         assert all(one.priority >= left.priority for one in later), "priority is never turned round"
@@ -144,8 +144,8 @@ def test_whoever_is_left_with_places_free_is_hardly_overtaken(
 
 def test_a_job_for_which_there_is_no_room_is_not_overtaken_for_ever() -> None:
     """Others board beside a long one, whatever fits; the large one is next when that ends, not when all of them do."""
-    large = Companion("large", 0, 1, (), 0, Stackable("k", 90, 1000, 1))
-    small = [Companion(f"s{n}", 0, 10 + n, (), 0, Stackable("k", 10, 4000, 1)) for n in range(50)]
+    large = Companion("large", 0, 1, (), 0, Stackable("k", 90, 1000, 1), "", 1)
+    small = [Companion(f"s{n}", 0, 10 + n, (), 0, Stackable("k", 10, 4000, 1), "", 10 + n) for n in range(50)]
     room, seat = Room(16, 80, 2.0), Seat(10.0, 0.0, ("", ""))
     first = plan(Aboard((seat,)), [large, *small], None, room, seconds)
     assert (first.job_ids, first.unfit) == (("s0",), 1), "there is a lane for one of them"
@@ -161,7 +161,7 @@ def takers(draw: st.DrawFn) -> list[tuple[str, str]]:
 @given(takers(), st.integers(1, 12))
 def test_places_go_round_by_owner_and_then_by_tag(takers: list[tuple[str, str]], most: int) -> None:
     queue = [
-        Companion(f"j{place}", 0, place, (tag,) if tag else (), 0, Stackable("k", 1, 10, 1), owner)
+        Companion(f"j{place}", 0, place, (tag,) if tag else (), 0, Stackable("k", 1, 10, 1), owner, place)
         for place, (owner, tag) in enumerate(takers)
     ]
     aboard = Aboard((Seat(0.01, 0.0, ("key_1", "a")),))
@@ -178,7 +178,7 @@ def test_places_go_round_by_owner_and_then_by_tag(takers: list[tuple[str, str]],
 
 def test_long_jobs_train_on_as_many_lanes_as_there_are_and_tiny_ones_fill_the_stack() -> None:
     def queue(took: float) -> list[Companion]:
-        return [Companion(f"j{n}", 0, n, (), 0, Stackable("k", 1, round(1000 * took), 1)) for n in range(40)]
+        return [Companion(f"j{n}", 0, n, (), 0, Stackable("k", 1, round(1000 * took), 1), "", n) for n in range(40)]
 
     room = Room(16, 1e9, 2.0)
     assert plan(Aboard((Seat(60.0, 0.0, ("", "")),)), queue(60.0), None, room, seconds).job_ids == ("j0",)
@@ -190,7 +190,7 @@ def test_long_jobs_train_on_as_many_lanes_as_there_are_and_tiny_ones_fill_the_st
 
 def test_a_job_behind_another_key_waits_for_it_unless_little_is_overtaken() -> None:
     def queue(took: float) -> list[Companion]:
-        return [Companion("late", 0, 20, (), 0, Stackable("k", 1, round(1000 * took), 1))]
+        return [Companion("late", 0, 20, (), 0, Stackable("k", 1, round(1000 * took), 1), "", 20)]
 
     stack, room = Aboard((Seat(5.0, 0.0, ("", "")),)), Room(16, 1e9, 2.0)
     assert plan(stack, queue(5.0), 10.0, room, seconds).job_ids == ("late",), "there is a lane for it"
