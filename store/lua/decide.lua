@@ -30,7 +30,9 @@ local wake_parts = { unpack(ARGV, at + 1 + 2 * #retirements) }
 local function promote(id, rung, halt)
   local trials, job = KEY.trials:format(sweep), KEY.job:format(id)
   local state, place, figures = redis.call('HGET', trials, id):match('^(%S+) (%S+) %S+(.*)$')
-  redis.call('HSET', job, 'rung', rung)
+  if redis.call('EXISTS', job) == 1 then -- one that has stopped may be deleted
+    redis.call('HSET', job, 'rung', rung)
+  end
   if state == 'stopped' then
     local figure = halt == '' and '' or figures:match(' %S+$')
     redis.call('HSET', trials, id, 'stopped ' .. place .. ' ' .. rung .. figures .. figure)

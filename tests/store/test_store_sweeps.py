@@ -239,6 +239,18 @@ def test_a_trial_that_stops_early_is_judged_by_its_result(store: SweepStore, red
     check_laws(redis, store)
 
 
+def test_a_trial_that_stopped_and_was_deleted_keeps_its_place_and_stays_deleted(store: SweepStore, redis: Redis) -> None:
+    sweep, ids = halved(store, 4)
+    stop(store, ids[0], 0.1)
+    store.delete(ids[0])
+    halt(store, ids[1], 0.5)
+    assert redis.hget(keys.trials(sweep.id), ids[0]).startswith(b"stopped 0 1 "), "the best of two goes on"
+    with pytest.raises(NotFound):
+        store.get(ids[0])
+    assert not redis.exists(keys.job(ids[0]))
+    check_laws(redis, store)
+
+
 def test_one_that_stops_beyond_the_last_rung_has_just_ended(store: SweepStore, redis: Redis) -> None:
     sweep, ids = halved(store, 2)
     stop(store, ids[0], None)
