@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 from mlpq import Client, Job, Prediction
 from nets.weights import Predictor
+from store.builtin import BUILTINS
 from tests.store.file_writers import batch, idx, npy, parquet, tar
 
 Rows = list[list[Any]]
@@ -28,6 +29,7 @@ TOWN = [("Köln", "Málaga", "Oslo", None)[n % 4] for n in range(80)]
 KIND = [("big" if size > 40 else "small") for size in SIZE]
 GREY = RNG.integers(0, 256, (60, 6, 5), np.uint8)
 COLOUR = RNG.integers(0, 256, (40, 32, 32, 3), np.uint8)
+SHOWN_ROWS = 300
 MIXED: Rows = [list(row) for row in zip(SIZE.tolist(), TOWN, WEIGHT.tolist(), strict=True)]
 NUMBERS: Rows = [list(row) for row in zip(SIZE.tolist(), WEIGHT.tolist(), strict=True)]
 
@@ -140,33 +142,69 @@ def trained(client: Client, form: str, folder: Path) -> tuple[Job, Rows, Predict
     return job, rows, job.predict(rows)
 
 
+def trained_on_builtin(client: Client, name: str) -> tuple[Job, Rows, Prediction]:
+    cells = BUILTINS[name].make().x
+    rows: Rows = cells[:: max(1, len(cells) // SHOWN_ROWS)].tolist()
+    job = client.train(name, hidden=[16], epochs=5).wait(timeout_s=60)
+    return job, rows, job.predict(rows)
+
+
+def assert_agrees(name: str, predictions: Sequence[Any], chances: Any, expected: Prediction) -> None:
+    if expected.probabilities is None:
+        spread = float(np.std(expected.predictions))
+        np.testing.assert_allclose(predictions, expected.predictions, rtol=1e-5, atol=1e-5 * spread, err_msg=name)
+    else:
+        np.testing.assert_allclose(chances, expected.probabilities, atol=1e-5, err_msg=name)
+        assert list(predictions) == expected.predictions.tolist(), name
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_artefact_says_what_the_service_says(client: Client, tmp_path: Path, form: str) -> None:
     job, rows, expected = trained(client, form, tmp_path)
     assert len(set(expected.predictions.tolist())) > 1
     for name, said_by in ARTEFACTS.items():
-        predictions, chances = said_by(job.save_weights(tmp_path / name), rows)
-        if expected.probabilities is None:
-            spread = float(np.std(expected.predictions))
-            np.testing.assert_allclose(predictions, expected.predictions, rtol=1e-5, atol=1e-5 * spread, err_msg=name)
-        else:
-            assert predictions == expected.predictions.tolist(), name
-            np.testing.assert_allclose(chances, expected.probabilities, atol=1e-5, err_msg=name)
+        assert_agrees(name, *said_by(job.save_weights(tmp_path / name), rows), expected)
+
+
+@pytest.mark.parametrize("name", BUILTINS)
+def test_every_artefact_of_a_builtin_set_says_what_the_service_says(client: Client, tmp_path: Path, name: str) -> None:
+    job, rows, expected = trained_on_builtin(client, name)
+    assert len(set(expected.predictions.tolist())) > 1
+    for file, said_by in ARTEFACTS.items():
+        assert_agrees(file, *said_by(job.save_weights(tmp_path / file), rows), expected)
+
+
+def by_torch(path: Path, rows: Rows) -> tuple[Any, Any]:
+    """Scores of a net with one hidden layer of ReLU: predictions where it has a target's scale, else probabilities."""
+    import torch
+
+    tensors = torch.load(path, weights_only=True)
+    x = (torch.tensor(rows, dtype=torch.float64) - tensors["input_mean"]) / tensors["input_std"]
+    hidden = torch.relu(x.float() @ tensors["0.weight"].T + tensors["0.bias"])
+    scores = hidden @ tensors["2.weight"].T + tensors["2.bias"]
+    return (scores[:, 0].double() * tensors["target_std"] + tensors["target_mean"]).numpy(), scores
+
+
+def assert_torch_agrees(path: Path, rows: Rows, expected: Prediction) -> None:
+    import torch
+
+    values, scores = by_torch(path, rows)
+    if expected.probabilities is None:
+        assert_agrees("torch", values, None, expected)
+        return
+    names = [expected.classes[code] for code in scores.argmax(dim=1).tolist()]
+    assert_agrees("torch", names, torch.softmax(scores, dim=1).numpy(), expected)
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("form", [form for form, (_, rows) in FORMATS.items() if rows is not MIXED])
 def test_pytorch_says_what_the_service_says(client: Client, tmp_path: Path, form: str) -> None:
-    import torch
-
     job, rows, expected = trained(client, form, tmp_path)
-    tensors = torch.load(job.save_weights(tmp_path / "net.pt"), weights_only=True)
-    x = (torch.tensor(rows, dtype=torch.float64) - tensors["input_mean"]) / tensors["input_std"]
-    hidden = torch.relu(x.float() @ tensors["0.weight"].T + tensors["0.bias"])
-    scores = hidden @ tensors["2.weight"].T + tensors["2.bias"]
-    if expected.probabilities is None:
-        found = scores[:, 0].double() * tensors["target_std"] + tensors["target_mean"]
-        spread = float(np.std(expected.predictions))
-        np.testing.assert_allclose(found.numpy(), expected.predictions, rtol=1e-5, atol=1e-5 * spread)
-    else:
-        np.testing.assert_allclose(torch.softmax(scores, dim=1).numpy(), expected.probabilities, atol=1e-5)
+    assert_torch_agrees(job.save_weights(tmp_path / "net.pt"), rows, expected)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", BUILTINS)
+def test_pytorch_says_of_a_builtin_set_what_the_service_says(client: Client, tmp_path: Path, name: str) -> None:
+    job, rows, expected = trained_on_builtin(client, name)
+    assert_torch_agrees(job.save_weights(tmp_path / "net.pt"), rows, expected)
