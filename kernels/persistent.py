@@ -23,7 +23,7 @@ MAX_THREADS: Final = 512
 _WARP: Final = 32
 _ENOUGH_TILES: Final = 128
 """Tiles of a product that keep a multiprocessor busy: one warp for each of its four schedulers."""
-_TILES: Final = ((4, 8), (4, 4), (2, 4), (1, 4), (1, 2))
+_TILES: Final = ((4, 8), (4, 4), (2, 8), (2, 4), (1, 4), (1, 2))
 WORD_BYTES: Final = 16
 """What a thread reads of shared memory at once; rows begin at multiples of it."""
 
