@@ -61,8 +61,8 @@ def descendants(root: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def deployment(workers: int = 1) -> Iterator[Deployment]:
-    """Start `mlpq up`, wait until it is ready, stop it at the end.
+def deployment(workers: int = 1, device: str = "cpu") -> Iterator[Deployment]:
+    """Start `mlpq up`, wait until it is ready, stop it at the end; with `auto` every GPU has a worker.
 
     Raises:
         RuntimeError: it was not ready within 60 s.
@@ -79,8 +79,7 @@ def deployment(workers: int = 1) -> Iterator[Deployment]:
             str(port),
             "--data-dir",
             folder,
-            "--workers",
-            str(workers),
+            *(["--workers", str(workers)] if device == "cpu" else ["--device", device]),
         ]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MLPQ_")}
         with (Path(folder) / "up.log").open("wb") as log:

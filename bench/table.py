@@ -85,6 +85,14 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
         _gpu,
     ),
     (
+        "gpu_service",
+        "small jobs (64-128-10) over HTTP to their results on one GPU",
+        lambda f: (
+            f"{f['environment']['device_name']}: {f['jobs']} jobs of {f['epochs']} epochs in {f['seconds']:.1f} s "
+            f"({f['jobs_per_s']:.0f} / s)"
+        ),
+    ),
+    (
         "many",
         "64 jobs over HTTP to 64 results: times JAX vmap in a bare loop, times scikit-learn one by one",
         lambda f: ", ".join(
@@ -122,7 +130,7 @@ def render() -> str:
         path = RESULTS / f"{name}.json"
         if path.exists():
             content = json.loads(path.read_text())
-            if name != "gpu":
+            if name not in ("gpu", "gpu_service"):
                 machine = content["machine"]
             lines.append(f"| {claim} | {show(content['figures'])} | `{content['command']}` |")
     if machine:
@@ -130,7 +138,7 @@ def render() -> str:
         where = (
             f"Measured on {machine['cores']} cores ({machine['cpu']}), Python {machine['python']}, "
             f"NumPy {versions['numpy']}; all parts and the measuring client share those cores. "
-            "The row that names a GPU comes from a machine of its own, described in its file."
+            "Rows that name a GPU come from a machine of its own, described in their files."
         )
         lines += ["", where]
     return "\n".join(lines)
