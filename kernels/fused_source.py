@@ -138,9 +138,14 @@ def _one_line(text: str) -> str:
 
 def loss_source(loss: LossProgram, real: Real) -> str:
     """The program of one loss."""
-    given = "long long" if loss.by_class else "real"
-    body = _LOSS.replace("TARGET", _CLASS if loss.by_class else _VALUES).replace("OPTION", literal(loss.option, real))
+    given, target = target_text(loss)
+    body = _LOSS.replace("TARGET", target).replace("OPTION", literal(loss.option, real))
     return f"{loss.text(real)}typedef {given} given_type;\n{body}"
+
+
+def target_text(loss: LossProgram) -> tuple[str, str]:
+    """The type of given targets, and what finds that of sample i of `count` scores in a batch."""
+    return ("long long", _CLASS) if loss.by_class else ("real", _VALUES)
 
 
 def update_source(rule: UpdateRule, real: Real, *, narrows: bool = False) -> str:

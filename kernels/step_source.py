@@ -34,18 +34,19 @@ _EACH: Final = """
   for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < (size); \\
        i += (long long)gridDim.x * blockDim.x)
 """
-_SHARED: Final = """#ifdef __CUDA_ARCH__
+SHARED_TEXT: Final = """#ifdef __CUDA_ARCH__
 extern __shared__ __align__(16) unsigned char SHARED_MEMORY[];
 #endif
 """
 
 
-def _numbers(real: Real, arithmetic: Arithmetic) -> str:
-    """`real`, and what products read: `operand`, with `narrow` that makes one."""
+def numbers_text(real: Real, arithmetic: Arithmetic) -> str:
+    """`real`, and what products read: `operand`, with `narrow` that makes one and `widen` that reads one."""
     if arithmetic == "bfloat16":
-        kept = "typedef bfloat16 operand;\n#define narrow narrow_bfloat16\n"
+        kept = "typedef bfloat16 operand;\n#define narrow narrow_bfloat16\n#define widen widen_bfloat16\n"
         return f"typedef {real} real;\n{OPERANDS_TEXT}{kept}{_EACH}"
-    return f"typedef {real} real;\ntypedef real operand;\n#define narrow(number) (number)\n{_EACH}"
+    same = "typedef real operand;\n#define narrow(number) (number)\n#define widen(number) (number)\n"
+    return f"typedef {real} real;\n{same}{_EACH}"
 
 
 _LOAD: Final = """
@@ -79,7 +80,7 @@ def load_source(real: Real, arithmetic: Arithmetic, *, by_class: bool) -> str:
     types = "typedef long long given_type;\ntypedef int source_type;\n#define GIVEN(code) ((long long)(code) * batch)\n"
     if not by_class:
         types = "typedef real given_type;\ntypedef real source_type;\n#define GIVEN(value) (value)\n"
-    return _numbers(real, arithmetic) + types + _LOAD
+    return numbers_text(real, arithmetic) + types + _LOAD
 
 
 _ACTIVATE: Final = """
@@ -126,26 +127,31 @@ def activate_source(
         "VALUE": _one_line(assignments(operation.value_expression, real, "in_y")),
         "MASKED": str(masked).lower(),
     }
-    return _numbers(real, arithmetic) + _filled(_ACTIVATE, parts)
+    return numbers_text(real, arithmetic) + filled(_ACTIVATE, parts)
 
 
 def backpropagate_source(
     operation: Operation, numbers: Mapping[str, float], real: Real, arithmetic: Arithmetic, *, masked: bool
 ) -> str:
     """The program that takes a layer's gradient from its activations to its sums."""
+    parts = slope_parts(operation, numbers, real, masked=masked)
+    return numbers_text(real, arithmetic) + filled(_BACKPROPAGATE, parts)
+
+
+def slope_parts(operation: Operation, numbers: Mapping[str, float], real: Real, *, masked: bool) -> dict[str, str]:
+    """What stands for NUMBERS, VALUE, SLOPE and MASKED where `result` becomes in_upstream f'(in_x)."""
     slope = operation.pullback_expression
     names = set(slope.names)
     value = ""
     if "y" in names:
         names.update(operation.value_expression.names)
         value = f"real in_y; {{ {_one_line(assignments(operation.value_expression, real, 'in_y'))} }}"
-    parts = {
+    return {
         "NUMBERS": _constants(numbers, names, real),
         "VALUE": value,
         "SLOPE": _one_line(assignments(slope, real, "result")),
         "MASKED": str(masked).lower(),
     }
-    return _numbers(real, arithmetic) + _filled(_BACKPROPAGATE, parts)
 
 
 _NARROW: Final = """
@@ -157,7 +163,7 @@ extern "C" __global__ void narrow_step(long long size, const real* from, operand
 
 def narrow_source(arithmetic: Arithmetic) -> str:
     """The program that rounds float32 numbers to what products read."""
-    return _numbers("float", arithmetic) + _NARROW
+    return numbers_text("float", arithmetic) + _NARROW
 
 
 _CLIP: Final = """
@@ -232,13 +238,13 @@ _TINIEST: Final[dict[Real, str]] = {"float": "1.17549435e-38f", "double": "2.225
 def measure_source(real: Real) -> str:
     """The program that measures the parts of every model's gradient."""
     tiny = f"#define TINY {_TINIEST[real]}\n"
-    return _SHARED + _numbers(real, "float32") + tiny + _OVER_BLOCK + _CLIP
+    return SHARED_TEXT + numbers_text(real, "float32") + tiny + _OVER_BLOCK + _CLIP
 
 
 def clip_source(real: Real) -> str:
     """The program that shortens every gradient that is longer than its model's limit."""
     root = f"#define ROOT {'sqrtf' if real == 'float' else 'sqrt'}\n"
-    return _numbers(real, "float32") + root + _OVER_BLOCK + _CLIPPED
+    return numbers_text(real, "float32") + root + _OVER_BLOCK + _CLIPPED
 
 
 _TALLY: Final = """
@@ -266,7 +272,7 @@ extern "C" __global__ void tally_steps(
 
 def tally_source(loss: LossProgram, real: Real) -> str:
     """The program that adds up the losses of a recording."""
-    return _SHARED + loss.text(real) + _OVER_BLOCK + _TALLY
+    return SHARED_TEXT + loss.text(real) + _OVER_BLOCK + _TALLY
 
 
 ADVANCE_SOURCE: Final = """
@@ -282,7 +288,8 @@ def _constants(numbers: Mapping[str, float], used: Collection[str], real: Real) 
     )
 
 
-def _filled(text: str, parts: Mapping[str, str]) -> str:
+def filled(text: str, parts: Mapping[str, str]) -> str:
+    """The text with words replaced."""
     return re.sub("|".join(parts), lambda found: parts[found[0]], text)
 
 

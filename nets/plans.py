@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from kernels import step_source
+from kernels import step_source, tail_source
 from kernels.c_source import Real
 from kernels.fused_source import (
     LOSS_SYMBOL,
@@ -117,6 +117,12 @@ class _Planner:
     def narrow(self) -> bool:
         """Whether products read copies that are rounded."""
         return self._read != self._kept
+
+    @cached_property
+    def thin(self) -> bool:
+        """Whether programs of our own stand for the last layer's products."""
+        layout = self.shape.layout
+        return layout.n_layers > 1 and layout.widths[-1] <= tail_source.MAX_OUTPUTS
 
     # ---- buffers
 
@@ -232,12 +238,15 @@ class _Planner:
         nodes: list[Node] = [self._load(step)]
         if self.shape.dropout:
             nodes += [self._mask(layer) for layer in layers[:-1]]
-        for layer in layers:
+        for layer in layers[:-1]:
             nodes += self._forward(layer)
-        nodes.append(self._loss(step))
-        if self.narrow:
-            nodes += self._narrow(f"z{len(layers)}", "narrow_scores")
-        for layer in reversed(layers):
+        if self.thin:
+            nodes += [self._thin_scores(step), self._thin_tail()]
+        else:
+            nodes += [*self._forward(layers[-1]), self._loss(step)]
+            nodes += self._narrow(f"z{len(layers)}", "narrow_scores") if self.narrow else []
+            nodes += self._backward(layers[-1])
+        for layer in reversed(layers[:-1]):
             nodes += self._backward(layer)
         return [*nodes, *(self._clip() if self.shape.clips else ()), self._update()]
 
@@ -291,6 +300,63 @@ class _Planner:
         records = Place("records", step * self.n_records * samples, self.n_records * samples)
         source = loss_source(shape.loss, shape.real)
         return self._kernel(source, LOSS_SYMBOL, samples, *sizes, *arrays, np.int32(shape.width), records)
+
+    @property
+    def _thin_numbers(self) -> tail_source.Numbers:
+        return tail_source.Numbers(self.shape.layout.widths[-1], self.shape.real, self.shape.arithmetic)
+
+    def _thin_scores(self, step: int) -> Kernel:
+        """The last layer's scores, their loss, and its gradient."""
+        shape, layout, numbers = self.shape, self.shape.layout, self._thin_numbers
+        samples, last = self.models * shape.batch, layout.n_layers
+        below, rows = layout.widths[-2], layout.rows[-1]
+        sizes = (self.models, below, rows * shape.batch, shape.batch, layout.count, int(layout.bias))
+        kept = self._whole("narrow_scores" if self.narrow else f"z{last}")
+        records = Place("records", step * self.n_records * samples, self.n_records * samples)
+        places = (self._whole(f"a{last - 1}"), self._weights_from(last), self._whole("targets"), self._whole("now"))
+        return Kernel(
+            tail_source.scores_source(shape.loss, numbers),
+            tail_source.SCORES_SYMBOL,
+            self.models * -(-shape.batch // tail_source.SAMPLES),
+            tail_source.THREADS,
+            (
+                *(np.int32(size) for size in sizes),
+                *places,
+                np.int32(shape.width),
+                self._whole(f"z{last}"),
+                kept,
+                records,
+            ),
+            numbers.scores_bytes,
+        )
+
+    def _weights_from(self, layer: int) -> Place:
+        return self._from("narrowed" if self.narrow else "parameters", self.shape.layout.offsets[layer - 1])
+
+    def _thin_tail(self) -> Kernel:
+        """The last layer's gradient, and dL/dz of the layer below."""
+        shape, layout, numbers = self.shape, self.shape.layout, self._thin_numbers
+        last, rows = layout.n_layers, layout.rows[-1]
+        operation, own = shape.activations[last - 2]
+        sizes = (layout.widths[-2], rows, shape.batch, layout.count)
+        out = self._whole(f"delta{last - 1}" if self.narrow else f"upstream{last - 1}")
+        places = (
+            self._whole(f"a{last - 1}"),
+            self._weights_from(last),
+            self._whole("narrow_scores" if self.narrow else f"z{last}"),
+            self._whole(f"z{last - 1}"),
+            self._masks(last - 1),
+            self._from("gradient", layout.offsets[last - 1]),
+            out,
+        )
+        return Kernel(
+            tail_source.tail_source(operation, own, numbers, masked=shape.dropout),
+            tail_source.TAIL_SYMBOL,
+            self.models * -(-rows // tail_source.UNITS),
+            tail_source.THREADS,
+            (*(np.int32(size) for size in sizes), *places),
+            numbers.tail_bytes,
+        )
 
     def _narrow(self, name: str, to: str) -> list[Node]:
         size = self._sizes[name].size
