@@ -8,7 +8,7 @@ Recordings are kept, those used last, for the next run of the same shape in this
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ import cupy
 from kernels.backend import Compiler
 from kernels.cublaslt import WORKSPACE_BYTES, CublasLt, Descriptors, Session
 from kernels.errors import RecordingFailed
-from kernels.step_plan import Product, StepPlan, bind
+from kernels.step_plan import Node, Product, StepPlan, bind, waits
 
 MAX_KEPT: Final = 4
 """Recordings that are kept for later runs."""
@@ -31,19 +31,25 @@ class CudaProducts:
     """`kernels.step_plan.Products` by cuBLASLt, on the stream that is current when a call is made."""
 
     def __init__(self) -> None:
-        library = CublasLt()
-        self._workspace = cupy.cuda.alloc(WORKSPACE_BYTES)
-        self._session = Session(library, int(self._workspace.ptr), _current_stream)
+        self._library = CublasLt()
+        self._sessions: dict[int, tuple[Session, Any]] = {}
 
     @property
     def version(self) -> str:
         """Of cuBLASLt."""
-        return self._session.library.version
+        return self._library.version
+
+    def _session(self, branch: int) -> Session:
+        """Products of different branches may run at once: each branch has a workspace of its own."""
+        if branch not in self._sessions:
+            workspace = cupy.cuda.alloc(WORKSPACE_BYTES)
+            self._sessions[branch] = Session(self._library, int(workspace.ptr), _current_stream), workspace
+        return self._sessions[branch][0]
 
     def bind(self, product: Product, a: Any, b: Any, d: Any) -> Callable[[], None]:
         """See Products: the algorithm is chosen here. The descriptors live as long as the call."""
-        descriptors = Descriptors(self._session.library, product)
-        call = self._session.bound(descriptors, int(a.data.ptr), int(b.data.ptr), int(d.data.ptr))
+        descriptors = Descriptors(self._library, product)
+        call = self._session(product.branch).bound(descriptors, int(a.data.ptr), int(b.data.ptr), int(d.data.ptr))
         weakref.finalize(call, descriptors.close).atexit = False
         return call
 
@@ -63,7 +69,7 @@ class _Graphs:
         rows = cupy.zeros(max(plan.by_name[name].size for name in ("inputs", "targets")), "float64")
         self.buffers["sources"].fill(int(rows.data.ptr))  # something to read before there are data
         cupy.cuda.get_current_stream().synchronize()  # before any training: the other stream must see all of this
-        self._graphs = [_recorded(calls) for calls in programs]
+        self._graphs = [_recorded(nodes, calls) for nodes, calls in zip(plan.programs, programs, strict=True)]
 
     def play(self, program: int) -> None:
         """One launch on the current stream."""
@@ -72,31 +78,58 @@ class _Graphs:
             graph.launch()
 
 
-def _recorded(calls: list[Callable[[], None]]) -> Any:
+def _recorded(nodes: Sequence[Node], calls: Sequence[Callable[[], None]]) -> Any:
     """The graph of these calls, after one run of them; None for none. Raises RecordingFailed."""
     if not calls:
         return None
-    stream = cupy.cuda.Stream(non_blocking=True)
+    streams = {node.branch: cupy.cuda.Stream(non_blocking=True) for node in nodes} | {
+        0: cupy.cuda.Stream(non_blocking=True)
+    }
     try:
-        with stream:
+        with streams[0]:
             for call in calls:
                 call()
-            stream.synchronize()
-            return _captured(stream, calls)
+            streams[0].synchronize()
+        return _captured(streams, nodes, calls)
     except _CUDA_ERRORS as error:
         raise RecordingFailed(f"a training step was not recorded: {error}") from error
 
 
-def _captured(stream: Any, calls: list[Callable[[], None]]) -> Any:
-    stream.begin_capture()
+def _captured(streams: Mapping[int, Any], nodes: Sequence[Node], calls: Sequence[Callable[[], None]]) -> Any:
+    streams[0].begin_capture()
     try:
-        for call in calls:
-            call()
+        _play_branches(streams, nodes, calls)
     except BaseException:
         with suppress(*_CUDA_ERRORS):  # a capture that broke ends with an error of its own; the first one tells more
-            stream.end_capture()
+            streams[0].end_capture()
         raise
-    return stream.end_capture()
+    return streams[0].end_capture()
+
+
+def _play_branches(streams: Mapping[int, Any], nodes: Sequence[Node], calls: Sequence[Callable[[], None]]) -> None:
+    """Every branch on its stream, out of the first one and back into it."""
+    needed = waits(nodes)
+    awaited, events = {earlier for all_of_one in needed for earlier in all_of_one}, dict[int, Any]()
+    others = [stream for branch, stream in streams.items() if branch != 0]
+    begun = _marked(streams[0])
+    for stream in others:
+        stream.wait_event(begun)
+    for number, (node, call) in enumerate(zip(nodes, calls, strict=True)):
+        stream = streams[node.branch]
+        for earlier in needed[number]:
+            stream.wait_event(events[earlier])
+        with stream:
+            call()
+        if number in awaited:
+            events[number] = _marked(stream)
+    for stream in others:
+        streams[0].wait_event(_marked(stream))
+
+
+def _marked(stream: Any) -> Any:
+    event = cupy.cuda.Event(disable_timing=True)
+    event.record(stream)
+    return event
 
 
 class CudaRecording:

@@ -1,5 +1,8 @@
 """A training step as data: launches of kernels and matrix products over named flat buffers, and nothing that runs.
 
+Nodes stand in an order in which they may run one by one. Each is on a branch: those of one branch follow each other,
+those of different ones may run side by side unless `waits` says that one touches what the other writes.
+
 Buffers are one-dimensional. Matrices are described as cuBLAS describes them: column-major, with a leading dimension
 and a stride from model to model, so that what a test computes from these numbers is what a descriptor is given.
 
@@ -94,6 +97,7 @@ class Product:
     d: Matrix
     models: int
     arithmetic: Arithmetic
+    branch: int = 0
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -107,14 +111,17 @@ class Product:
         return 2 * m * n * k * self.models
 
 
-def product(left: Matrix, right: Matrix, out: Matrix, models: int, arithmetic: Arithmetic) -> Product:
+def product(left: Matrix, right: Matrix, out: Matrix, models: int, arithmetic: Arithmetic, branch: int = 0) -> Product:
     """`out = left right` of row-major matrices: column-major it is outᵀ = rightᵀ leftᵀ."""
-    return Product(right.T, left.T, out.T, models, arithmetic)
+    return Product(right.T, left.T, out.T, models, arithmetic, branch)
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """One launch: the kernel `symbol` of a program, with parts of buffers and numbers as its arguments."""
+    """One launch: the kernel `symbol` of a program, with parts of buffers and numbers as its arguments.
+
+    It writes the buffers named in `writes`, and no others.
+    """
 
     source: str = field(repr=False)
     symbol: str
@@ -122,6 +129,8 @@ class Kernel:
     threads: int
     arguments: tuple[Place | np.generic, ...]
     shared_bytes: int = 0
+    writes: frozenset[str] = frozenset()
+    branch: int = 0
 
 
 Node = Kernel | Product
@@ -167,6 +176,70 @@ def _check(node: Node, buffers: Mapping[str, Buffer]) -> None:
         raise ValueError("d is written transposed, which no product does")
     if node.models > 1 and node.d.stride < node.d.end(1) - node.d.offset:
         raise ValueError(f"{node.d}: models overlap")
+
+
+@dataclass(frozen=True)
+class Touch:
+    """A part of a buffer that a node reads or writes: `size` numbers of each of `models`, `stride` apart."""
+
+    buffer: str
+    offset: int
+    size: int
+    stride: int
+    models: int
+    writes: bool
+
+    @property
+    def end(self) -> int:
+        """The place behind its last number."""
+        return self.offset + (self.models - 1) * self.stride + self.size
+
+    def meets(self, other: Touch) -> bool:
+        """Whether the two may have a number in common, told from parts that do not lie between each other's."""
+        if self.buffer != other.buffer or self.end <= other.offset or other.end <= self.offset:
+            return False
+        alike = self.stride == other.stride and self.models == other.models > 1
+        if not alike or max(self.end, other.end) - min(self.offset, other.offset) > self.stride * self.models:
+            return True
+        return self.offset < other.offset + other.size and other.offset < self.offset + self.size
+
+    def covers(self, other: Touch) -> bool:
+        """Whether it has every number of the other; only one without gaps is known to."""
+        whole = self.models == 1 or self.stride == self.size
+        return whole and self.offset <= other.offset and other.end <= self.end
+
+
+def touches(node: Node) -> list[Touch]:
+    """Everything that a node reads or writes."""
+    if isinstance(node, Kernel):
+        places = [one for one in node.arguments if isinstance(one, Place)]
+        return [Touch(one.buffer, one.offset, one.size, 0, 1, one.buffer in node.writes) for one in places]
+    found = []
+    for matrix in (node.a, node.b, node.d):
+        size = matrix.end(1) - matrix.offset
+        found.append(Touch(matrix.buffer, matrix.offset, size, matrix.stride, node.models, matrix is node.d))
+    return found
+
+
+def waits(program: Sequence[Node]) -> list[list[int]]:
+    """For every node the earlier ones that it waits for, but for those of its own branch: the last of every branch."""
+    seen: dict[str, list[tuple[int, Touch]]] = {}
+    found = []
+    for number, node in enumerate(program):
+        last: dict[int, int] = {}
+        for touch in touches(node):
+            before = seen.setdefault(touch.buffer, [])
+            for earlier, other in before:
+                if (touch.writes or other.writes) and touch.meets(other):
+                    branch = program[earlier].branch
+                    last[branch] = max(last.get(branch, -1), earlier)
+            if touch.writes:  # whoever waits for this one has waited for what it covers
+                before[:] = [(earlier, other) for earlier, other in before if not touch.covers(other)]
+        for touch in touches(node):
+            seen[touch.buffer].append((number, touch))
+        last.pop(node.branch, None)
+        found.append(sorted(last.values()))
+    return found
 
 
 class Products(Protocol):

@@ -38,6 +38,8 @@ from nets.parameters import Layout
 
 CLIP_BLOCKS: Final = 32
 """Most blocks that measure one model's gradient."""
+CHAIN, BATCHES, GRADIENTS = range(3)
+"""Branches: from layer to layer; what brings batches; gradients' products, for which nothing waits soon."""
 ROW_BYTES: Final = 16
 """Rows of the inputs begin at multiples of it, which the fastest products ask for."""
 
@@ -139,10 +141,10 @@ class _Planner:
             "rows": ("int32", capacity * samples),
             "numbers": (kept, capacity * models * shape.width),
             "losses": ("float64", capacity * models),
-            "now": (kept, models * shape.width),
-            "steps": ("uint64", models),
-            "inputs": (read, samples * self.input_leading),
-            "targets": (given, samples * shape.targets),
+            **_twice("now", kept, models * shape.width),
+            **_twice("steps", "uint64", models),
+            **_twice("inputs", read, samples * self.input_leading),
+            **_twice("targets", given, samples * shape.targets),
             "records": (kept, steps * self.n_records * samples),
             "parameters": (kept, count),
             "gradient": (kept, count),
@@ -167,7 +169,7 @@ class _Planner:
                 if self.narrow:
                     found[f"delta{layer}"] = (read, samples * width)
                 if shape.dropout:
-                    found[f"mask{layer}"] = (kept, samples * width)
+                    found |= _twice(f"mask{layer}", kept, samples * width)
         return {name: Buffer(name, dtype, size) for name, (dtype, size) in found.items()}
 
     @property
@@ -207,13 +209,13 @@ class _Planner:
         batch = self.shape.batch
         return row_major(name, 0, rows, batch, batch, kept_rows * batch)
 
-    def _below(self, layer: int) -> Matrix:
+    def _below(self, layer: int, step: int) -> Matrix:
         """What a layer reads (I+1, B)."""
         layout, batch = self.shape.layout, self.shape.batch
         rows = layout.rows[layer - 1]
         if layer > 1:
             return self._features(f"a{layer - 1}", rows, rows)
-        return row_major("inputs", 0, batch, rows, self.input_leading, batch * self.input_leading).T
+        return row_major(_turn("inputs", step), 0, batch, rows, self.input_leading, batch * self.input_leading).T
 
     def _delta(self, layer: int) -> Matrix:
         """dL/dz of a layer (O, B), as products read it."""
@@ -226,80 +228,104 @@ class _Planner:
 
     def plan(self, recordings: Sequence[int]) -> StepPlan:
         """See plan_of."""
-        programs = [
-            (*(node for step in range(count) for node in self._step(step)), *self._closing(count))
-            for count in recordings
-        ]
+        programs = [(*self._steps(count), *self._closing(count)) for count in recordings]
         ready = self._narrow("parameters", "narrowed") if self.narrow else []
         return StepPlan(tuple(self._sizes.values()), (*programs, tuple(ready)))
 
-    def _step(self, step: int) -> list[Node]:
-        layers = range(1, self.shape.layout.n_layers + 1)
-        nodes: list[Node] = [self._load(step)]
-        if self.shape.dropout:
-            nodes += [self._mask(layer) for layer in layers[:-1]]
-        for layer in layers[:-1]:
-            nodes += self._forward(layer)
-        if self.thin:
-            nodes += [self._thin_scores(step), self._thin_tail()]
-        else:
-            nodes += [*self._forward(layers[-1]), self._loss(step)]
-            nodes += self._narrow(f"z{len(layers)}", "narrow_scores") if self.narrow else []
-            nodes += self._backward(layers[-1])
-        for layer in reversed(layers[:-1]):
-            nodes += self._backward(layer)
-        return [*nodes, *(self._clip() if self.shape.clips else ()), self._update()]
+    def _steps(self, count: int) -> list[Node]:
+        """Steps one after another; each brings the next one's batch along."""
+        nodes = self._bring(0)
+        for step in range(count):
+            nodes += self._bring(step + 1) if step + 1 < count else []
+            nodes += self._step(step)
+        return nodes
 
-    def _kernel(self, source: str, symbol: str, size: int, *arguments: Place | np.generic) -> Kernel:
+    def _bring(self, step: int) -> list[Node]:
+        """What a step needs of its batch, and its masks."""
+        masks = range(1, self.shape.layout.n_layers) if self.shape.dropout else ()
+        return [self._load(step), *(self._mask(layer, step) for layer in masks)]
+
+    def _step(self, step: int) -> list[Node]:
+        layers, nodes = range(1, self.shape.layout.n_layers + 1), list[Node]()
+        for layer in layers[:-1]:
+            nodes += self._forward(layer, step)
+        if self.thin:
+            nodes += [self._thin_scores(step), self._thin_tail(step)]
+        else:
+            nodes += [*self._forward(layers[-1], step), self._loss(step)]
+            nodes += self._narrow(f"z{len(layers)}", "narrow_scores") if self.narrow else []
+            nodes += self._backward(layers[-1], step)
+        for layer in reversed(layers[:-1]):
+            nodes += self._backward(layer, step)
+        return [*nodes, *(self._clip() if self.shape.clips else ()), self._update(step)]
+
+    def _kernel(
+        self,
+        source: str,
+        symbol: str,
+        size: int,
+        *arguments: Place | np.generic,
+        writes: Sequence[str],
+        branch: int = CHAIN,
+    ) -> Kernel:
         """A launch with a thread for each of `size` numbers, as far as blocks allow."""
-        return Kernel(source, symbol, min(MAX_BLOCKS, -(-size // THREADS)), THREADS, arguments)
+        blocks = min(MAX_BLOCKS, -(-size // THREADS))
+        return Kernel(source, symbol, blocks, THREADS, arguments, writes=frozenset(writes), branch=branch)
 
     def _load(self, step: int) -> Kernel:
         shape = self.shape
         inputs, samples = shape.layout.rows[0], self.models * shape.batch
         sizes = (step, self.models, shape.batch, inputs, self.input_leading, shape.targets, shape.width)
-        names = ("sources", "cursor", "rows", "numbers", "first", "inputs", "targets", "now", "steps")
+        filled = [_turn(name, step) for name in ("inputs", "targets", "now", "steps")]
+        names = ("sources", "cursor", "rows", "numbers", "first", *filled)
         return self._kernel(
             step_source.load_source(shape.real, shape.arithmetic, by_class=shape.loss.by_class),
             step_source.LOAD_SYMBOL,
             max(samples * inputs, self.models * shape.width),
             *(np.int32(size) for size in sizes),
             *(self._whole(name) for name in names),
+            writes=filled,
+            branch=BATCHES,
         )
 
-    def _mask(self, layer: int) -> Kernel:
+    def _mask(self, layer: int, step: int) -> Kernel:
         size = self.shape.layout.widths[layer] * self.shape.batch
         sizes = (np.int32(self.models), np.int32(size), np.int32(layer))
-        places = (self._whole(name) for name in ("seeds", "steps", "stays", "scales", f"mask{layer}"))
-        threads = self.models * -(-size // MASK_WORDS)
-        return self._kernel(mask_source(self.shape.real), MASK_SYMBOL, threads, *sizes, *places)
+        mask = _turn(f"mask{layer}", step)
+        places = (self._whole(name) for name in ("seeds", _turn("steps", step), "stays", "scales", mask))
+        threads, source = self.models * -(-size // MASK_WORDS), mask_source(self.shape.real)
+        return self._kernel(source, MASK_SYMBOL, threads, *sizes, *places, writes=[mask], branch=BATCHES)
 
-    def _forward(self, layer: int) -> list[Node]:
+    def _forward(self, layer: int, step: int) -> list[Node]:
         """z = [W; b]ᵀ a, and of a hidden layer a = f(z)."""
         shape, rows, out = self.shape, self.shape.layout.rows[layer - 1], self.shape.layout.widths[layer]
         z = self._features(f"z{layer}", out, out)
-        weights, below = self._weights(layer, rows), self._below(layer)
+        weights, below = self._weights(layer, rows), self._below(layer, step)
         nodes: list[Node] = [product(weights.T, below, z, self.models, shape.arithmetic)]
         if layer < shape.layout.n_layers:
             operation, numbers = shape.activations[layer - 1]
             source = step_source.activate_source(operation, numbers, shape.real, shape.arithmetic, masked=shape.dropout)
             stride = (out + int(shape.layout.bias)) * shape.batch
             sizes = (np.int32(self.models), np.int32(out * shape.batch), np.int32(stride))
-            places = (self._whole(f"z{layer}"), self._masks(layer), self._whole(f"a{layer}"))
-            nodes.append(self._kernel(source, step_source.ACTIVATE_SYMBOL, self.models * stride, *sizes, *places))
+            places = (self._whole(f"z{layer}"), self._masks(layer, step), self._whole(f"a{layer}"))
+            count, symbol = self.models * stride, step_source.ACTIVATE_SYMBOL
+            nodes.append(self._kernel(source, symbol, count, *sizes, *places, writes=[f"a{layer}"]))
         return nodes
 
-    def _masks(self, layer: int) -> Place:
-        return self._whole(f"mask{layer}" if self.shape.dropout else f"z{layer}")
+    def _masks(self, layer: int, step: int) -> Place:
+        return self._whole(_turn(f"mask{layer}", step) if self.shape.dropout else f"z{layer}")
 
     def _loss(self, step: int) -> Kernel:
         shape, samples = self.shape, self.models * self.shape.batch
         scores = shape.layout.n_layers
         sizes = (np.int32(self.models), np.int32(shape.layout.widths[-1]), np.int32(shape.batch))
-        arrays = (self._whole(f"z{scores}"), self._whole("targets"), self._whole("now"))
+        arrays = [self._whole(name) for name in (f"z{scores}", _turn("targets", step), _turn("now", step))]
         records = Place("records", step * self.n_records * samples, self.n_records * samples)
         source = loss_source(shape.loss, shape.real)
-        return self._kernel(source, LOSS_SYMBOL, samples, *sizes, *arrays, np.int32(shape.width), records)
+        writes = [f"z{scores}", "records"]
+        return self._kernel(
+            source, LOSS_SYMBOL, samples, *sizes, *arrays, np.int32(shape.width), records, writes=writes
+        )
 
     @property
     def _thin_numbers(self) -> tail_source.Numbers:
@@ -313,7 +339,8 @@ class _Planner:
         sizes = (self.models, below, rows * shape.batch, shape.batch, layout.count, int(layout.bias))
         kept = self._whole("narrow_scores" if self.narrow else f"z{last}")
         records = Place("records", step * self.n_records * samples, self.n_records * samples)
-        places = (self._whole(f"a{last - 1}"), self._weights_from(last), self._whole("targets"), self._whole("now"))
+        batch = (self._whole(_turn("targets", step)), self._whole(_turn("now", step)))
+        places = (self._whole(f"a{last - 1}"), self._weights_from(last), *batch)
         return Kernel(
             tail_source.scores_source(shape.loss, numbers),
             tail_source.SCORES_SYMBOL,
@@ -328,12 +355,13 @@ class _Planner:
                 records,
             ),
             numbers.scores_bytes,
+            frozenset({f"z{last}", kept.buffer, "records"}),
         )
 
     def _weights_from(self, layer: int) -> Place:
         return self._from("narrowed" if self.narrow else "parameters", self.shape.layout.offsets[layer - 1])
 
-    def _thin_tail(self) -> Kernel:
+    def _thin_tail(self, step: int) -> Kernel:
         """The last layer's gradient, and dL/dz of the layer below."""
         shape, layout, numbers = self.shape, self.shape.layout, self._thin_numbers
         last, rows = layout.n_layers, layout.rows[-1]
@@ -345,7 +373,7 @@ class _Planner:
             self._weights_from(last),
             self._whole("narrow_scores" if self.narrow else f"z{last}"),
             self._whole(f"z{last - 1}"),
-            self._masks(last - 1),
+            self._masks(last - 1, step),
             self._from("gradient", layout.offsets[last - 1]),
             out,
         )
@@ -356,35 +384,44 @@ class _Planner:
             tail_source.THREADS,
             (*(np.int32(size) for size in sizes), *places),
             numbers.tail_bytes,
+            frozenset({"gradient", out.buffer}),
         )
 
     def _narrow(self, name: str, to: str) -> list[Node]:
         size = self._sizes[name].size
         source = step_source.narrow_source(self.shape.arithmetic)
         places = (self._whole(name), self._whole(to))
-        return [self._kernel(source, step_source.NARROW_SYMBOL, size, np.int64(size), *places)]
+        return [self._kernel(source, step_source.NARROW_SYMBOL, size, np.int64(size), *places, writes=[to])]
 
-    def _backward(self, layer: int) -> list[Node]:
+    def _backward(self, layer: int, step: int) -> list[Node]:
         """d[W; b] = a δᵀ, and below a hidden layer δ = f'(z) · W δ."""
         shape, rows = self.shape, self.shape.layout.rows[layer - 1]
         delta, gradient = self._delta(layer), self._block("gradient", layer, rows)
-        nodes: list[Node] = [product(self._below(layer), delta.T, gradient, self.models, shape.arithmetic)]
+        branch = GRADIENTS if layer > 1 else CHAIN  # nothing is left to run beside the first layer's
+        below = self._below(layer, step)
+        nodes: list[Node] = [product(below, delta.T, gradient, self.models, shape.arithmetic, branch)]
         if layer > 1:
             width = shape.layout.widths[layer - 1]
             upstream = self._features(f"upstream{layer - 1}", width, width)
             nodes.append(product(self._weights(layer, width), delta, upstream, self.models, shape.arithmetic))
-            nodes.append(self._backpropagate(layer - 1))
+            nodes.append(self._backpropagate(layer - 1, step))
         return nodes
 
-    def _backpropagate(self, layer: int) -> Kernel:
+    def _backpropagate(self, layer: int, step: int) -> Kernel:
         shape, size = self.shape, self._sizes[f"z{layer}"].size
         operation, numbers = shape.activations[layer - 1]
         source = step_source.backpropagate_source(
             operation, numbers, shape.real, shape.arithmetic, masked=shape.dropout
         )
         out = self._whole(f"delta{layer}" if self.narrow else f"upstream{layer}")
-        places = (self._whole(f"z{layer}"), self._masks(layer), self._whole(f"upstream{layer}"), out)
-        return self._kernel(source, step_source.BACKPROPAGATE_SYMBOL, size, np.int64(size), *places)
+        arguments = (
+            np.int64(size),
+            self._whole(f"z{layer}"),
+            self._masks(layer, step),
+            self._whole(f"upstream{layer}"),
+            out,
+        )
+        return self._kernel(source, step_source.BACKPROPAGATE_SYMBOL, size, *arguments, writes=[out.buffer])
 
     def _clip(self) -> list[Node]:
         real, blocks, count = self.shape.real, self.clip_blocks, self.shape.layout.count
@@ -393,30 +430,28 @@ class _Planner:
         gradient, parts = self._whole("gradient"), self._whole("parts")
         measured = (*sizes, gradient, parts)
         shared = threads * self.shape.dtype.itemsize
+        clipped = (*sizes, parts, self._whole("limits"), gradient)
+        measure, clip = step_source.measure_source(real), step_source.clip_source(real)
         return [
-            Kernel(step_source.measure_source(real), step_source.MEASURE_SYMBOL, grid, threads, measured, shared),
-            Kernel(
-                step_source.clip_source(real),
-                step_source.CLIP_SYMBOL,
-                grid,
-                threads,
-                (*sizes, parts, self._whole("limits"), gradient),
-            ),
+            Kernel(measure, step_source.MEASURE_SYMBOL, grid, threads, measured, shared, frozenset({"parts"})),
+            Kernel(clip, step_source.CLIP_SYMBOL, grid, threads, clipped, writes=frozenset({"gradient"})),
         ]
 
-    def _update(self) -> Kernel:
+    def _update(self, step: int) -> Kernel:
         shape, rule = self.shape, self.shape.rule
         size = self._sizes["parameters"].size
         sizes = (np.int64(size), np.int32(shape.layout.count), np.int32(shape.decays))
         names = ["parameters", "gradient", "decay" if shape.decays else "gradient", *rule.slots]
-        arrays = [self._whole(name) for name in (*names, *(["narrowed"] if self.narrow else []))]
+        narrowed = ["narrowed"] if self.narrow else []
+        arrays = [self._whole(name) for name in (*names, *narrowed)]
         columns: list[Place | np.generic] = []
         for k in range(len(rule.rates)):
-            columns += [self._from("now", shape.batch + k), np.int32(shape.width)]
+            columns += [self._from(_turn("now", step), shape.batch + k), np.int32(shape.width)]
         for k in range(len(rule.hyper)):
             columns += [self._from("hyper", k), np.int32(len(rule.hyper))]
         source = update_source(rule, shape.real, narrows=self.narrow)
-        return self._kernel(source, UPDATE_SYMBOL, size, *sizes, *arrays, *columns)
+        writes = ["parameters", *rule.slots, *narrowed]
+        return self._kernel(source, UPDATE_SYMBOL, size, *sizes, *arrays, *columns, writes=writes)
 
     def _closing(self, steps: int) -> list[Node]:
         """The losses of a recording, and the cursor moved behind it."""
@@ -430,6 +465,16 @@ class _Planner:
             threads,
             (*(np.int32(size) for size in sizes), *places),
             threads * np.dtype(np.float64).itemsize,
+            frozenset({"losses"}),
         )
-        moved = (np.int32(steps), self._whole("cursor"))
-        return [tally, Kernel(step_source.ADVANCE_SOURCE, step_source.ADVANCE_SYMBOL, 1, 1, moved)]
+        source, symbol, moved = step_source.ADVANCE_SOURCE, step_source.ADVANCE_SYMBOL, self._whole("cursor")
+        return [tally, Kernel(source, symbol, 1, 1, (np.int32(steps), moved), writes=frozenset({"cursor"}))]
+
+
+def _turn(name: str, step: int) -> str:
+    """The one of two buffers that a step uses: its batch comes while the step before still reads its own."""
+    return f"{name} {step % 2}"
+
+
+def _twice(name: str, dtype: str, size: int) -> dict[str, tuple[str, int]]:
+    return {_turn(name, step): (dtype, size) for step in range(2)}

@@ -4,13 +4,13 @@ that descriptors get.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from kernels.rounding import bfloat16_bits
-from kernels.step_plan import Matrix, Product, StepPlan, bind
+from kernels.step_plan import Matrix, Node, Product, StepPlan, bind, waits
 from tests.kernels.block_support import BlockBackend, HostCompiler
 
 Array = np.ndarray[Any, Any]
@@ -63,16 +63,39 @@ class HostProducts:
 class HostRecording:
     """A plan's programs as lists of calls; memory that nobody has written is NaN."""
 
-    def __init__(self, plan: StepPlan, compiler: HostCompiler) -> None:
+    def __init__(self, plan: StepPlan, compiler: HostCompiler, turn: np.random.Generator | None = None) -> None:
         self.buffers: Mapping[str, Array] = {one.name: poisoned(one.size, one.dtype) for one in plan.buffers}
         self.details = {"recorded": "on the host"}
         self.played: list[int] = []
         self._programs = [bind(program, self.buffers, compiler, HostProducts()) for program in plan.programs]
+        if turn is not None:
+            orders = [linearized(program, turn) for program in plan.programs]
+            self._programs = [[calls[k] for k in order] for calls, order in zip(self._programs, orders, strict=True)]
 
     def play(self, program: int) -> None:
         self.played.append(program)
         for call in self._programs[program]:
             call()
+
+
+def predecessors(program: Sequence[Node]) -> list[set[int]]:
+    """The nodes that each node directly follows: on its branch, and those that it waits for."""
+    last: dict[int, int] = {}
+    found = []
+    for number, (node, awaited) in enumerate(zip(program, waits(program), strict=True)):
+        found.append({*awaited, *([last[node.branch]] if node.branch in last else [])})
+        last[node.branch] = number
+    return found
+
+
+def linearized(program: Sequence[Node], turn: np.random.Generator) -> list[int]:
+    """Some order in which a device may run the nodes."""
+    before, done, order = predecessors(program), set[int](), list[int]()
+    while len(order) < len(program):
+        ready = [k for k in range(len(program)) if k not in done and before[k] <= done]
+        order.append(int(turn.choice(ready)))
+        done.add(order[-1])
+    return order
 
 
 def poisoned(size: int, dtype: str) -> Array:
@@ -84,20 +107,20 @@ def poisoned(size: int, dtype: str) -> Array:
 class HostRecorder:
     """`kernels.backend.Recorder` on the host; keeps what it was given."""
 
-    def __init__(self, compiler: HostCompiler) -> None:
-        self._compiler = compiler
+    def __init__(self, compiler: HostCompiler, turn: np.random.Generator | None = None) -> None:
+        self._compiler, self._turn = compiler, turn
         self.plans: list[StepPlan] = []
         self.recordings: list[HostRecording] = []
 
     def load(self, plan: StepPlan) -> HostRecording:
         self.plans.append(plan)
-        self.recordings.append(HostRecording(plan, self._compiler))
+        self.recordings.append(HostRecording(plan, self._compiler, self._turn))
         return self.recordings[-1]
 
 
 class RecordingBackend(BlockBackend):
     """NumPy arrays, and a recorder of steps."""
 
-    def __init__(self, compiler: HostCompiler | None = None) -> None:
+    def __init__(self, compiler: HostCompiler | None = None, turn: np.random.Generator | None = None) -> None:
         super().__init__(compiler)
-        self.recorder = HostRecorder(self.compiler)  # type: ignore[misc]
+        self.recorder = HostRecorder(self.compiler, turn)  # type: ignore[misc]

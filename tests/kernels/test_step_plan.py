@@ -81,7 +81,7 @@ def test_rows_of_inputs_begin_where_the_fastest_products_want_them() -> None:
         shape = shape_of([case(precision, blobs(features=13), [7])])
         assert shape is not None
         first = next(node for node in plan_of(shape, 3, 4, (1,)).programs[0] if isinstance(node, Product))
-        (inputs,) = (one for one in (first.a, first.b) if one.buffer == "inputs")
+        (inputs,) = (one for one in (first.a, first.b) if one.buffer == "inputs 0")
         assert inputs.rows == 14
         assert inputs.leading * itemsize % 16 == 0
         assert inputs.alignment(itemsize, 3) >= 16
