@@ -66,7 +66,8 @@ class _Graphs:
         self.buffers: Mapping[str, Any] = {one.name: cupy.zeros(one.size, one.dtype) for one in plan.buffers}
         self.details = {"recorded": "cuda graph", "cublaslt": products.version}
         programs = [bind(program, self.buffers, compiler, products) for program in plan.programs]
-        rows = cupy.zeros(max(plan.by_name[name].size for name in ("inputs", "targets")), "float64")
+        batches = [one.size for one in plan.buffers if one.name.startswith(("inputs", "targets"))]
+        rows = cupy.zeros(max(batches), "float64")
         self.buffers["sources"].fill(int(rows.data.ptr))  # something to read before there are data
         cupy.cuda.get_current_stream().synchronize()  # before any training: the other stream must see all of this
         self._graphs = [_recorded(nodes, calls) for nodes, calls in zip(plan.programs, programs, strict=True)]
