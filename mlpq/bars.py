@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from mlpq.notebook.cards import upload_card
-from mlpq.notebook.live import live_card
 from mlpq.notebook.screen import screen
 
 if TYPE_CHECKING:
@@ -27,6 +25,8 @@ def upload_bar(paths: list[Path]) -> Iterator[ProgressCallback | None]:
     name = paths[0].name + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
     place = screen()
     if place is not None:
+        from mlpq.notebook.cards import upload_card
+
         yield lambda done, size: place.show(upload_card(name, done, size))
         return
     if not sys.stderr.isatty():
@@ -46,6 +46,8 @@ def upload_bar(paths: list[Path]) -> Iterator[ProgressCallback | None]:
 def job_bar(job: Handle) -> Iterator[Callable[[], None]]:
     """What to call when the job's record is new."""
     if screen() is not None:
+        from mlpq.notebook.live import live_card
+
         with live_card(job) as card:
             yield lambda: card(False)
         return

@@ -8,7 +8,6 @@ from typing import Any
 
 from mlpq.api import Api
 from mlpq.events import Event, MetricEvent, ResetEvent, StatusEvent
-from mlpq.notebook.cards import job_card
 from mlpq.records import JobProblem, JobRecord, Json, Progress
 
 CURVES = ("epoch", "train_loss", "val_loss")
@@ -72,6 +71,8 @@ class Handle:
 
     def _repr_html_(self) -> str:
         """The job as a card, for notebooks."""
+        from mlpq.notebook.cards import job_card
+
         return job_card(self.record, self.curve)
 
     def _take(self, event: Event) -> None:

@@ -15,7 +15,6 @@ from mlpq.errors import JobFailedError, MlpqError
 from mlpq.events import Event, MetricEvent
 from mlpq.explained import Explained
 from mlpq.files import write_whole
-from mlpq.notebook.live import live_card
 from mlpq.records import DatasetRecord, JobRecord
 from mlpq.results import Evaluation, Prediction
 from mlpq.settings import TrainSettings, job_changes
@@ -77,6 +76,8 @@ class JobCalls(Explained, Generic[J]):
         >>> end.status
         'succeeded'
         """
+        from mlpq.notebook.live import live_card
+
         with live_card(self) as redraw:
             async with aclosing(self._events(after, patience_s)) as events:
                 async for event in events:

@@ -1,14 +1,17 @@
-"""The `mlpq` command. What a subcommand needs is imported when it runs, so that `mlpq --help` is there at once."""
+"""The `mlpq` command. A subcommand is read, and what it needs imported, when it is called: help is there at once."""
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command_from_info, get_command_name, get_group
 
 from mlpq.cli import data, explain, jobs, lecture, local, results, settings, sweep, top, train
 from mlpq.cli.arguments import join_widths
@@ -26,7 +29,13 @@ EXAMPLES = """\
 
 
 class Commands(TyperGroup):
-    """All commands; the help ends with examples."""
+    """All commands by name and first words; one that is called is read whole. The help ends with examples."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command that words call, with its options, and the words that are left."""
+        called, command, rest = super().resolve_command(ctx, args)
+        whole = next((info for info in app.registered_commands if command and _name(info) == command.name), None)
+        return called, whole and get_command_from_info(whole, **_HOW), rest
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """The help as typer has it, and the examples."""
@@ -46,6 +55,24 @@ app = typer.Typer(
 )
 for part in (local, train, sweep, data, jobs, top, results, explain, lecture, settings):
     part.register(app)
+_HOW: Any = {"pretty_exceptions_short": app.pretty_exceptions_short, "rich_markup_mode": app.rich_markup_mode}
+
+
+def _name(info: Any) -> str:
+    return str(info.name or get_command_name(info.callback.__name__))
+
+
+def _briefly(info: Any) -> TyperCommand:
+    """A command as a list of them shows it."""
+    return TyperCommand(_name(info), help=inspect.getdoc(info.callback), rich_help_panel=info.rich_help_panel)
+
+
+def _group() -> TyperGroup:
+    bare = copy(app)
+    bare.registered_commands = []
+    group = get_group(bare)
+    group.commands = {_name(info): _briefly(info) for info in app.registered_commands}
+    return group
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -54,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if settings.COMPLETE_VARIABLE in os.environ:
         settings.prepare_completion()
     try:
-        sys.exit(app(words, prog_name="mlpq", standalone_mode=False))
+        sys.exit(_group()(words, prog_name="mlpq", standalone_mode=False))
     except MlpqError as error:
         _complain(str(error), error.hint)
         sys.exit(exit_status(error))

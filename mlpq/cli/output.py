@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -35,6 +34,8 @@ def print_json(document: Any) -> None:
 
 def print_predictions(found: Prediction) -> None:
     """CSV with a header: the prediction of every row, and the probability of every class where there are any."""
+    import csv
+
     out = csv.writer(sys.stdout, lineterminator="\n")
     classes: Sequence[str] = () if found.probabilities is None else found.classes
     chances = [[]] * len(found.predictions) if found.probabilities is None else found.probabilities.tolist()

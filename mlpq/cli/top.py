@@ -13,7 +13,6 @@ from mlpq.cli.arguments import AsJson, Url, connect
 from mlpq.cli.keys import keyboard
 from mlpq.cli.output import STATUS_COLOURS, coloured, console, duration, number, plot_style, print_json, printable
 from mlpq.errors import ServiceUnreachableError, UnavailableError
-from mlpq.plot import draw, loss_series
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -98,6 +97,8 @@ def picture(moment: Moment, width: int, height: int, url: str) -> RenderableType
     room = most if not height else (height - ROOM_ABOVE - len(moment.jobs)) // max(len(moment.curves), 1) - 4
     for job in moment.jobs:
         if job.id in moment.curves and room >= least:
+            from mlpq.plot import draw, loss_series
+
             parts += [Text(""), Text(printable(job.record.name or job.id), style="bold")]
             series = loss_series(moment.curves[job.id])
             parts.append(coloured(draw(series, width=min(width, 100), height=min(room, most), style=plot_style())))

@@ -342,7 +342,8 @@ def test_a_command_without_arrays_needs_no_numpy_and_no_event_loop(service_url: 
     code = (
         "import sys, mlpq.cli\n"
         "try: mlpq.cli.main(['jobs', '--limit', '1'])\nexcept SystemExit as end: assert not end.code\n"
-        "print({'numpy', 'asyncio', 'yaml', 'tomllib'} & {*sys.modules} or 'light', file=sys.stderr)"
+        "heavy = {'numpy', 'asyncio', 'yaml', 'tomllib', 'rich.progress', 'mlpq.plot', 'mlpq.notebook.cards'}\n"
+        "print(heavy & {*sys.modules} or 'light', file=sys.stderr)"
     )
     environment = {**os.environ, "MLPQ_URL": service_url}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
@@ -353,4 +354,19 @@ def test_help_imports_nothing_heavy() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "mlpq", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "Exit status" in done.stdout
-    assert not {"numpy", "httpx2", "asyncio"} & {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not {"numpy", "httpx2", "asyncio", "pydantic", "mlpq.client", "mlpq.plot", "csv"} & imported
+
+
+@pytest.mark.parametrize(("words", "read"), [("--help", set()), ("sweep --help", {"sweep"})])
+def test_only_the_options_of_the_command_that_is_called_are_read(words: str, read: set[str]) -> None:
+    code = (
+        "import sys, typer.main, mlpq.cli\n"
+        "read, look = set(), typer.main.get_params_from_function\n"
+        "typer.main.get_params_from_function = lambda function: read.add(function.__name__) or look(function)\n"
+        "commands = {info.callback.__name__ for info in mlpq.cli.app.registered_commands}\n"
+        "try: mlpq.cli.main(sys.argv[1:])\nexcept SystemExit: print(*read & commands, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, *words.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert set(done.stderr.split()) == read
