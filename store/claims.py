@@ -102,7 +102,9 @@ class Claims:
         self._scripts = scripts.load(redis)
         self._wake_fields: tuple[float, list[bytes | str | int | float]] = (float("-inf"), [])
 
-    def claim(self, worker_id: str, lease_s: float = LEASE_S, device: str = "cpu") -> Claim | None:
+    def claim(
+        self, worker_id: str, lease_s: float = LEASE_S, device: str = "cpu", token: str | None = None
+    ) -> Claim | None:
         """Take the next queued job, or None when there is none for a worker on `device`.
 
         It is one of the highest priority. Among equals owners take turns, whoever led least recently first, and of an
@@ -110,18 +112,26 @@ class Claims:
 
         A job that names a GPU is taken by that GPU's workers alone, one that needs any by those of any GPU, and every
         other job by everyone.
+
+        A claim whose answer was lost is asked for again with the same `token`, within a minute.
         """
-        taken = self._claim(worker_id, lease_s, device, (), leads=True)
+        taken = self._claim(worker_id, lease_s, device, (), leads=True, token=token)
         return taken[0] if taken else None
 
     def claim_also(
-        self, worker_id: str, job_ids: Sequence[str], lease_s: float = LEASE_S, *, leads: bool = False
+        self,
+        worker_id: str,
+        job_ids: Sequence[str],
+        lease_s: float = LEASE_S,
+        *,
+        leads: bool = False,
+        token: str | None = None,
     ) -> list[Claim]:
         """Take those of `job_ids` that are still queued, in that order: the rest of a stack.
 
-        With `leads` the first of them begins it, which is its owner's turn.
+        With `leads` the first of them begins it, which is its owner's turn. `token` as for `claim`.
         """
-        return self._claim(worker_id, lease_s, "", job_ids, leads=leads) if job_ids else []
+        return self._claim(worker_id, lease_s, "", job_ids, leads=leads, token=token) if job_ids else []
 
     def waits_for(self, device: str) -> bool:
         """Whether there are queued jobs that name this GPU, or need any."""
@@ -129,9 +139,9 @@ class Claims:
             return bool(self.redis.exists(keys.device_queue(device), keys.device_queue("cuda")))
 
     def _claim(
-        self, worker_id: str, lease_s: float, device: str, job_ids: Sequence[str], *, leads: bool
+        self, worker_id: str, lease_s: float, device: str, job_ids: Sequence[str], *, leads: bool, token: str | None
     ) -> list[Claim]:
-        token = secrets.token_hex(8)
+        token = token or secrets.token_hex(8)
         answer = self._call("claim", worker_id, int(lease_s * 1000), token, device, int(leads), *job_ids)
         jobs = [job_from_parts(parts) for parts in answer]
         return [Claim(job, job.fence, worker_id, lease_s) for job in jobs]

@@ -17,6 +17,7 @@ from nets.stacking import seconds_of
 from store.jobs import JobStore
 from store.records import Claim, Companion
 from worker import log
+from worker.asking import answered
 from worker.outage import Outage
 from worker.planner import Aboard, Plan, Room, Seat, Share, plan, share_of
 from worker.run import Run
@@ -123,8 +124,7 @@ class Boarding:
         chosen = self._chosen(room)
         if not chosen.job_ids:
             return
-        claims = gate.jobs.claim_also(gate.worker_id, chosen.job_ids, gate.lease_s, leads=chosen.leads)
-        runs = gate.claimed(claims)
+        runs = gate.claimed(answered(lambda token: self._claim(chosen, token), self._stopping, self._outage))
         late = dict(zip([*(run.id for run in self._aboard), *chosen.job_ids], chosen.late_s, strict=True))
         self._overtaken_s, self._passed_s = chosen.overtaken_s, chosen.passed_s
         self.taken += len(runs)
@@ -136,6 +136,10 @@ class Boarding:
                 if not self._ready:
                     self._ready_since = time.monotonic()
                 self._ready.append(run)
+
+    def _claim(self, chosen: Plan, token: str) -> list[Claim]:
+        gate = self._gate
+        return gate.jobs.claim_also(gate.worker_id, chosen.job_ids, gate.lease_s, leads=chosen.leads, token=token)
 
     def _chosen(self, room: Room) -> Plan:
         """Whom to take in, of as many as need to be looked at."""

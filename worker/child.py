@@ -25,9 +25,11 @@ from store.datasets import DatasetStore
 from store.jobs import JobStore
 from store.records import Claim
 from worker import failpoints, log
+from worker.asking import answered
 from worker.channel import Channel, ChannelClosedError, Message
 from worker.data import DataCache
 from worker.memory import total_bytes
+from worker.outage import Outage
 from worker.publish import Files
 from worker.runner import Runner
 from worker.settings import DATA_CACHE_BYTES, EXIT_UNUSABLE, LEASE_S
@@ -84,6 +86,7 @@ class Child:
         self._inbox = inbox
         self._device = backend.device
         self._jobs = JobStore(connection)
+        self._outage = Outage("claim")
         data = DataCache(DatasetStore(connection, data_dir), DATA_CACHE_BYTES)
         self._runner = Runner(self._jobs, data, Files(data_dir), backend, inbox.stopping, self._tell, self._leave)
 
@@ -98,7 +101,11 @@ class Child:
         """What to train now: the best queued job, or nothing when another worker was quicker."""
         failpoints.reach("before_claim")
         try:
-            claim = self._jobs.claim(self._worker_id, LEASE_S, self._device)
+            claim = answered(
+                lambda token: self._jobs.claim(self._worker_id, LEASE_S, self._device, token),
+                self._inbox.stopping,
+                self._outage,
+            )
         except StoreUnavailable as error:
             log.warning("claim_failed", detail=str(error))  # the reaper sees to it that the job is found again
             return []

@@ -1,10 +1,15 @@
 -- Take queued jobs under a lease. ARGV: worker id, lease in ms, token, the worker's device, leads 0|1, candidate ids …
 -- Without candidates: the next one of those that this device may take: of the highest priority, whose owner led least
 -- recently, and of that owner the oldest. With: each of them that is still queued; the first of them leads if `leads`.
--- Answers the records taken; the same token gets the same answer again.
+-- Answers the records taken; the same token gets the same answer again, but for those that were taken back meanwhile.
 local worker, lease_ms, token, device = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local receipt = KEY.claimed:format(token)
-local ids = redis.call('LRANGE', receipt, 0, -1)
+local given_before, ids = redis.call('LRANGE', receipt, 0, -1), {}
+for _, id in ipairs(given_before) do
+  if redis.call('HGET', KEY.job:format(id), 'worker_id') == worker then
+    ids[#ids + 1] = id
+  end
+end
 
 local function waits_in(queue, id)
   return redis.call('HGET', KEY.job:format(id), 'status') == 'queued' and queue_of(id) == queue
@@ -90,7 +95,7 @@ local function forget_wakeups(most)
   end
 end
 
-if #ids == 0 then
+if #given_before == 0 then
   local now = now_ms()
   local given = #ARGV > 5
   local candidates = given and { unpack(ARGV, 6) } or { best() }

@@ -100,6 +100,19 @@ def test_a_create_sent_twice_makes_one_job(store: JobStore, redis: Redis) -> Non
     check_laws(redis, store)
 
 
+def test_a_claim_that_is_asked_for_again_is_the_same_unless_it_was_taken_back(store: JobStore, redis: Redis) -> None:
+    store.create_many([new_job(), new_job()])
+    first = store.claim("w", token="t")
+    assert first is not None
+    assert store.claim("w", token="t") == first
+    redis.zadd(keys.LEASES, {first.job_id: 1})
+    store.reap(grace_s=0.0)
+    other = store.claim("other")
+    assert other is not None
+    assert other.job_id == first.job_id
+    assert store.claim("w", token="t") is None, "or two workers would hold one fence"
+
+
 def test_the_rest_of_a_stack_is_claimed_by_name(store: JobStore, redis: Redis) -> None:
     ids = [store.create(new_job())[0].id for _ in range(5)]
     first = store.claim("w")

@@ -239,9 +239,7 @@ def test_a_trial_that_stops_early_is_judged_by_its_result(store: SweepStore, red
     check_laws(redis, store)
 
 
-def test_a_trial_that_stopped_and_was_deleted_keeps_its_place_and_stays_deleted(
-    store: SweepStore, redis: Redis
-) -> None:
+def test_a_trial_that_stopped_and_was_deleted_keeps_its_place_alone(store: SweepStore, redis: Redis) -> None:
     sweep, ids = halved(store, 4)
     stop(store, ids[0], 0.1)
     store.delete(ids[0])

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Sequence
 
 from redis import Redis
 
+from mlpq.embedded import EmbeddedServer
+from store import scripts
+from store.connection import connect
 from store.jobs import JobStore
 from store.records import Claim
+from tests.lossy import lossy_way
 from tests.processes import wait_until
 from tests.store.store_parts import new_job, stackable
 from worker.boarding import Boarding, Gate
@@ -38,6 +43,20 @@ def test_one_that_fits_is_found_behind_many_that_do_not(redis: Redis) -> None:
     wait_until(lambda: taken, 5.0, "it is found")
     boarding.close(further=False)
     assert taken == [last.id]
+
+
+def test_those_whose_claim_was_not_answered_board_all_the_same(valkey: EmbeddedServer, redis: Redis) -> None:
+    store, taken = JobStore(redis), list[str]()
+    first, *others = store.create_many([new_job(stack=stackable()) for _ in range(5)])[0]
+    run = Run(store.claim_also("w", [first.id])[0])
+    claim = hashlib.sha1(scripts.source("claim").encode()).hexdigest().encode()
+    with lossy_way(valkey.url, claim, losses=1) as way:
+        boarding = Boarding(gate_of(JobStore(connect(way.url)), taken), [run], threading.Event(), 1000)
+        wait_until(lambda: taken, 8.0, "they are told of")
+        boarding.close(further=False)
+        assert way.left == 0
+    assert taken == [job.id for job in others]
+    assert {store.get(job.id).fence for job in others} == {1}
 
 
 def begun_again(store: JobStore, ended: Run) -> list[str]:

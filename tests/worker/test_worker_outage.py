@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import time
 from pathlib import Path
 
+from store import scripts
 from store.transitions import Status
 from tests.history import History, assert_same_run
+from tests.lossy import lossy_way
 from tests.processes import wait_until
 from tests.site import ENDLESS, QUICK, STEADY, Site
 from worker.settings import LEASE_S
+
+CLAIM = hashlib.sha1(scripts.source("claim").encode()).hexdigest().encode()
 
 OUTAGE_S = LEASE_S + 1.0
 """Longer than a lease."""
@@ -49,6 +54,16 @@ def test_a_redis_that_hangs_gets_nothing_twice(own_site: Site) -> None:
     steps = [point["step"] for point in history.metrics]
     assert len(steps) > 3
     assert steps == [719 * (epoch + 1) for epoch in range(len(steps))]
+
+
+def test_a_claim_whose_answer_is_lost_is_trained_all_the_same(site: Site) -> None:
+    assert site.store.claim("nobody") is None  # the script is known: what is lost is its answer
+    with lossy_way(site.server.url, CLAIM, losses=2) as way:
+        site.processes.worker("--redis-url", way.url).ready()
+        job = site.wait(site.submit(QUICK))
+        assert way.left == 0
+    assert (job.status, job.attempt, job.fence, job.crashes) == (Status.SUCCEEDED, 1, 1, 0)
+    site.check()
 
 
 def test_an_outage_longer_than_the_lease_consumes_no_attempt(own_site: Site, reference: tuple[History, Path]) -> None:
