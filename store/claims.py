@@ -299,7 +299,10 @@ class Claims:
     def _call_many(self, script: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
         """The answers in one round trip; an error that is no outage stands where the answer would."""
         if len(calls) == 1:
-            return [self._call(script, *calls[0])]
+            try:
+                return [self._call(script, *calls[0])]
+            except ResponseError as error:
+                return [error]
         with redis_errors(), self.redis.pipeline(transaction=False) as pipe:
             for arguments in calls:
                 self._scripts[script](args=arguments, client=pipe)

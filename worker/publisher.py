@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Callable
 from typing import Final
 
+from worker import log
+
 THREADS: Final = 16
 """They mostly wait: a disk flushes several files at once nearly as quickly as one."""
 
@@ -37,5 +39,7 @@ def _serve(line: queue.Queue[_Work]) -> None:
         work = line.get()
         try:
             work()
+        except Exception as error:  # noqa: BLE001 - else nobody would do what comes after it, and `drain` never return
+            log.error("publishing_failed", error)
         finally:
             line.task_done()

@@ -87,7 +87,12 @@ class Reporter:
             self._thread.join()
 
     def _run(self) -> None:
-        self._serve()
+        try:
+            self._serve()
+        except Exception as error:  # noqa: BLE001 - nobody would hear of these runs; their leases run out
+            log.error("reporter_failed", error, jobs=",".join(outbox.claim.job_id for outbox in self._open))
+            for outbox in self._open:
+                outbox.abandon()
         if self._abandoned:
             self._leave()
 
