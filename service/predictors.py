@@ -164,7 +164,7 @@ class Predictors:
             arrays = self.arrays(job, checkpoint)
             return Ready(Predictor.from_arrays(arrays)), sum(array.nbytes for array in arrays.values())
 
-        return self._ready.get(source["sha256"], make)
+        return self._ready.get(f"{source['sha256']} {job.id}", make)  # a checkpoint's file does not say of which net
 
     def arrays(self, job: Job, checkpoint: str | None) -> dict[str, NDArray[Any]]:
         """The arrays of the same weights. Raises as `file` does."""

@@ -14,6 +14,8 @@ import pytest
 from redis import Redis
 
 from nets.explain.registry import EXPLANATIONS
+from nets.export import load_npz
+from nets.weights import Predictor
 from service.explanations import Explanations
 from service.predictors import Predictors
 from service.problems import Refused
@@ -144,6 +146,26 @@ def test_a_running_job_is_explained_at_its_newest_checkpoint(
     assert_problem(api.get(f"{path}?checkpoint=x"), 422)
     for name in EXPLANATIONS:
         assert api.get(f"/v1/jobs/{waiting}/explanations/{name}").status_code in (200, 422), name
+
+
+def test_equal_parameters_of_different_nets_predict_as_each_net_does(
+    api: httpx2.Client, jobs: JobStore, service_data: Path
+) -> None:
+    """Before they are trained apart, or with renamed classes, the files of two jobs' checkpoints are the same."""
+    checkpoints, flat = Checkpoints(LocalArtifacts(service_data)), np.linspace(-1, 1, 3 * 4 + 3 + 3 * 3 + 3)
+    found = {}
+    for activation in ("relu", "tanh"):
+        job_id = submitted(api, net={"hidden": [3], "activation": activation})["id"]
+        claim = claimed(jobs)
+        arrays = {"parameters": flat.astype(np.float32), "step": np.array(7)}
+        jobs.write(claim, checkpoint=checkpoints.put(job_id, claim.fence, 7, 1, arrays))
+        path = f"/v1/jobs/{job_id}"
+        answer = api.post(f"{path}/predict?checkpoint=7", json={"rows": [[5.0, 3.0, 1.5, 0.2]]}).json()
+        weights = load_npz(api.get(f"{path}/weights?checkpoint=7").content)
+        rows = Predictor.from_arrays(weights).predict(np.array([[5.0, 3.0, 1.5, 0.2]])).probabilities
+        np.testing.assert_allclose(answer["probabilities"], rows, rtol=1e-6, err_msg=activation)
+        found[activation] = answer["probabilities"]
+    assert found["relu"] != found["tanh"]
 
 
 def test_the_list_tells_what_a_job_has_and_why_not(api: httpx2.Client, jobs: JobStore, service_data: Path) -> None:
