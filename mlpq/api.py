@@ -118,8 +118,7 @@ class Api:
         try:
             return job_from(await self.post_json(f"{job_path(job_id)}/{verb}", {}))
         except ConflictError as error:
-            job = await self.job(job_id)
-            if error.retried and job.status in _AFTER[verb]:
+            if error.retried and (job := await self.job(job_id)).status in _AFTER[verb]:
                 return job
             raise
 

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from kernels.errors import Fenced, IllegalTransition, StoreUnavailable
 from store import keys, scripts, wakeups
+from store.clocks import LEASE_S, REAP_PAUSE_S
 from store.connection import redis_errors
 from store.events import EventLog
 from store.halving import decide, trial_from_text
@@ -36,15 +37,6 @@ from store.records import (
     report_parts,
 )
 from store.transitions import TRANSITIONS, Directive, Status
-
-LEASE_S = 8.0
-"""How long a worker may be silent before its job is taken back."""
-
-REAP_PERIOD_S = 2.0
-"""How often each reaper looks."""
-
-REAP_PAUSE_S = 5.0
-"""No reap by anybody for this long means that the server was away: the workers could not renew either."""
 
 WAKEUPS_PER_REAP = 1000
 """Most wake-ups that one reap pushes: it holds the server for a few milliseconds only."""

@@ -11,7 +11,8 @@ import threading
 from collections.abc import Callable
 
 from kernels.errors import MlpqError
-from store.claims import LEASE_S, REAP_PAUSE_S, REAP_PERIOD_S, Claims
+from store.claims import Claims
+from store.clocks import LEASE_S, REAP_PAUSE_S, REAP_PERIOD_S
 
 _log = logging.getLogger("mlpq.reaper")
 

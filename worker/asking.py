@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from kernels.errors import StoreUnavailable
+from store.clocks import LEASE_S
 from worker.outage import Outage
-from worker.settings import LEASE_S, OUTAGE_RETRY_S
+from worker.settings import OUTAGE_RETRY_S
 
 T = TypeVar("T")
 

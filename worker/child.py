@@ -20,6 +20,7 @@ from pathlib import Path
 from kernels.backend import Backend, select
 from kernels.errors import MlpqError, StoreUnavailable
 from nets.warm import warm
+from store.clocks import LEASE_S
 from store.connection import connect
 from store.datasets import DatasetStore
 from store.jobs import JobStore
@@ -32,7 +33,7 @@ from worker.memory import total_bytes
 from worker.outage import Outage
 from worker.publish import Files
 from worker.runner import Runner
-from worker.settings import DATA_CACHE_BYTES, EXIT_UNUSABLE, LEASE_S
+from worker.settings import DATA_CACHE_BYTES, EXIT_UNUSABLE
 
 _PR_SET_PDEATHSIG = 1
 

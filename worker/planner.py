@@ -6,8 +6,9 @@ ran the jobs one by one in claim order. More exactly:
 1. Only jobs with the stack's own key come in, as many as have room in memory and among `most`, and none that has been
    in more or fewer crashes: whoever brings processes down takes others along once, then few, then nobody.
 2. Of those, higher priority comes first. Among equals the places go round by owner (the API key that a job came with),
-   those of an owner by first tag, those of a tag by age: a thousand jobs of one do not keep out five of another.
-3. Nobody comes in who would make another later than that, be it one who is in the stack already, the best waiting job
+   those of an owner by first tag, those of a tag by age: a thousand jobs of one do not keep out five of another. In
+   claim order, too, owners take turns (see `store/lua/claim.lua`).
+3. Nobody comes in who would make another later than that, be it one who is in the stack already, the next waiting job
    of another key (and with it all behind that one), or a job of this key that has no room, was in other crashes or
    would itself make others late. A job of lower priority never overtakes one of these.
 

@@ -20,6 +20,7 @@ from nets.resolve import MEMORY_SHARE, memory_estimate_bytes, stack_key
 from nets.threads import blas_threads
 from nets.trainer import fit, threads_of
 from nets.training_spec import TrainingOptions
+from store.clocks import LEASE_S
 from store.jobs import JobStore
 from store.records import Claim
 from store.transitions import Directive
@@ -34,7 +35,7 @@ from worker.publish import Files
 from worker.publisher import Publisher
 from worker.reporter import Reporter
 from worker.run import Run
-from worker.settings import LEASE_S, RUN_MOST_JOBS, STACK_MOST, STACK_MOST_GPU
+from worker.settings import RUN_MOST_JOBS, STACK_MOST, STACK_MOST_GPU
 from worker.watch import Watch
 
 

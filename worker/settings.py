@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-LEASE_S = 8.0
-"""Seconds a claim stays ours after its last write. Seen as lost by the reaper within a few seconds more."""
-
 HEARTBEAT_S = 0.25
 """Seconds between lease renewals while nothing else is written; each brings back cancel and pause."""
 

@@ -14,7 +14,7 @@ from redis import Redis
 from kernels.errors import Fenced, StoreUnavailable
 from mlpq.embedded import EmbeddedServer
 from store import keys, wakeups
-from store.claims import LEASE_S, REAP_PERIOD_S
+from store.clocks import LEASE_S, REAP_PERIOD_S
 from store.connection import connect
 from store.jobs import JobStore
 from store.reaper import Reaper

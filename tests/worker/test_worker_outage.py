@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 from store import scripts
+from store.clocks import LEASE_S
 from store.transitions import Status
 from tests.history import History, assert_same_run
 from tests.lossy import lossy_way
 from tests.processes import wait_until
 from tests.site import ENDLESS, QUICK, STEADY, Site
-from worker.settings import LEASE_S
 
 CLAIM = hashlib.sha1(scripts.source("claim").encode()).hexdigest().encode()
 
