@@ -226,7 +226,7 @@ class ClientCalls(SweepingCalls[S], Generic[J, S]):
             name: default the file's name.
             progress: called with (bytes sent, bytes in all); True: a bar on standard error, if that is a terminal.
             options: `format`, `task`, `features`, `columns` (`{name: {"kind": …}}`), `missing`, `standardize`, `part`,
-                `delimiter`, `header`, `encoding`, `decimal`, `thousands`.
+                `delimiter`, `header`, `encoding`, `decimal`, `thousands`, `dates`.
 
         Raises:
             InvalidInputError: the file cannot be used; row and column are named.

@@ -13,6 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from kernels import dates
 from kernels.errors import InvalidInput
 from nets.choices import FeatureSpec
 from nets.export import to_npz
@@ -24,6 +25,7 @@ from nets.table import TableInfo
 
 _TEMPLATE = Path(__file__).with_name("standalone.py")
 _PLACE = re.compile(r"(?s)# --- the model ---\n.*?# --- end of the model ---\n")
+_DATES = re.compile(r"(?s)# --- dates ---\n.*?# --- end of dates ---\n")
 _FORMULA = re.compile(r"[A-Za-z0-9_+\-*/().,<>= ]+")
 _COLUMNS = 100
 
@@ -42,7 +44,10 @@ def to_script(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     model = {
         "task": info.task,
         "classes": info.classes,
-        "columns": [{"name": c.name, "kind": c.kind, "categories": c.categories} for c in info.columns],
+        "columns": [
+            {"name": c.name, "kind": c.kind, "categories": c.categories} | ({"order": c.order} if c.order else {})
+            for c in info.columns
+        ],
         "link": link,
         "one_output": loss.one_output,
         "decimal": info.decimal,
@@ -64,7 +69,7 @@ def to_script(arrays: Mapping[str, NDArray[Any]]) -> bytes:
         "# --- end of the model ---",
     ]
     text = _PLACE.sub(lambda _: "\n".join(written) + "\n", _TEMPLATE.read_text(encoding="utf-8"), count=1)
-    return text.encode()
+    return _DATES.sub(lambda _: _DATES.findall(inspect.getsource(dates))[0], text, count=1).encode()
 
 
 def _featurisers(features: Sequence[FeatureSpec]) -> list[str]:

@@ -4,7 +4,8 @@
     from predict import predict                       predict([[5.1, 3.5, 1.4, 0.2], {"petal width": 0.2}])
 
 Rows are in the columns of the training data; None or an empty cell is missing, categories are given by name, date-times
-as ISO 8601 text or seconds since 1970. `predict` returns the predictions, and the probabilities where the net has them.
+as text such as 2026-01-31T14:30 or seconds since 1970. `predict` returns the predictions, and the probabilities where
+the net has them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import re
 import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import date  # noqa: F401
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,15 @@ FEATURES: Sequence[tuple[Callable[..., Any] | None, Mapping[str, Any]]] = ()
 OPERATIONS: Any = None
 ARRAYS = ""
 # --- end of the model ---
+
+
+# --- dates ---
+def seconds_of(text: str, order: str | None = None) -> float | None:
+    """Seconds since 1970 in UTC of a date or date-time: kernels/dates.py writes itself here."""
+    raise NotImplementedError
+
+
+# --- end of dates ---
 
 MAX_ONE_HOT, EPSILON, TOLERANCE = 64, 1e-5, 1e-4
 MISSING_TEXTS = {"", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "?"}
@@ -85,17 +95,11 @@ def cell(column: Mapping[str, Any], value: Any, row: int) -> float:
             return float(len(categories))
     try:
         if column["kind"] == "datetime" and isinstance(value, str):
-            moment = datetime.fromisoformat(iso(value.strip()))
-            return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()  # noqa: UP017
+            seconds = seconds_of(value.strip(), column.get("order"))
+            return float("not a date" if seconds is None else seconds)
         return number(value) if isinstance(value, str) else float(value)
     except ValueError:
         raise ValueError(f"row {row}, column {column['name']}: {value!r} does not fit {column['kind']}") from None
-
-
-def iso(text: str) -> str:
-    """A date-time with day, month and year in another order or between other signs, as ISO 8601."""
-    text = re.sub(r"^(\d\d?)\.(\d\d?)\.(\d{4})", r"\3/\2/\1", text.replace("Z", "+00:00"))
-    return re.sub(r"^(\d{4})/(\d\d?)/(\d\d?)", lambda at: f"{at[1]}-{int(at[2]):02}-{int(at[3]):02}", text)
 
 
 def number(text: str) -> float:
@@ -197,11 +201,14 @@ def verify(arrays: Mapping[str, Any]) -> None:
 
 def table(text: str) -> list[dict[str, Any]]:
     """The rows of a CSV file by column; without a header where the training data had none."""
+    known = [column["name"] for column in MODEL["columns"]]
+    while text.startswith("#") and not any(name in text.partition("\n")[0] for name in known):
+        text = text.partition("\n")[2]
     first = re.sub('"[^"]*"', "", text.partition("\n")[0])
     delimiter = max(",;\t|", key=first.count)
     lines = [line for line in csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True) if line]
-    known = [column["name"] for column in MODEL["columns"]]
-    names, begin = [name.strip() for name in lines[0]] if lines else [], 1
+    lines = [line for line in lines if len(line) == len(lines[0]) or "".join(line).strip()]
+    names, begin = distinct([name.strip() for name in lines[0]]) if lines else [], 1
     if not set(names) & set(known) and all(re.fullmatch("column_[0-9]+", name) for name in known):
         names, begin = known if len(names) == len(known) else [f"column_{k + 1}" for k in range(len(names))], 0
     if not set(names) & set(known):
@@ -213,6 +220,18 @@ def table(text: str) -> list[dict[str, Any]]:
         {name: None if value.strip() in MISSING_TEXTS else value for name, value in zip(names, line)}  # noqa: B905
         for line in lines[begin:]
     ]
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Names of columns as the training data had them: column_3 for none, x.2 for the second x."""
+    own = [name or f"column_{place + 1}" for place, name in enumerate(names)]
+    taken, seen = set(own), set()
+    for place, name in enumerate(own):
+        if name in seen:
+            own[place] = next(one for k in range(2, len(own) + 2) if (one := f"{name}.{k}") not in taken)
+            taken.add(own[place])
+        seen.add(name)
+    return own
 
 
 def main(arguments: Sequence[str]) -> int:

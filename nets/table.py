@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.dates import ORDERS
 from kernels.errors import InvalidInput
 from nets.selection import Cells
 from nets.spec_errors import shown
@@ -36,13 +37,15 @@ DATE_INPUTS = 7
 class Column:
     """One input column; `categories` name the codes 0, 1, ... of a categorical one; `missing` counts cells.
 
-    A code beyond them stands for every other category. Date-times are seconds since 1970 in UTC.
+    A code beyond them stands for every other category. Date-times are seconds since 1970 in UTC; `order` is that of
+    day and month (`dmy`, `mdy`) in texts such as 01/02/2026.
     """
 
     name: str
     kind: Kind = "numeric"
     categories: tuple[str, ...] = ()
     missing: int = 0
+    order: str | None = None
 
     @property
     def n_inputs(self) -> int:
@@ -151,6 +154,7 @@ class TableInfo:
         """The keys that `info.json` and weights files hold."""
         columns = [
             {"name": c.name, "kind": c.kind, "categories": list(c.categories), "missing": c.missing}
+            | ({"order": c.order} if c.order else {})
             for c in self.columns
         ]
         found: dict[str, Any] = {"n_rows": self.n_rows, "task": self.task, "classes": list(self.classes)}
@@ -165,10 +169,7 @@ class TableInfo:
     def from_json(cls, data: Mapping[str, Any]) -> TableInfo:
         """Back from `to_json`; further keys are ignored. Raises InvalidInput naming what is wrong."""
         try:
-            columns = tuple(
-                Column(str(c["name"]), c["kind"], tuple(map(str, c.get("categories", ()))), int(c.get("missing", 0)))
-                for c in data["columns"]
-            )
+            columns = tuple(map(_column_from, data["columns"]))
             info = cls(
                 int(data["n_rows"]),
                 columns,
@@ -193,6 +194,11 @@ class TableInfo:
 def _number_signs(text: Mapping[str, Any]) -> tuple[str, str]:
     """The decimal sign, and what stands between thousands."""
     return str(text.get("decimal") or "."), str(text.get("thousands") or "")
+
+
+def _column_from(c: Mapping[str, Any]) -> Column:
+    categories, order = tuple(map(str, c.get("categories", ()))), c.get("order")
+    return Column(str(c["name"]), c["kind"], categories, int(c.get("missing", 0)), order if order in ORDERS else None)
 
 
 def _image_from(data: Mapping[str, Any] | None, n_columns: int) -> Image | None:

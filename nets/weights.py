@@ -223,10 +223,10 @@ class Predictor:
             if column.kind == "categorical" and isinstance(value, str | bool | int | float):
                 return float(len(column.categories))  # one that the training data did not have
         if column.kind == "datetime" and isinstance(value, str):
-            seconds = seconds_of(value.strip())
+            seconds = seconds_of(value.strip(), column.order)
             if seconds is not None:
                 return seconds
-            raise InvalidInput.at(f"/rows/{i}/{j}", f"is {value!r:.60}; {column.name} must be like {EXAMPLES}")
+            raise InvalidInput.at(f"/rows/{i}/{j}", f"is {value!r:.60}; {column.name} must be like {_dated(column)}")
         if not isinstance(value, bool | int | float) or not -1e300 < value < 1e300:
             raise InvalidInput.at(f"/rows/{i}/{j}", f"is {shown(value)}; {column.name} must be {_wanted(column)}")
         return float(value)
@@ -238,6 +238,11 @@ class Predictor:
         gap = float(np.abs(found - golden_outputs).max(initial=0.0))
         if not gap <= tolerance * scale:
             raise MalformedInput(f"golden outputs differ by {gap:g}; the weights are damaged")
+
+
+def _dated(column: Column) -> str:
+    """Examples of dates that a column reads, for messages."""
+    return {"dmy": "31/01/2026 or ", "mdy": "01/31/2026 or "}.get(column.order or "", "") + EXAMPLES
 
 
 def _wanted(column: Column) -> str:

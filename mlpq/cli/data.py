@@ -80,6 +80,7 @@ def upload(
     ] = None,
     decimal: Annotated[str | None, typer.Option(help="Decimal sign of CSV, . or ,; default found.")] = None,
     thousands: Annotated[str | None, typer.Option(help="Between thousands of CSV: , . ' or a blank.")] = None,
+    dates: Annotated[str | None, typer.Option(help="Of 01/02/2026 in CSV: dmy or mdy; default found.")] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -87,7 +88,7 @@ def upload(
     options: dict[str, Any] = {"target": target, "name": name, "task": task, "missing": missing}
     options |= {"features": features or None, "standardize": standardize, "format": file_format, "part": part}
     options |= {"delimiter": delimiter, "header": header, "encoding": encoding}
-    options |= {"decimal": decimal, "thousands": thousands}
+    options |= {"decimal": decimal, "thousands": thousands, "dates": dates}
     options["columns"] = _kinds(kinds or []) or None
     with connect(url) as client:
         _show(upload_with_bar(client, paths, options, quiet=as_json), as_json)
@@ -211,6 +212,8 @@ def read_like(client: Client, trained_on: str, other: str) -> dict[str, Any]:
     codes = {column.name: {"kind": "categorical"} for column in record.columns if _is_code(column)}
     text = record.raw.get("text") or {}
     said = {name: text.get(name) for name in ("header", "decimal", "thousands")}
+    orders = {column["order"] for column in record.raw.get("columns") or () if column.get("order")}
+    said["dates"] = orders.pop() if len(orders) == 1 else None
     if text.get("encoding") in {"cp1252", "latin-1"}:
         said["encoding"] = text["encoding"]
     return {"target": record.raw.get("target"), "task": record.task, "columns": codes or None, **said}

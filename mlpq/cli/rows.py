@@ -101,6 +101,8 @@ def _from_json(text: str) -> list[Any]:
 
 
 def _from_csv(content: str, known: Sequence[str], text: Mapping[str, Any]) -> list[Any]:
+    while content.startswith("#") and not any(name in content.partition("\n")[0] for name in known):
+        content = content.partition("\n")[2]
     if named := re.match(r"sep=([^\r\n])\r?\n", content):
         delimiter, content = named[1], content[named.end() :]
     else:
@@ -110,6 +112,7 @@ def _from_csv(content: str, known: Sequence[str], text: Mapping[str, Any]) -> li
     lines = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, skipinitialspace=True)
     try:
         rows = [line for line in lines if line]
+        rows = [line for line in rows if len(line) == len(rows[0]) or "".join(line).strip()]
     except csv.Error as error:
         raise InvalidArgumentError(f"the rows are no CSV: line {lines.line_num}: {error}", HINT) from error
     if not rows:
@@ -120,8 +123,20 @@ def _from_csv(content: str, known: Sequence[str], text: Mapping[str, Any]) -> li
         said = f"row {wrong + 1} has {len(rows[wrong])} fields; the first row has {len(rows[0])}"
         raise InvalidArgumentError(said, HINT)
     begin = 1 if names is None else 0
-    names = names or [cell.strip() or f"column_{place + 1}" for place, cell in enumerate(rows[0])]
+    names = names or _distinct([cell.strip() for cell in rows[0]])
     return [{name: _present(cell) for name, cell in zip(names, row, strict=True)} for row in rows[begin:]]
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names as data sets have them: `column_3` where there is none, `x.2` for the second `x`."""
+    own = [name or f"column_{place + 1}" for place, name in enumerate(names)]
+    taken, seen = set(own), set[str]()
+    for place, name in enumerate(own):
+        if name in seen:
+            own[place] = next(one for k in range(2, len(own) + 2) if (one := f"{name}.{k}") not in taken)
+            taken.add(own[place])
+        seen.add(name)
+    return own
 
 
 def _present(cell: str) -> str | None:

@@ -82,7 +82,7 @@ async def create_dataset(
 
     A form has a part `file` (two of an IDX pair) and the field `options`, a JSON object: `name`, `target`, `format`,
     `task`, `features`, `columns`, `missing`, `standardize`, `part`, `delimiter`, `header`, `encoding`, `decimal`,
-    `thousands`.
+    `thousands`, `dates`.
     """
     limit = services.settings.max_upload_bytes
     async with _in_threads(services.datasets.receive(limit)) as intake:

@@ -30,6 +30,7 @@ class Column:
         cardinality: different values; None if there are more numbers than are counted.
         minimum: smallest number; None for text or without values.
         maximum: largest number; None for text or without values.
+        order: of day and month, `dmy` or `mdy`, in dates written like 01/02/2026.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Column:
     cardinality: int | None = None
     minimum: float | None = None
     maximum: float | None = None
+    order: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The column as `info.json` and the API show it."""
@@ -50,7 +52,7 @@ class Column:
             "cardinality": self.cardinality,
             "minimum": self.minimum,
             "maximum": self.maximum,
-        }
+        } | ({"order": self.order} if self.order else {})
 
 
 class Statistics:

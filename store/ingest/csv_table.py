@@ -46,6 +46,7 @@ class Writing:
         has_header: whether the first row holds them.
         numbers: the decimal sign, and what stands between thousands.
         n_used: columns that hold something: all, or all but the last.
+        repeated: names that were there already, with the numbers that tell them apart.
     """
 
     delimiter: str
@@ -53,6 +54,7 @@ class Writing:
     has_header: bool
     numbers: NumberText
     n_used: int
+    repeated: Sequence[str] = ()
 
     def to_json(self, file: TextFile) -> dict[str, Any]:
         """As the record of the data set tells it."""
@@ -72,19 +74,21 @@ def read(request: Request) -> dict[str, Any]:
         raise of_file("is empty")
     check_inflates(source.path, limits)
     file = TextFile.of(source.path, limits, options.encoding)
-    writing = _writing(file, options)
+    delimiter = options.delimiter or sniff_delimiter(file)
+    file = file.without_comments(delimiter)
+    writing = _writing(file, delimiter, options)
     names = writing.names
     features, target = choose_columns(names[: writing.n_used], options)
     used = [*features, target]
     check_kinds(options, [names[index] for index in features], names[target])
     scans = [ColumnScan(names[i], options, writing.numbers, options.kinds.get(names[i])) for i in features]
-    quantities = options.task == "regression"
-    scans.append(ColumnScan(names[target], options, writing.numbers, may_be_dates=False, may_be_amounts=quantities))
+    scans.append(_target_scan(names[target], options, writing))
     spool = Spool(request.folder / "spool", len(used))
     table = RawTable([], spool, _said(writing, options))
     for _ in range(2):
         for rows in _data_rows(file, writing):
             spool.append(_parse(rows, used, scans))
+        _settle(scans, options.dates)
         if not any(scan.read_again for scan in scans):
             break
         spool.clear()
@@ -92,8 +96,23 @@ def read(request: Request) -> dict[str, Any]:
             scan.restart()
     for scan in scans:
         kind = "datetime" if scan.is_date else scan.kind
-        table.columns.append(RawColumn(scan.name, scan.finished_texts(table.warnings), kind))
+        table.columns.append(RawColumn(scan.name, scan.finished_texts(table.warnings), kind, scan.order))
     return finish(table, request) | {"text": writing.to_json(file)}
+
+
+def _target_scan(name: str, options: IngestOptions, writing: Writing) -> ColumnScan:
+    quantities, classes = options.task == "regression", options.task == "classification"
+    scan = ColumnScan(name, options, writing.numbers, may_be_dates=False, may_be_amounts=quantities)
+    scan.may_have_sign = not classes
+    return scan
+
+
+def _settle(scans: Sequence[ColumnScan], asked: str | None) -> None:
+    """Columns of dates that may be two have the order that was asked for, or that the others have."""
+    found = {scan.order for scan in scans if scan.order is not None}
+    known = asked or (found.pop() if len(found) == 1 else None)
+    for scan in scans:
+        scan.settle(known)
 
 
 def _said(writing: Writing, options: IngestOptions) -> list[str]:
@@ -101,6 +120,8 @@ def _said(writing: Writing, options: IngestOptions) -> list[str]:
     found = []
     if not writing.numbers.is_plain and (options.decimal is None or options.thousands is None):
         found.append(f"numbers are read with {writing.numbers.in_words()}; decimal and thousands say otherwise")
+    if writing.repeated:
+        found.append(f"names that are there already have a number: {', '.join(map(shown, writing.repeated[:5]))}")
     if writing.n_used < len(writing.names):
         found.append("the last column has neither a name nor values and is left out")
     return found
@@ -139,9 +160,8 @@ def _parse(rows: Rows, used: Sequence[int], scans: Sequence[ColumnScan]) -> Floa
     return out
 
 
-def _writing(file: TextFile, options: IngestOptions) -> Writing:
+def _writing(file: TextFile, delimiter: str, options: IngestOptions) -> Writing:
     """How the file is written, from what was said and its first rows."""
-    delimiter = options.delimiter or sniff_delimiter(file)
     sample = _first_rows(file, delimiter)
     first, others = [value.strip() for value in sample[0]], sample[1:]
     if not 2 <= len(first) <= MAX_COLUMNS:
@@ -154,9 +174,10 @@ def _writing(file: TextFile, options: IngestOptions) -> Writing:
         has_header = looks_like_header(first, others[:_HEADER_SAMPLE], numbers)
     if has_header:
         _check_names(first)
-    names = [(has_header and name) or f"column_{index + 1}" for index, name in enumerate(first)]
+    names = distinct_names(first if has_header else [""] * len(first))
     is_empty = len(first) > 2 and cells and not cells[-1] and not (first[-1] and has_header) and options.target is None
-    return Writing(delimiter, names, has_header, numbers, len(names) - bool(is_empty))
+    repeated = [name for name, own in zip(names, first, strict=True) if has_header and own and name != own]
+    return Writing(delimiter, names, has_header, numbers, len(names) - bool(is_empty), repeated)
 
 
 def _first_rows(file: TextFile, delimiter: str) -> list[Sequence[str]]:
@@ -186,13 +207,20 @@ def _check_names(first: Sequence[str]) -> None:
         for index, name in enumerate(names)
         if (problem := name_problem(name)) is not None
     ]
-    seen: dict[str, int] = {}
-    for index, name in enumerate(names):
-        if seen.setdefault(name, index) != index:
-            said = f"columns {seen[name] + 1} and {index + 1} have the same name; names must differ"
-            errors.append(cell(1, name, said))
     if errors:
         raise InvalidInput(*errors[:MAX_ERRORS])
+
+
+def distinct_names(first: Sequence[str]) -> list[str]:
+    """Names that differ: `column_3` where there is none, `x.2` for the second `x`."""
+    own = [name or f"column_{index + 1}" for index, name in enumerate(first)]
+    taken, seen = set(own), set[str]()
+    for index, name in enumerate(own):
+        if name in seen:
+            own[index] = next(one for k in range(2, len(own) + 2) if (one := f"{name}.{k}") not in taken)
+            taken.add(own[index])
+        seen.add(name)
+    return own
 
 
 def looks_like_header(first: Sequence[str], others: Sequence[Sequence[str]], writing: NumberText = PLAIN) -> bool:

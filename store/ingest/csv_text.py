@@ -12,8 +12,8 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import compress, islice
 from pathlib import Path
 from typing import TextIO
 
@@ -32,6 +32,8 @@ _SAMPLE_CHARACTERS = 1 << 16
 _HEAD_BYTES = 64
 _QUOTED = re.compile(rf'(^|[{DELIMITERS}\r\n]) *"(?:[^"]|"")*+(?:"(?= *(?:[{DELIMITERS}\r\n]|\Z))|\Z)')
 """A quoted field, with what stands before it, whatever the delimiter is; the sample may break off in it."""
+_COMMENTS = re.compile(r"(#[^\r\n]*[\r\n]+)+(?!\Z)")
+"""Lines that a file may begin with before its table."""
 _NAMED = re.compile(r"sep=([^\r\n])\r?\n")
 """A first line with which spreadsheets name the delimiter."""
 _ESCAPED_BYTES = range(0xDC80, 0xDD00)
@@ -40,11 +42,12 @@ _ESCAPED_BYTES = range(0xDC80, 0xDD00)
 
 @dataclass(frozen=True)
 class TextFile:
-    """A CSV file, the limits of reading it, and its encoding."""
+    """A CSV file, the limits of reading it, its encoding, and how many lines of comments it begins with."""
 
     path: Path
     limits: Limits
     encoding: str
+    comments: int = 0
 
     @classmethod
     def of(cls, path: Path, limits: Limits, asked: str | None) -> TextFile:
@@ -69,17 +72,31 @@ class TextFile:
         """
         encoding = "utf-8-sig" if self.encoding == "utf-8" else self.encoding
         with open_bytes(self.path, self.limits) as plain:
-            yield io.TextIOWrapper(plain, encoding=encoding, errors=errors, newline="")
+            text = io.TextIOWrapper(plain, encoding=encoding, errors=errors, newline="")
+            for _ in range(self.comments):
+                text.readline(MAX_LINE_CHARACTERS)
+            yield text
+
+    def sample(self) -> str:
+        """The first characters."""
+        with self.opened(errors="replace") as text:
+            return text.read(_SAMPLE_CHARACTERS)
+
+    def without_comments(self, delimiter: str) -> TextFile:
+        """The file from its first line that does not begin with #, or has as many fields as the one after those."""
+        lines = self.sample().splitlines()
+        first = next((place for place, line in enumerate(lines) if not line.startswith("#")), 0)
+        widths = [_width(line, delimiter) for line in lines[: first + 1]]
+        return replace(self, comments=widths.index(widths[-1]) if widths else 0)
 
 
 def sniff_delimiter(file: TextFile) -> str:
     """The delimiter that divides the first rows most evenly; blanks, or at last a comma, where none divides them."""
-    with file.opened(errors="replace") as text:
-        sample = text.read(_SAMPLE_CHARACTERS)
+    sample = file.sample()
     if named := _NAMED.match(sample):
         return named[1]
     is_cut = len(sample) == _SAMPLE_CHARACTERS
-    sample = _QUOTED.sub(r"\1_", sample)
+    sample = _QUOTED.sub(r"\1_", _COMMENTS.sub("", sample))
     if is_cut and "\n" in sample:
         sample = sample[: sample.rindex("\n") + 1]
     found = max(DELIMITERS, key=lambda delimiter: _evenness(sample, delimiter))
@@ -90,6 +107,10 @@ def sniff_delimiter(file: TextFile) -> str:
 
 def _with_single_blanks(text: str) -> str:
     return "\n".join(" ".join(line.split()) for line in re.split("[\r\n]", text))
+
+
+def _width(line: str, delimiter: str) -> int:
+    return len(line.split()) if delimiter == BLANK else _QUOTED.sub(r"\1_", line).count(delimiter) + 1
 
 
 def _evenness(sample: str, delimiter: str) -> tuple[float, int]:
@@ -117,7 +138,7 @@ def read_rows(file: TextFile, delimiter: str, cells_at_once: int) -> Iterator[Ro
             column named.
     """
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
-    start = 1
+    start = 1 + file.comments
     named = ["sep=", ""]
     wanted = 1
     try:
@@ -126,9 +147,10 @@ def read_rows(file: TextFile, delimiter: str, cells_at_once: int) -> Iterator[Ro
             while fields := list(islice(reader, wanted)):
                 numbers: Sequence[int] = range(start, start + len(fields))
                 start += len(fields)
-                if not all(fields) or fields[0] == named:
-                    numbers = [number for number, row in zip(numbers, fields, strict=True) if row and row != named]
-                    fields = [row for row in fields if row and row != named]
+                if min(map(len, fields)) < 2 or fields[0] == named:
+                    kept = [bool(row) and row != named and (len(row) > 1 or row[0].strip() != "") for row in fields]
+                    numbers = list(compress(numbers, kept))
+                    fields = list(compress(fields, kept))
                 if fields:
                     yield Rows(fields, numbers)
                     wanted = max(1, cells_at_once // len(fields[0]))
@@ -147,7 +169,7 @@ def _lines(text: TextIO, delimiter: str) -> Iterator[str]:
 def diagnose(file: TextFile, delimiter: str) -> InvalidInput:
     """Read a file that could not be read again, one record at a time, and say where it breaks."""
     errors = "surrogateescape" if file.encoding == "utf-8" else "strict"
-    number = 0
+    number = file.comments
     header: list[str] = []
     lines: list[str] = []
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from kernels.dates import EXAMPLES, seconds_of
+from kernels.dates import EXAMPLES, ORDERS, seconds_of
 from kernels.errors import InvalidInput
 from store.ingest.arrays import Floats, Spool
 from store.ingest.limits import MAX_DISTINCT
@@ -45,8 +45,9 @@ def with_kinds(raw: RawTable, options: IngestOptions, folder: Path) -> RawTable:
             recodings[index] = _places(values)
             columns[index] = RawColumn(column.name, texts, kind)
         elif column.texts is not None and kind in {"numeric", "datetime"}:
-            recodings[index] = _parsed(column, kind)
-            columns[index] = RawColumn(column.name, None, kind)
+            order = options.dates or found_order(column.texts) if kind == "datetime" else None
+            recodings[index] = _parsed(column, kind, order)
+            columns[index] = RawColumn(column.name, None, kind, order)
         else:
             columns[index] = replace(column, kind=kind)
     if not recodings:
@@ -76,11 +77,26 @@ def _places(values: Floats) -> Callable[[Floats, int], Floats]:
     return lambda cells, _: np.where(np.isnan(cells), np.nan, np.searchsorted(values, cells).astype(np.float64))
 
 
-def _parsed(column: RawColumn, kind: str) -> Callable[[Floats, int], Floats]:
+def found_order(texts: Iterable[str]) -> str | None:
+    """The only order of day and month in which all of some texts are dates; None where there are two, or none."""
+    orders = possible_orders(texts)
+    return orders[0] if len(orders) == 1 else None
+
+
+def possible_orders(texts: Iterable[str]) -> tuple[str, ...]:
+    """The orders of day and month in which all of some texts are dates."""
+    orders: tuple[str, ...] = ORDERS
+    for text in texts:
+        orders = tuple(order for order in orders if seconds_of(text.strip(), order) is not None)
+        if not orders:
+            break
+    return orders
+
+
+def _parsed(column: RawColumn, kind: str, order: str | None) -> Callable[[Floats, int], Floats]:
     """Codes of texts -> the numbers or dates that they spell."""
     texts = list(column.texts or ())
-    read = seconds_of if kind == "datetime" else _number
-    parsed = [read(text.strip()) for text in texts]
+    parsed = [seconds_of(text.strip(), order) if kind == "datetime" else _number(text.strip()) for text in texts]
     table = np.array([np.nan if value is None else value for value in parsed] + [np.nan])
     wanted = f"no date-time; write it like {EXAMPLES}" if kind == "datetime" else "not a number"
 

@@ -15,6 +15,10 @@ DECIMALS = (".", ",")
 THOUSANDS = (",", ".", " ", "'")
 
 _MONEY = "(?:[$€£¥₹]|EUR|USD|GBP|CHF)"
+_SIGN = re.compile(rf"{_MONEY}|%")
+_DOLLARS = "(?:[$£¥₹]|USD|GBP)"
+_THOUSANDS_OF_DOLLARS = re.compile(rf"(?:[+-]?{_DOLLARS} ?)?[+-]?[1-9][0-9]{{0,2}}(,[0-9]{{3}})+( ?{_DOLLARS})?")
+"""Amounts that are never written with a decimal comma."""
 _SPACES = "\u00a0\u202f"
 _LIKE = {" ": f"[ {_SPACES}]", "'": "['’]"}
 _GROUPED = re.compile(rf"[+-]?[1-9][0-9]{{0,2}}([,.' ’{_SPACES}][0-9]{{3}})+")
@@ -55,6 +59,12 @@ class NumberText:
         """Whether a text is a number by the strict rule, without surrounding blanks."""
         return self._number.fullmatch(text) is not None
 
+    def is_amount(self, text: str) -> bool:
+        """Whether a text is a number, or one with a currency or a percent sign."""
+        return self.is_number(text) or (
+            self.amount(text) is not None and not (self.decimal == "," and _is_thousands_of_dollars(text))
+        )
+
     def plain(self, text: str) -> str:
         """A number as `float` reads it."""
         if self.is_plain:
@@ -69,8 +79,15 @@ class NumberText:
             return None
         return found["sign"] + self.plain(found["number"])
 
+    def sign(self, text: str) -> str | None:
+        """The currency or the percent sign of an amount; None for any other text."""
+        return None if self.amount(text) is None else next(iter(_SIGN.findall(text)), None)
+
     def tells_apart(self, text: str) -> bool:
         """Whether a number in this way of writing can be nothing else."""
+        if self.thousands == "," and _is_thousands_of_dollars(text):
+            return True
+        text = bare(text)
         if not self.thousands:
             return self.decimal in text and _GROUPED.fullmatch(text) is None
         return self.decimal in text and re.search(self._between, text) is not None
@@ -80,6 +97,20 @@ class NumberText:
         sign = {".": "a decimal point", ",": "a decimal comma"}[self.decimal]
         between = {"": "", ",": "commas", ".": "points", " ": "blanks", "'": "apostrophes"}[self.thousands]
         return f"{sign} and {between} between thousands" if between else sign
+
+
+def _is_thousands_of_dollars(text: str) -> bool:
+    return _SIGN.search(text) is not None and _THOUSANDS_OF_DOLLARS.fullmatch(text) is not None
+
+
+def bare(text: str) -> str:
+    """A text without its currency or percent sign."""
+    return _SIGN.sub("", text).replace("- ", "-").strip() if _SIGN.search(text) else text
+
+
+def is_grouped(text: str) -> bool:
+    """Whether the last sign of a number may be a decimal sign or stand between thousands."""
+    return _GROUPED.fullmatch(text) is not None
 
 
 PLAIN = NumberText()
@@ -111,7 +142,7 @@ def number_text(
         if decimal in {None, one.decimal} and thousands in {None, one.thousands} and (commas or one.decimal == ".")
     ]
     marked = [cells for cells in columns if any(not cell.isdecimal() for cell in cells)]
-    best = max(offered, key=lambda one: sum(all(map(one.is_number, cells)) for cells in marked))
-    found = [cells for cells in marked if all(map(best.is_number, cells))]
+    best = max(offered, key=lambda one: sum(all(map(one.is_amount, cells)) for cells in marked))
+    found = [cells for cells in marked if all(map(best.is_amount, cells))]
     is_certain = any(best.tells_apart(cell) for cells in found for cell in cells)
     return best if is_certain or best == offered[0] else offered[0]

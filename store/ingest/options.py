@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from kernels.dates import ORDERS
 from kernels.errors import InvalidInput
 from store.ingest.limits import MAX_COLUMNS, MAX_ERRORS, MAX_NAME_CHARACTERS, Limits
 from store.ingest.number_text import DECIMALS, THOUSANDS
@@ -19,7 +20,7 @@ PARTS = ("train", "test")
 KINDS = ("numeric", "categorical", "boolean", "datetime")
 ENCODINGS = ("utf-8", "utf-16", "cp1252", "latin-1")
 
-_CHOICES = {"task": TASKS, "missing": MISSING_POLICIES, "part": PARTS, "encoding": ENCODINGS}
+_CHOICES = {"task": TASKS, "missing": MISSING_POLICIES, "part": PARTS, "encoding": ENCODINGS, "dates": ORDERS}
 _SIGNS = {"decimal": DECIMALS, "thousands": THOUSANDS}
 
 _FORBIDDEN_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
@@ -46,6 +47,8 @@ class IngestOptions:
         decimal: the decimal sign of a table of text, a point or a comma; default found.
         thousands: what stands between its thousands, a comma, a point, a blank or an apostrophe; default nothing, or
             found beside a decimal sign.
+        dates: the order of day and month in dates such as 01/02/2026, `dmy` or `mdy`; default found by column where
+            one has a day above 12, else that of the other columns.
         header: whether the first row holds names; default inferred.
         columns: what a column is instead of what was inferred, sorted (name, kind) pairs; as JSON an object,
             `{name: {"kind": …}}`.
@@ -63,6 +66,7 @@ class IngestOptions:
     encoding: str | None = None
     decimal: str | None = None
     thousands: str | None = None
+    dates: str | None = None
     header: bool | None = None
     part: str | None = None
     columns: tuple[tuple[str, str], ...] | None = None

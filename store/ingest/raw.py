@@ -13,11 +13,19 @@ from store.ingest.arrays import Spool
 
 @dataclass(frozen=True)
 class RawColumn:
-    """One used column as it was read: its name, its different texts by code (None for numbers), its kind if known."""
+    """One used column as it was read.
+
+    Attributes:
+        name: of the column.
+        texts: its different texts by code; None for numbers.
+        kind: if known.
+        order: of day and month in its dates, where their texts do not tell each for itself.
+    """
 
     name: str
     texts: Sequence[str] | None = None
     kind: str | None = None
+    order: str | None = None
 
 
 @dataclass

@@ -224,7 +224,7 @@ def _encoder(raw: RawColumn, statistics: Statistics, index: int, warnings: list[
         warnings.append(f"column {shown(raw.name)} has the same value in every row")
     counts, texts = statistics.counts[index], raw.texts
     if counts is None or texts is None:
-        return _Encoder(replace(column, kind=raw.kind or "numeric"), None)
+        return _Encoder(replace(column, kind=raw.kind or "numeric", order=raw.order), None)
     used = np.flatnonzero(counts)
     kept = used[np.argsort(-counts[used], kind="stable")][:MAX_CATEGORIES].tolist()
     if len(used) > MAX_CATEGORIES:

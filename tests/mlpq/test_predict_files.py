@@ -107,3 +107,24 @@ def test_images_are_predicted_as_they_were_uploaded(mlpq: Mlpq, client: Client) 
     assert mlpq("predict", job.id, "pictures.npz").split() == said.predictions.tolist()
     np.save("pictures.npy", images)
     assert mlpq("predict", job.id, "pictures.npy").split() == said.predictions.tolist()
+
+
+def test_a_file_as_people_keep_them(mlpq: Mlpq, client: Client) -> None:
+    """Comments before it, a column without a name, one name twice, amounts, days before months, blanks at its end."""
+    days = [f"{1 + n % 28:02d}/{1 + n % 12:02d}/2025 {n % 12 or 12}:30 PM" for n in range(120)]
+    rows = [
+        f'{n},{days[n]},"€{1000 * size:,.2f}",{n % 7},{size},{kind}'
+        for n, (size, kind) in enumerate(zip(SIZE, KIND, strict=True))
+    ]
+    content = "\n".join(["# from the shop, in May", "#", ",when,price,x,x,kind", *rows, "  ", "", ""])
+    said = trained(mlpq, "shop.csv", content.encode())
+    assert agreement(said, KIND) > 0.9
+    assert by_script("shop.csv") == said
+    columns = {c["name"]: c for c in client.dataset(mlpq.json("upload", "shop.csv")["id"]).raw["columns"]}
+    assert list(columns) == ["column_1", "when", "price", "x", "x.2"]
+    assert (columns["when"]["kind"], columns["when"]["order"]) == ("datetime", "dmy")
+    assert (columns["price"]["kind"], columns["x.2"]["minimum"]) == ("numeric", min(SIZE))
+    early = [n for n, day in enumerate(days) if day.startswith(("01", "02"))]
+    Path("early.csv").write_text("\n".join([",when,price,x,x,kind", *(rows[n] for n in early)]))
+    assert mlpq("predict", "last", "early.csv").split() == by_script("early.csv") == [said[n] for n in early]
+    assert mlpq.json("evaluate", "last", "early.csv")["metrics"]["accuracy"] > 0.8

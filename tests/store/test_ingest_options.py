@@ -22,7 +22,7 @@ from tests.store.ingest_parts import npz
         (
             {"colour": 1},
             "/options/colour",
-            "is not an option; known are columns, decimal, delimiter, encoding, features",
+            "is not an option; known are columns, dates, decimal, delimiter, encoding, features",
         ),
         ({"name": 5}, "/options/name", "is 5; must be a string"),
         ({"name": "a\nb"}, "/options/name", "control characters, line breaks and bidirectional marks"),

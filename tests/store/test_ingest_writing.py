@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kernels.dates import seconds_of
 from store.ingest.number_text import NumberText
 from tests.store.ingest_parts import read, refused
 
@@ -124,8 +125,7 @@ def test_amounts_are_numbers_where_that_is_said(tmp_path: Path) -> None:
 
 def test_house_prices_with_dollars_and_commas_are_read(tmp_path: Path) -> None:
     text = 'area,price\n1500,"$208,500"\n1700,"$1,340,000"\n900,"$98,000"\n'
-    assert "it goes without the currency" in refused(tmp_path / "plain", text).detail
-    found = read(tmp_path / "said", text, task="regression", thousands=",")
+    found = read(tmp_path, text)
     np.testing.assert_array_equal(found.y, [208_500, 1_340_000, 98_000])
 
 
@@ -159,9 +159,9 @@ def test_delimiters_at_the_end_of_lines_make_no_target(tmp_path: Path, text: str
 
 
 def test_a_file_that_nothing_divides_says_so(tmp_path: Path) -> None:
-    said = refused(tmp_path, "# made by hand\na,b\n1,2\n").detail
+    said = refused(tmp_path, "made by hand\na,b\n1,2\n").detail
     assert "has 1 column" in said
-    assert '"," does not divide its first row, "# made by hand"; delimiter names another sign' in said
+    assert '"," does not divide its first row, "made by hand"; delimiter names another sign' in said
 
 
 @pytest.mark.parametrize(
@@ -192,11 +192,35 @@ def test_labels_that_differ_in_case_or_blanks_are_told(tmp_path: Path) -> None:
 
 
 def test_dates_that_may_be_two_are_told(tmp_path: Path) -> None:
-    lines = [f"{n % 12 + 1:02d}/{n % 28 + 1:02d}/2024,{'uv'[n % 2]}" for n in range(20)]
-    found = read(tmp_path, "\n".join(["when,y", *lines, ""]))
-    assert any(
-        'column "when" holds dates such as "01/01/2024", which may be two' in said for said in found.info["warnings"]
-    )
+    lines = [f"{n % 12 + 1:02d}/{n % 11 + 1:02d}/2024,{'uv'[n % 2]}" for n in range(20)]
+    text = "\n".join(["when,y", *lines, ""])
+    told = 'column "when" holds dates such as "01/01/2024", which may be two, and is text; send "dates": "dmy"'
+    assert any(told in said for said in read(tmp_path / "told", text).info["warnings"])
+    assert 'which may be two; send "dates"' in refused(tmp_path, text, columns={"when": {"kind": "datetime"}}).detail
+    for order, moment in (("dmy", "2024-01-02"), ("mdy", "2024-02-01")):
+        said = read(tmp_path / order, text.replace("02/02/2024", "01/02/2024"), dates=order)
+        assert said.column("when")["order"] == order
+        assert said.x[1, 0] == seconds_of("2024-02-01" if order == "dmy" else "2024-01-02"), moment
+
+
+@pytest.mark.parametrize("decided", ["31/01/2024", "1/31/24 9:05 PM", "01-31-2024"])
+@pytest.mark.parametrize("place", [0, 1, 11])
+def test_one_day_above_12_tells_the_order_of_a_column(tmp_path: Path, decided: str, place: int) -> None:
+    texts = [f"{n:02d}/0{n % 3 + 1}/2024" for n in range(1, 12)]
+    texts.insert(place, decided)
+    order = "dmy" if decided.startswith("31") else "mdy"
+    found = read(tmp_path, "\n".join(["when,y", *(f"{text},{'uv'[n % 2]}" for n, text in enumerate(texts)), ""]))
+    assert (found.column("when")["kind"], found.column("when")["order"]) == ("datetime", order)
+    np.testing.assert_array_equal(found.x[:, 0], [seconds_of(text, order) for text in texts])
+
+
+def test_columns_of_dates_follow_the_one_that_is_certain(tmp_path: Path) -> None:
+    text = "a,b,y\n01/02/2024,31/01/2024,u\n03/04/2024,01/02/2024,v\n"
+    found = read(tmp_path / "one", text)
+    assert found.column("a")["order"] == found.column("b")["order"] == "dmy"
+    np.testing.assert_array_equal(found.x[:, 0], [seconds_of("2024-02-01"), seconds_of("2024-04-03")])
+    none = read(tmp_path / "none", "a,b,y\n01/13/2024,1,u\n13/01/2024,2,v\n")
+    assert none.column("a")["kind"] == "categorical"
 
 
 def test_a_zero_has_no_sign_in_the_report(tmp_path: Path) -> None:
