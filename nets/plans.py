@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -40,8 +40,17 @@ CLIP_BLOCKS: Final = 32
 """Most blocks that measure one model's gradient."""
 CHAIN, BATCHES, GRADIENTS = range(3)
 """Branches: from layer to layer; what brings batches; gradients' products, for which nothing waits soon."""
+SPLIT_PARAMETERS: Final = 1 << 20
+"""From so many parameters on, those above the first layer are updated on their own: a launch is short beside them."""
 ROW_BYTES: Final = 16
 """Rows of the inputs begin at multiples of it, which the fastest products ask for."""
+
+
+class Span(NamedTuple):
+    """Numbers of a buffer from `start` to before `stop`."""
+
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,9 +264,23 @@ class _Planner:
             nodes += [*self._forward(layers[-1], step), self._loss(step)]
             nodes += self._narrow(f"z{len(layers)}", "narrow_scores") if self.narrow else []
             nodes += self._backward(layers[-1], step)
-        for layer in reversed(layers[:-1]):
+        for layer in reversed(layers[1:-1]):
             nodes += self._backward(layer, step)
-        return [*nodes, *(self._clip() if self.shape.clips else ()), self._update(step)]
+        whole, first = Span(0, self._sizes["parameters"].size), self._first_of_two
+        if first is not None:
+            nodes.append(self._update(step, Span(first.stop, whole.stop), GRADIENTS))
+        if len(layers) > 1:
+            nodes += self._backward(1, step)
+        clip = self._clip() if self.shape.clips else []
+        return [*nodes, *clip, self._update(step, first or whole)]
+
+    @property
+    def _first_of_two(self) -> Span | None:
+        """The first layer of a large net: the others are updated while its gradient is computed. Else None."""
+        layout = self.shape.layout
+        if self.models > 1 or self.shape.clips or layout.n_layers == 1 or layout.count < SPLIT_PARAMETERS:
+            return None
+        return Span(0, layout.offsets[1])
 
     def _kernel(
         self,
@@ -437,21 +460,19 @@ class _Planner:
             Kernel(clip, step_source.CLIP_SYMBOL, grid, threads, clipped, writes=frozenset({"gradient"})),
         ]
 
-    def _update(self, step: int) -> Kernel:
-        shape, rule = self.shape, self.shape.rule
-        size = self._sizes["parameters"].size
-        sizes = (np.int64(size), np.int32(shape.layout.count), np.int32(shape.decays))
+    def _update(self, step: int, span: Span, branch: int = CHAIN) -> Kernel:
+        shape, rule, size = self.shape, self.shape.rule, span.stop - span.start
+        sizes = (np.int64(size), np.int32(min(size, shape.layout.count)), np.int32(shape.decays))
         names = ["parameters", "gradient", "decay" if shape.decays else "gradient", *rule.slots]
         narrowed = ["narrowed"] if self.narrow else []
-        arrays = [self._whole(name) for name in (*names, *narrowed)]
+        arrays = [Place(name, span.start, size) for name in (*names, *narrowed)]
         columns: list[Place | np.generic] = []
         for k in range(len(rule.rates)):
             columns += [self._from(_turn("now", step), shape.batch + k), np.int32(shape.width)]
         for k in range(len(rule.hyper)):
             columns += [self._from("hyper", k), np.int32(len(rule.hyper))]
-        source = update_source(rule, shape.real, narrows=self.narrow)
-        writes = ["parameters", *rule.slots, *narrowed]
-        return self._kernel(source, UPDATE_SYMBOL, size, *sizes, *arrays, *columns, writes=writes)
+        source, writes = update_source(rule, shape.real, narrows=self.narrow), ["parameters", *rule.slots, *narrowed]
+        return self._kernel(source, UPDATE_SYMBOL, size, *sizes, *arrays, *columns, writes=writes, branch=branch)
 
     def _closing(self, steps: int) -> list[Node]:
         """The losses of a recording, and the cursor moved behind it."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kernels.step_plan import Kernel, Node, Place, Product, Touch, product, row_major, touches, waits
+from nets.member import Member, State
 from nets.plans import GRADIENTS, plan_of, shape_of
 from nets.recorded_engine import RecordedEngine
 from tests.kernels.recorder_support import RecordingBackend, predecessors
@@ -79,6 +80,34 @@ def test_any_order_that_a_device_may_choose_gives_the_same_bits(seed: int) -> No
         assert np.array_equal(first, second)
         for position in range(len(members)):
             assert_same_arrays(engines[0].state(position), engines[1].state(position))
+
+
+def test_layers_above_the_first_are_updated_while_its_gradient_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    members = [various()[2], various()[0]]
+    plain = [trained(member, RecordingBackend()) for member in members]
+    monkeypatch.setattr("nets.plans.SPLIT_PARAMETERS", 1)
+    for member, expected in zip(members, plain, strict=True):
+        shape = shape_of([member])
+        assert shape is not None
+        program = plan_of(shape, 1, 5, (3,)).programs[0]
+        updates = [k for k, node in enumerate(program) if isinstance(node, Kernel) and node.symbol == "update_step"]
+        assert len(updates) == (3 if shape.clips else 6)
+        if not shape.clips:
+            before = all_before(program)
+            (first,) = (k for k in range(updates[0], updates[1]) if isinstance(program[k], Product))
+            assert updates[0] not in before[first]
+            assert updates[0] in before[updates[2]]
+        got = trained(member, RecordingBackend(turn=np.random.default_rng(1)))
+        assert np.array_equal(got[0], expected[0])
+        assert_same_arrays(got[1], expected[1])
+
+
+def trained(member: Member, backend: RecordingBackend) -> tuple[np.ndarray, State]:
+    shape = shape_of([member])
+    assert shape is not None
+    assert backend.recorder is not None
+    engine = RecordedEngine([member], backend, backend.recorder, shape)
+    return train(engine, 9), engine.state(0)
 
 
 def test_what_one_writes_and_the_other_needs_is_waited_for() -> None:
