@@ -1,6 +1,6 @@
-"""What a training step costs on a GPU, by which its engine is chosen. Predicted; nothing here was measured on a device.
+"""What a training step costs on a GPU, by which its engine is chosen. Measured on an NVIDIA H200.
 
-`python -m bench.gpu` measures what these numbers predict. They depend on one model's shapes and never on how many
+`python -m bench.gpu` measures what these numbers tell. They depend on one model's shapes and never on how many
 models there are, so that a job has the same engine alone and in a stack.
 """
 
@@ -11,17 +11,17 @@ from typing import Final
 
 from nets.parameters import Layout
 
-BLOCK_STEP_S: Final = 4.5e-6
+BLOCK_STEP_S: Final = 3e-6
 """A step of the persistent kernel beside its products: barriers, loss, update."""
-BLOCK_FLOPS: Final = 2.5e11
+BLOCK_FLOPS: Final = 2.4e11
 """Products of one block a second, on one multiprocessor in float32."""
-NODE_S: Final = 1.5e-6
+NODE_S: Final = 1.6e-6
 """One small launch of a recorded step that waits for the one before."""
-PRODUCT_S: Final = 4e-6
+PRODUCT_S: Final = 4.5e-6
 """One small product of a recorded step."""
 DEVICE_FLOPS: Final = 3.5e13
-"""Products of a whole device a second, in float32; 37 TFLOP/s are seen at 1024³."""
-BYTES_S: Final = 2e12
+"""Products of a whole device a second, in float32: 37 TFLOP/s at 256 x 1024 x 3073, 50 at 4096³."""
+BYTES_S: Final = 3e12
 """Memory traffic a second."""
 
 
