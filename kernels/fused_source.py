@@ -100,18 +100,21 @@ struct NAME {
   typedef real target_type;
   static constexpr int records = 1;
 
+  // The gradient of one score; its loss is added to `loss`.
+  static __device__ __forceinline__ real one(
+      const real in_score, const real in_target, const real in_weight, real& loss) {
+NUMBERS
+    real value, slope;
+    { VALUE }
+    { SLOPE }
+    loss += value;
+    return slope;
+  }
+
   static __device__ __forceinline__ void step(
       real* scores, int stride, int count, const real* target, real weight, real, real* record) {
-NUMBERS
     real loss = 0;
-    for (int c = 0; c < count; ++c) {
-      const real in_score = scores[c * stride], in_target = target[c], in_weight = weight;
-      real value, slope;
-      { VALUE }
-      { SLOPE }
-      loss += value;
-      scores[c * stride] = slope;
-    }
+    for (int c = 0; c < count; ++c) scores[c * stride] = one(scores[c * stride], target[c], weight, loss);
     record[0] = loss;
   }
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from kernels import step_source, tail_source
+from kernels import step_source, tail_source, wide_loss
 from kernels.c_source import Real
 from kernels.fused_source import (
     LOSS_SYMBOL,
@@ -339,15 +339,24 @@ class _Planner:
         return self._whole(_turn(f"mask{layer}", step) if self.shape.dropout else f"z{layer}")
 
     def _loss(self, step: int) -> Kernel:
-        shape, samples = self.shape, self.models * self.shape.batch
-        scores = shape.layout.n_layers
-        sizes = (np.int32(self.models), np.int32(shape.layout.widths[-1]), np.int32(shape.batch))
-        arrays = [self._whole(name) for name in (f"z{scores}", _turn("targets", step), _turn("now", step))]
+        shape, samples, count = self.shape, self.models * self.shape.batch, self.shape.layout.widths[-1]
+        scores = f"z{shape.layout.n_layers}"
+        sizes = (np.int32(self.models), np.int32(count), np.int32(shape.batch))
+        arrays = [self._whole(name) for name in (scores, _turn("targets", step), _turn("now", step))]
         records = Place("records", step * self.n_records * samples, self.n_records * samples)
-        source = loss_source(shape.loss, shape.real)
-        writes = [f"z{scores}", "records"]
-        return self._kernel(
-            source, LOSS_SYMBOL, samples, *sizes, *arrays, np.int32(shape.width), records, writes=writes
+        arguments: tuple[Place | np.generic, ...] = (*sizes, *arrays, np.int32(shape.width), records)
+        writes = frozenset({scores, "records"})
+        if count < wide_loss.MIN_COUNT:
+            source = loss_source(shape.loss, shape.real)
+            return self._kernel(source, LOSS_SYMBOL, samples, *arguments, writes=tuple(writes))
+        return Kernel(
+            wide_loss.wide_loss_source(shape.loss, shape.real),
+            wide_loss.WIDE_LOSS_SYMBOL,
+            wide_loss.wide_loss_blocks(self.models, shape.batch),
+            wide_loss.THREADS,
+            arguments,
+            wide_loss.wide_loss_bytes(shape.dtype.itemsize),
+            writes,
         )
 
     @property

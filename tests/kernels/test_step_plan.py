@@ -12,6 +12,7 @@ import pytest
 from kernels.operations import ACTIVATIONS
 from kernels.step_plan import Buffer, Kernel, Node, Place, Product, StepPlan, product, row_major
 from kernels.step_source import activate_source, backpropagate_source
+from kernels.tail_source import SCORES_SYMBOL, TAIL_SYMBOL
 from nets.member import Member
 from nets.plans import plan_of, shape_of
 from tests.kernels.cuda_support import ARCHITECTURES, compile_program
@@ -87,6 +88,11 @@ def test_rows_of_inputs_begin_where_the_fastest_products_want_them() -> None:
         assert inputs.alignment(itemsize, 3) >= 16
 
 
+WIDE = ("softmax", "svm", "huber")
+SUMS_IN_REGISTERS = {SCORES_SYMBOL, TAIL_SYMBOL}
+"""Programs with a sum for every score in each of 256 threads: 32 of them in float64 take most registers."""
+
+
 def various() -> list[Member]:
     adam = {"name": "adam", "l2": 0.01}
     everything = {"net": {"dropout": 0.3}, "training": {"clip_norm": 1.0}, "optimizer": adam}
@@ -96,6 +102,9 @@ def various() -> list[Member]:
         case("bfloat16", blobs(), [8], "relu", loss="svm"),
         case("tf32", line(60, 4), [5], "silu", loss="huber", training={"clip_norm": 1.0}),
         case("float64", line(60, 4), [], net={"bias": False, "activation": []}),
+        case("float64", blobs(400, 6, 32), [5], "gelu"),
+        case("bfloat16", blobs(400, 6, 32), [5], "gelu"),
+        *(case(precision, blobs(400, 6, 70), [5], loss=loss) for loss in WIDE for precision in ("float32", "float64")),
     ]
 
 
@@ -115,7 +124,7 @@ def test_every_program_of_various_plans_compiles_for_devices_without_spilling() 
             binary, used = compile_program(source, architecture)
             assert f".text.{symbol}\0".encode() in binary
             assert used.spilled == used.stack == used.static_shared == 0, (symbol, used)
-            assert used.registers <= 64, (symbol, used)
+            assert used.registers <= (168 if symbol in SUMS_IN_REGISTERS else 64), (symbol, used)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -134,7 +143,7 @@ def test_a_recording_holds_every_step_and_its_losses_once() -> None:
     assert len(sixteen) - closing == 16 * (len(one) - closing)
     assert not ready
     products = [node for node in one if isinstance(node, Product)]
-    assert [node.symbol for node in one if isinstance(node, Kernel)].count("scores_step") == 1
+    assert [node.symbol for node in one if isinstance(node, Kernel)].count(SCORES_SYMBOL) == 1
     assert len(products) == 2 * 3 - 1  # the last layer has programs of our own
     pairs = list(pairwise(shape.layout.widths[:-1]))
     dense = 2 * sum((i + 1) * o for i, o in pairs) + sum(i * o for i, o in pairs[1:])

@@ -80,6 +80,24 @@ def test_every_loss_trains_like_the_layers(name):
     assert_trains_like_the_layers(case("float64", table, [10], "silu", loss=loss, optimizer=optimizer), steps=12)
 
 
+@pytest.mark.parametrize("outputs", [17, 32, 33, 70])
+@pytest.mark.parametrize("name", [name for name in LOSS_CASES if name != "binary_cross_entropy"])
+def test_every_loss_of_any_number_of_outputs_trains_like_the_layers(name, outputs):
+    loss, optimizer = LOSS_CASES[name]
+    table = blobs(200, classes=outputs)
+    assert_trains_like_the_layers(case("float64", table, [10], "silu", loss=loss, optimizer=optimizer), steps=3)
+
+
+@pytest.mark.parametrize("hidden", [[], [9]])
+@pytest.mark.parametrize("outputs", [3, 70])
+def test_batches_of_no_multiple_of_a_tile_train_like_the_layers(outputs, hidden):
+    members = [
+        case("float32", blobs(400, 7, outputs, seed=seed), hidden, ["tanh"] * len(hidden), training={"batch_size": 283})
+        for seed in range(2)
+    ]
+    assert_trains_like_the_layers(*members, steps=3, gate=1e-5)
+
+
 @pytest.mark.parametrize("name", OPTIMIZER_CASES)
 def test_every_optimizer_trains_like_the_layers_alone_and_in_a_stack(name):
     own = OPTIMIZER_CASES[name]

@@ -113,13 +113,51 @@ def test_no_order_of_threads_changes_a_bit():
             assert_same_arrays(engine.state(position), engines[0].state(position))
 
 
-def test_a_missing_barrier_in_a_sum_is_found():
+def wide_net(loss: Any = "softmax") -> Member:
+    """More classes than one thread has of a sample."""
+    return case("float32", blobs(200, 12, 70), [6], loss=loss, training={"batch_size": 50})
+
+
+@pytest.mark.parametrize("loss", [{"name": "softmax", "label_smoothing": 0.1}, "svm", "huber"])
+def test_no_order_of_threads_changes_a_bit_of_a_loss_of_many_classes(loss):
+    first, *others = [train(engine_of(wide_net(loss), backend=RecordingBackend(HostCompiler(o))), 2) for o in ORDERS]
+    for other in others:
+        assert np.array_equal(first, other)
+
+
+BARRIER = "  __syncthreads();\n"
+CUTS = {
+    "a tally": (crowd(count=1), ("half /= 2) {\n  " + BARRIER, "half /= 2) {\n")),
+    "scores": (
+        crowd(count=1),
+        (
+            BARRIER + "  for (int i = threadIdx.x; i < OUTPUTS * SAMPLES; i += blockDim.x) {\n    real",
+            "  for (int i = threadIdx.x; i < OUTPUTS * SAMPLES; i += blockDim.x) {\n    real",
+        ),
+    ),
+    "a thin loss": (crowd(count=1), (BARRIER + "  if (threadIdx.x < SAMPLES", "  if (threadIdx.x < SAMPLES")),
+    "a thin gradient": (
+        crowd(count=1),
+        (BARRIER + "  for (int i = threadIdx.x; i < UNITS", "  for (int i = threadIdx.x; i < UNITS"),
+    ),
+    "a wide loss": ([wide_net()], (BARRIER + "    real all", "    real all")),
+}
+"""Nets, and a barrier of theirs with what is left without it."""
+
+
+@pytest.mark.parametrize("place", CUTS)
+def test_a_missing_barrier_in_a_sum_is_found(place):
+    members, (text, rest) = CUTS[place]
+    edited = []
+
     def without(source: str) -> str:
-        return source.replace("half /= 2) {\n    __syncthreads();", "half /= 2) {")
+        edited.append(text in source)
+        return source.replace(text, rest)
 
     found = []
     for order in ORDERS:
         compiler = HostCompiler(order)
         compiler.edit = without
-        found.append(train(engine_of(*crowd(count=1), backend=RecordingBackend(compiler)), 3))
+        found.append(train(engine_of(*members, backend=RecordingBackend(compiler)), 3))
+    assert any(edited)
     assert not all(np.array_equal(one, found[0]) for one in found)
