@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -161,12 +162,7 @@ OURS: dict[str, type[Ours]] = {
 
 def ceilings(backend: Any, workload: Workload) -> dict[str, float]:
     """The device's own limits, measured through the same array library."""
-    xp, large = backend.xp, 8192 if backend.device != "cpu" else 1024
-    a, out = xp.ones((large, large), np.float32), xp.empty((large, large), np.float32)
-    found = {
-        "copy_gb_s": 2 * a.nbytes / _seconds(backend, lambda: xp.copyto(out, a)) / 1e9,
-        f"gemm_{large}_tflop_s": 2.0 * large**3 / _seconds(backend, lambda: xp.matmul(a, a, out=out)) / 1e12,
-    }
+    xp, found = backend.xp, dict(_of_device(backend.device))
     for i, o in zip(workload.widths, workload.widths[1:], strict=False):
         left = xp.ones((workload.models, workload.batch, i), np.float32)
         right = xp.ones((workload.models, i, o), np.float32)
@@ -175,9 +171,21 @@ def ceilings(backend: Any, workload: Workload) -> dict[str, float]:
         found[f"gemm_{workload.batch}x{i}x{o}_tflop_s"] = (
             2.0 * workload.models * workload.batch * i * o / seconds / 1e12
         )
-    tiny = xp.ones(1, np.float32)
-    found["launch_us"] = _seconds(backend, lambda: xp.add(tiny, tiny, out=tiny)) * 1e6
     return {name: round(value, 4) for name, value in found.items()}
+
+
+@lru_cache(maxsize=1)
+def _of_device(device: str) -> tuple[tuple[str, float], ...]:
+    """Those that no workload changes, measured once."""
+    backend = select(device)
+    xp, large = backend.xp, 8192 if device != "cpu" else 1024
+    a, out = xp.ones((large, large), np.float32), xp.empty((large, large), np.float32)
+    tiny = xp.ones(1, np.float32)
+    return (
+        ("copy_gb_s", 2 * a.nbytes / _seconds(backend, lambda: xp.copyto(out, a)) / 1e9),
+        (f"gemm_{large}_tflop_s", 2.0 * large**3 / _seconds(backend, lambda: xp.matmul(a, a, out=out)) / 1e12),
+        ("launch_us", _seconds(backend, lambda: xp.add(tiny, tiny, out=tiny)) * 1e6),
+    )
 
 
 def _seconds(backend: Any, call: Any) -> float:
