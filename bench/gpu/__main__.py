@@ -142,7 +142,7 @@ def main() -> int:
     parser.add_argument("--device", default="cuda:0", help="cuda:N, or cpu to try the benchmark itself")
     given = parser.parse_args()
     try:
-        workloads = {name: _workload(name) for name in given.workloads}
+        workloads = {name: workload_of(name) for name in given.workloads}
     except KeyError as error:
         parser.error(f"no {error}; there are {', '.join(WORKLOADS)}, each with :{', :'.join(TOLERANCES)}")
     names = [name for name in _implementations(given.peers, given.device) if name not in given.without]
@@ -160,7 +160,8 @@ def main() -> int:
     return 1 if any(one["ours"].get("failed") for one in figures.values()) else 0
 
 
-def _workload(title: str) -> Workload:
+def workload_of(title: str) -> Workload:
+    """The workload that a title like W4:tf32 names. Raises KeyError for a name that there is not."""
     name, _, precision = title.partition(":")
     if precision and precision not in TOLERANCES:
         raise KeyError(precision)
