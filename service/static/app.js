@@ -27,7 +27,6 @@ const routes = [
   [/^#\/sweeps\/(swp_\w+)$/, "sweeps", "sweeps.js", "sweepView"],
   [/^#\/queue$/, "queue", "queue.js", "queueView"],
   [/^#\/(?:\?(.*))?$/, "jobs", "jobs.js", "jobsView"],
-  [/^/, "jobs", "jobs.js", "jobsView"],
 ];
 
 // Ask at once for all modules that a view needs, not one after another as they import; those of any view if none is named.
@@ -48,13 +47,14 @@ async function show() {
   leave = () => {};
   const mine = ++turn;
   const hash = location.hash || "#/";
-  const [pattern, name, file, view] = routes.find(([p]) => p.test(hash));
+  const [pattern, name, file, view] = routes.find(([p]) => p.test(hash)) ?? [];
   for (const link of document.querySelectorAll("[data-view]")) {
     if (link.dataset.view === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   main.replaceChildren(h("p", { class: "soft", role: "status" }, "Loading …"));
   try {
+    if (!pattern) throw new Problem({ detail: "The page has no such view." }, 404);
     const draw = await viewOf(file, view);
     if (mine !== turn) return;
     const end = await draw(main, hash.match(pattern)[1]);
@@ -80,6 +80,7 @@ function refused(error, mine) {
     if (error.status === undefined) console.error(error); // a fault of the page itself
     const lost = error.status === 404;
     main.replaceChildren(h("h1", {}, lost ? "Not here" : "This did not work"), alert(error),
+      h("p", { class: "soft" }, lost ? "What this address led to was deleted, or was never here." : ""),
       h("div", { class: "actions" }, h("button", { onclick: show }, "Try again"), lost ? h("a", { class: "button", href: "#/" }, "All jobs") : null));
   } else {
     connection(false);

@@ -26,7 +26,10 @@ export const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 // Why a job is in its state, where that says more than the state.
 export const reason = (job) => (job.status_reason === "completed" ? null : job.status_reason);
 
-export const titled = (name) => (name[0].toUpperCase() + name.slice(1)).replaceAll("_", " ");
+// A figure's or a setting's name as people read it.
+const WORDS = { cv: "cross-validated", val: "validation", r2: "R²" };
+export const spoken = (name) => name.split("_").map((word, i, all) => (word === "val" && all[i - 1] === "cv" ? "" : WORDS[word] ?? word)).filter(Boolean).join(" ");
+export const titled = (name) => { const words = spoken(name); return words[0].toUpperCase() + words.slice(1); };
 
 export const status = (name) => h("span", { class: `status ${name}` }, name);
 

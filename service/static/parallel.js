@@ -6,19 +6,20 @@ import { shown } from "./settings.js";
 
 const MOST_AXES = 8; // of settings; the table below has all of them
 const MOST_NAMES = 8; // values that an axis of words has room to name
-const WIDTH = 1000, HEIGHT = 250, TOP = 34, BOTTOM = 16, MARGIN = 70;
+const HEIGHT = 250, TOP = 34, BOTTOM = 16, MARGIN = 70;
 const GAP = 150; // between axes, at least
+const WIDEST = 1000;
 const LOGARITHMIC = 20; // times the smallest value, from which an axis is
 
 // rows: [[setting, [value of each job]]]; outcome: [name, [value of each job]].
 // Returns {element, point(index)}: `point` brings one job out, or none.
 export function parallel(runs, rows, outcome) {
   const axes = [...rows.slice(0, MOST_AXES), outcome].map(([name, values]) => axis(name, values));
-  const gap = Math.max(GAP, (WIDTH - 2 * MARGIN) / (axes.length - 1));
+  const gap = Math.max(GAP, (Math.min(WIDEST, innerWidth) - 2 * MARGIN) / (axes.length - 1));
   const width = 2 * MARGIN + (axes.length - 1) * gap;
   const x = (i) => MARGIN + i * gap;
   const svg = node("svg", { class: "parallel", viewBox: `0 0 ${width} ${HEIGHT}`, role: "group", "aria-label": "Settings and outcome of each job" });
-  svg.style.minWidth = `${Math.min(width, 120 * axes.length)}px`;
+  svg.style.minWidth = `${Math.min(width, GAP * axes.length)}px`;
   const said = h("p", { class: "soft facts-line", role: "status" }, HINT);
   svg.append(...axes.map((_, i) => node("line", { class: "axis", x1: x(i), x2: x(i), y1: TOP + 12, y2: HEIGHT - BOTTOM })));
   const lines = runs.map((run, index) => {

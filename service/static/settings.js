@@ -2,8 +2,14 @@
 
 export function flat(value, path = "") {
   if (value === null || typeof value !== "object") return [[path, value]];
-  if (Array.isArray(value)) return [[path, value.map((v) => (v !== null && typeof v === "object" ? JSON.stringify(v) : String(v))).join(", ")]];
+  if (Array.isArray(value)) return [[path, plain(value)]];
   return Object.entries(value).flatMap(([key, below]) => flat(below, path ? `${path}.${key}` : key));
+}
+
+// A value without brackets: the widths of layers are 16, 8, and those of none the empty text.
+export function plain(value) {
+  if (Array.isArray(value)) return value.map((one) => (one !== null && typeof one === "object" ? JSON.stringify(one) : String(one))).join(", ");
+  return value !== null && typeof value === "object" ? JSON.stringify(value) : value;
 }
 
 // [[setting, [value of each job]]] of those whose values are not all the same; undefined where a job lacks it.

@@ -4,11 +4,11 @@ import { connection } from "./app.js";
 import { sweepCalls } from "./calls.js";
 import { charts } from "./charts.js";
 import { lookOf } from "./compare.js";
-import { ago, alert, ENDED, h, reason, status, titled } from "./dom.js";
+import { ago, alert, ENDED, h, reason, spoken, status, titled } from "./dom.js";
 import { number } from "./numbers.js";
 import { parallel } from "./parallel.js";
 import { curve } from "./points.js";
-import { shown } from "./settings.js";
+import { plain, shown } from "./settings.js";
 
 const PERIOD_MS = 2000;
 const MOST_CURVES = 16; // lines that colours and dashes tell apart
@@ -52,7 +52,7 @@ export async function sweepView(main, id) {
     const next = JSON.stringify(sweep);
     if (next === drawn) return;
     drawn = next;
-    const ranked = inOrder(sweep), objective = sweep.objective.replaceAll("_", " ");
+    const ranked = inOrder(sweep), objective = spoken(sweep.objective);
     head.textContent = sweep.name || `Sweep on ${sweep.dataset}`;
     cancel.hidden = ENDED.has(sweep.status);
     const best = sweep.best && [h("a", { href: `#/jobs/${sweep.best.id}` }, nameOf(sweep.best)), `: ${number(sweep.best.objective)}`];
@@ -61,10 +61,10 @@ export async function sweepView(main, id) {
     lines.show(curvesOf(sweep, ranked));
     if (!ways.contains(document.activeElement)) ways.replaceChildren(...waysOf(sweep, ranked, objective)); // not under a person's hands
     const paths = pathsOf(sweep);
-    jobs.replaceChildren(h("h2", {}, "Jobs, the best first"), h("div", { class: "scroll" }, table(["Job", ...paths, titled(objective), "Epoch", "Status"], ranked.map((job) =>
+    jobs.replaceChildren(h("h2", {}, "Jobs, the best first"), h("div", { class: "scroll" }, table(["Job", ...paths, titled(sweep.objective), "Epoch", "Status"], ranked.map((job) =>
       h("tr", {}, h("td", {}, job.id === sweep.best?.id ? "★ " : "", h("a", { href: `#/jobs/${job.id}` }, nameOf(job))), ...paths.map((one) => h("td", {}, told(job.point[one]))),
         h("td", { class: job.id === sweep.best?.id ? "number best" : "number" }, number(job.objective)), h("td", { class: "number" }, String(job.epoch)),
-        h("td", {}, status(job.status), reason(job) ? h("small", {}, reason(job)) : null))), [titled(objective), "Epoch"])));
+        h("td", {}, status(job.status), reason(job) ? h("small", {}, reason(job)) : null))), [titled(sweep.objective), "Epoch"])));
   }
 
   await look();
@@ -74,7 +74,7 @@ export async function sweepView(main, id) {
 
 const ended = (sweep) => [...ENDED].reduce((sum, one) => sum + (sweep.counts[one] || 0), 0);
 const nameOf = (job) => job.name || job.id;
-const told = (value) => (typeof value === "number" ? number(value) : value !== null && typeof value === "object" ? JSON.stringify(value) : shown(value));
+const told = (value) => (typeof value === "number" ? number(value) : shown(plain(value)));
 const pathsOf = (sweep) => [...new Set(sweep.jobs.flatMap((job) => Object.keys(job.point)))];
 
 function inOrder(sweep) {
@@ -105,7 +105,6 @@ function pointsOf(columns, name) {
 function waysOf(sweep, ranked, objective) {
   const some = ranked.filter((job) => job.objective !== null).slice(0, MOST_WAYS), paths = pathsOf(sweep);
   if (some.length < 2 || !paths.length) return [];
-  const value = (one) => (one !== null && typeof one === "object" ? JSON.stringify(one) : one);
-  const rows = paths.map((path) => [path, some.map((job) => value(job.point[path]))]);
+  const rows = paths.map((path) => [path, some.map((job) => plain(job.point[path]))]);
   return [parallel(some.map((job, i) => ({ name: nameOf(job), look: lookOf(i) })), rows, [objective, some.map((job) => job.objective)]).element];
 }

@@ -92,6 +92,13 @@ def test_a_job_that_does_not_exist_is_said_not_to(page: Page, running: Deploymen
     expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
 
 
+def test_an_address_without_a_view_says_so(page: Page, running: Deployment) -> None:
+    page.goto(f"{running.url}/#/nothing")
+    expect(page.get_by_role("alert")).to_have_text("The page has no such view.")
+    page.get_by_role("link", name="All jobs", exact=True).click()
+    expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
+
+
 def test_a_job_is_submitted_with_the_keyboard_alone(page: Page, running: Deployment) -> None:
     page.goto(f"{running.url}/#/new")
     expect(page.locator("h1")).to_be_visible()

@@ -28,9 +28,12 @@ def test_a_sweep_shows_its_best_its_curves_and_every_point(
     expect(page.locator(".facts .status")).to_have_text("succeeded")
     best = client.get(f"/v1/sweeps/{sweep}").json()["best"]
     expect(page.locator("dl.facts")).to_contain_text(best["name"])
-    figure = page.locator(".charts figure").filter(has_text="val loss")
+    figure = page.locator(".charts figure").filter(has_text="Validation loss")
     expect(figure.locator("path.line")).to_have_count(4)
     expect(page.locator("svg.parallel path.line")).to_have_count(4)
+    expect(page.locator("table thead th")).to_have_text(
+        ["Job", "optimizer.learning_rate", "net.hidden", "Validation loss", "Epoch", "Status"]
+    )
     rows = page.locator("table tbody tr")
     expect(rows).to_have_count(4)
     expect(rows.first).to_contain_text("★")
