@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from kernels.compiled.jit import call_address, emitted, exact, machine_function, pointer_to
 from kernels.compiled.tiles import (
+    fetch,
     full_1,
     full_2,
     full_4,
@@ -35,6 +36,8 @@ Floats = NDArray[Any]
 
 DEPTH: Final = 256
 """k of one pass: a panel of B and the rows of A that it meets fit the first-level cache."""
+FAR: Final = 1 << 18
+"""Bytes of B from which on the next panel is fetched while one is multiplied: it is not in the nearer caches."""
 
 
 @exact
@@ -45,15 +48,20 @@ def _multiply(
     """See `multiply`."""
     width = 2 * VECTOR_BYTES // a.itemsize
     most = DEPTH if a_k == 1 else DEPTH // 2  # of a transposed A every k is a cache line of its own
+    panels = (n + width - 1) // width
     for done in range(0, k, most):
         depth = min(most, k - done)
-        for p in range((n + width - 1) // width):
+        for p in range(panels):
+            ahead, lines = 0, 0
+            if panels * k * 2 * VECTOR_BYTES >= FAR:
+                lines = depth
+                ahead = (p + 1) * b_panel + done * width if p < panels - 1 else (done + depth) * width
             begin, begin_at, begin_row = first, p * first_panel, first_row
             if done:
                 begin, begin_at, begin_row = c, p * c_panel, c_row
             if 2 * (n - p * width) > width:
                 _full(a, done * a_k, a_row, a_k, b, p * b_panel + done * width, begin, begin_at, begin_row,
-                      c, p * c_panel, c_row, m, depth)  # fmt: skip
+                      c, p * c_panel, c_row, m, depth, ahead, lines)  # fmt: skip
             else:
                 _half(a, done * a_k, a_row, a_k, b, p * b_panel + done * width, begin, begin_at, begin_row,
                       c, p * c_panel, c_row, m, depth)  # fmt: skip
@@ -62,12 +70,15 @@ def _multiply(
 @exact
 def _full(
     a: Floats, a_at: int, a_row: int, a_k: int, b: Floats, b_at: int, first: Floats, first_at: int, first_row: int,
-    c: Floats, c_at: int, c_row: int, m: int, k: int,
+    c: Floats, c_at: int, c_row: int, m: int, k: int, ahead: int, lines: int,
 ) -> None:  # fmt: skip
-    """All rows of a panel of C, k at most DEPTH."""
-    i = 0
+    """All rows of a panel of C, k at most DEPTH; meanwhile `lines` rows of B from `ahead` on are fetched."""
+    i, fetched, each = 0, 0, (6 * lines + m - 1) // m
     while i < m:
         left = m - i
+        for line in range(fetched, min(fetched + each, lines)):
+            fetch(b, ahead + line * (2 * VECTOR_BYTES // b.itemsize))
+        fetched += each
         up, init, down = a_at + i * a_row, first_at + i * first_row, c_at + i * c_row
         if left >= 6 and left != 8:  # 8 rows are done sooner as 4 and 4
             full_6(a, up, a_row, a_k, b, b_at, k, first, init, first_row, c, down, c_row)

@@ -164,3 +164,20 @@ def transpose_square(_typing: Any, a: Any, _a_at: Any, c: Any, _c_at: Any) -> An
         return context.get_dummy_value()
 
     return types.void(a, types.intp, c, types.intp), generate
+
+
+@emitted
+def fetch(_typing: Any, array: Any, _place: Any) -> Any:
+    """Have the cache line of array[place] brought into the second-level cache meanwhile; nothing is read."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, given[0]).data
+        line = builder.bitcast(builder.gep(data, [given[1]]), ir.IntType(8).as_pointer())
+        kinds = [line.type, _SHORT, _SHORT, _SHORT]
+        to_read, second_level, data_cache = (ir.Constant(_SHORT, value) for value in (0, 2, 1))
+        kind = ir.FunctionType(ir.VoidType(), kinds)
+        builder.call(builder.module.declare_intrinsic("llvm.prefetch", [line.type], kind),
+                     [line, to_read, second_level, data_cache])  # fmt: skip
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
