@@ -213,7 +213,7 @@ class ClientCalls(SweepingCalls[S], Generic[J, S]):
         progress: ProgressCallback | bool | None = None,
         **options: Any,
     ) -> DatasetRecord:
-        """Stream a file (CSV, NPZ, NPY, Parquet, CIFAR-10) or a pair of files (IDX, NPY) to the service.
+        """Stream a file (CSV, JSON, Parquet, Feather, NPZ, NPY, CIFAR) or a pair of files (IDX, NPY) to the service.
 
         >>> from pathlib import Path
         >>> _ = Path("prices.csv").write_text("size,price\\n" + "".join(f"{n},{3 * n + 0.5}\\n" for n in range(30)))

@@ -54,7 +54,7 @@ def upload(
         list[Path],
         typer.Argument(
             metavar="FILE...",
-            help="A CSV, NPZ, NPY, Parquet or CIFAR-10 file; of an IDX pair both.",
+            help="A CSV, JSON, Parquet, Feather, NPZ, NPY or CIFAR file; of an IDX pair both.",
             autocompletion=complete.files,
         ),
     ],

@@ -48,7 +48,7 @@ def weights(
 
 def predict(
     job_id: JobId,
-    rows: Annotated[str, typer.Argument(help="A CSV, NPY or NPZ file, a JSON list of rows, or `-`.")] = "-",
+    rows: Annotated[str, typer.Argument(help="A CSV, JSON, Parquet, Feather, NPY or NPZ file, or `-`.")] = "-",
     probabilities: Annotated[
         bool, typer.Option("--probabilities", "-p", help="CSV: the prediction, and the probability of every class.")
     ] = False,

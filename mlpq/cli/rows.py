@@ -11,11 +11,12 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from mlpq.cli.columnar import read_columns
 from mlpq.errors import InvalidArgumentError
 
-HINT = "rows are a CSV file, an NPY or NPZ file, or a JSON list; `-` reads them from standard input"
+HINT = "rows are a CSV, JSON, Parquet, Feather, NPY or NPZ file; `-` reads CSV or JSON from standard input"
 
 MISSING_TEXTS = frozenset({"", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "?"})
 """Cells of a CSV file that say that there is no value."""
@@ -42,17 +43,19 @@ def read_rows(source: str, known: Sequence[str] = (), text: Mapping[str, Any] | 
         content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
         if content.startswith((b"\x93NUMPY", b"PK\x03\x04")):
             return _array(content)
-        if content.startswith(b"PAR1"):
-            raise InvalidArgumentError(f"{source} is a Parquet file", HINT)
+        if content.startswith((b"PAR1", b"ARROW1")):
+            return read_columns(content, known) or _none(source)
         written = sys.stdin.read() if source == "-" else _decoded(content, text or {})
         rows = _parsed(written, known, text or {})
     except (OSError, EOFError, ValueError) as error:
         if isinstance(error, InvalidArgumentError):
             raise
         raise InvalidArgumentError(f"{source} cannot be read: {_reason(error, text or {})}", HINT) from error
-    if not rows:
-        raise InvalidArgumentError(f"{source} holds no rows", HINT)
-    return rows
+    return rows or _none(source)
+
+
+def _none(source: str) -> NoReturn:
+    raise InvalidArgumentError(f"{source} holds no rows", HINT)
 
 
 def _reason(error: Exception, text: Mapping[str, Any]) -> str:
@@ -91,13 +94,24 @@ def _parsed(content: str, known: Sequence[str], text: Mapping[str, Any]) -> list
 
 def _from_json(text: str) -> list[Any]:
     try:
-        document = json.loads(text)
+        document = _document(text)
     except ValueError as error:
         raise InvalidArgumentError(f"the rows are no JSON: {error}", HINT) from error
-    rows = document.get("rows") if isinstance(document, dict) else document
+    rows = document.get("rows", [document]) if isinstance(document, dict) else document
     if not isinstance(rows, list):
         raise InvalidArgumentError('the rows must be a JSON list, or an object with a list "rows"', HINT)
     return rows if rows and isinstance(rows[0], list | dict) else [rows] if rows else []
+
+
+def _document(text: str) -> Any:
+    """One JSON document, or the list of those that stand one a line."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if len(lines) < 2 or not lines[0].rstrip().endswith("}"):
+            raise
+        return [json.loads(line) for line in lines]
 
 
 def _from_csv(content: str, known: Sequence[str], text: Mapping[str, Any]) -> list[Any]:

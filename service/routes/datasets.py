@@ -78,7 +78,7 @@ async def create_dataset(
     filename: Annotated[str, Query(max_length=400, description="Name of the file, if the body is the file")] = "upload",
     options: Annotated[str | None, Query(description="JSON object of options, if the body is the file")] = None,
 ) -> Response:
-    """Upload a CSV, NPZ, NPY, Parquet, IDX or CIFAR-10 file as `multipart/form-data`, or as the body itself.
+    """Upload a CSV, JSON, Parquet, Feather, NPZ, NPY, IDX or CIFAR file as `multipart/form-data` or as the body itself.
 
     A form has a part `file` (two of an IDX pair) and the field `options`, a JSON object: `name`, `target`, `format`,
     `task`, `features`, `columns`, `missing`, `standardize`, `part`, `delimiter`, `header`, `encoding`, `decimal`,

@@ -7,7 +7,7 @@ if it had other values before, the file is read a second time with that known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,16 +77,28 @@ def read(request: Request) -> dict[str, Any]:
     delimiter = options.delimiter or sniff_delimiter(file)
     file = file.without_comments(delimiter)
     writing = _writing(file, delimiter, options)
-    names = writing.names
-    features, target = choose_columns(names[: writing.n_used], options)
+    table = scanned(writing.names[: writing.n_used], writing.numbers, lambda: _data_rows(file, writing), request)
+    table.warnings[:0] = _said(writing, options)
+    return finish(table, request) | {"text": writing.to_json(file)}
+
+
+def scanned(
+    names: Sequence[str], numbers: NumberText, rows_of: Callable[[], Iterator[Rows]], request: Request
+) -> RawTable:
+    """The chosen columns of rows of texts, which are read twice where the first reading tells what is text.
+
+    Raises: InvalidInput.
+    """
+    options = request.options
+    features, target = choose_columns(names, options)
     used = [*features, target]
     check_kinds(options, [names[index] for index in features], names[target])
-    scans = [ColumnScan(names[i], options, writing.numbers, options.kinds.get(names[i])) for i in features]
-    scans.append(_target_scan(names[target], options, writing))
+    scans = [ColumnScan(names[i], options, numbers, options.kinds.get(names[i])) for i in features]
+    scans.append(_target_scan(names[target], options, numbers))
     spool = Spool(request.folder / "spool", len(used))
-    table = RawTable([], spool, _said(writing, options))
+    table = RawTable([], spool)
     for _ in range(2):
-        for rows in _data_rows(file, writing):
+        for rows in rows_of():
             spool.append(_parse(rows, used, scans))
         _settle(scans, options.dates)
         if not any(scan.read_again for scan in scans):
@@ -97,12 +109,12 @@ def read(request: Request) -> dict[str, Any]:
     for scan in scans:
         kind = "datetime" if scan.is_date else scan.kind
         table.columns.append(RawColumn(scan.name, scan.finished_texts(table.warnings), kind, scan.order))
-    return finish(table, request) | {"text": writing.to_json(file)}
+    return table
 
 
-def _target_scan(name: str, options: IngestOptions, writing: Writing) -> ColumnScan:
+def _target_scan(name: str, options: IngestOptions, numbers: NumberText) -> ColumnScan:
     quantities, classes = options.task == "regression", options.task == "classification"
-    scan = ColumnScan(name, options, writing.numbers, may_be_dates=False, may_be_amounts=quantities)
+    scan = ColumnScan(name, options, numbers, may_be_dates=False, may_be_amounts=quantities)
     scan.may_have_sign = not classes
     return scan
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from store.ingest import cifar10, csv_table, idx, npy, npz, parquet, tar
+from store.ingest import cifar10, csv_table, feather, idx, json_table, npy, npz, parquet, tar
 from store.ingest.options import IngestOptions, Request, Source
 from store.ingest.problems import of_file, of_option, shown
 from store.ingest.source_arrays import NPY_MAGIC
@@ -53,6 +53,8 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             Format("npz", (".npz",), (), _magic(b"PK\x03\x04"), (1,), npz.read, npz.DOC),
             Format("npy", (".npy",), (), _magic(NPY_MAGIC), (1, 2), npy.read, npy.DOC),
             Format("parquet", (".parquet", ".pq"), (), _magic(b"PAR1\x15"), (1,), parquet.read, parquet.DOC),
+            Format("feather", (".feather", ".arrow"), (), _magic(feather.MAGIC), (1,), feather.read, feather.DOC),
+            Format("json", (), (".json", ".jsonl", ".ndjson"), None, (1,), json_table.read, json_table.DOC),
             Format("idx", (".idx", "-ubyte"), (), idx.begins, (2,), idx.read, idx.DOC),
             Format("cifar10", (".tar", ".tgz"), (".bin",), tar.begins, (1,), cifar10.read, cifar10.DOC),
         )

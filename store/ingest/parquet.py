@@ -29,16 +29,16 @@ from store.ingest.tables import choose_columns, finish
 
 DOC = "columnar table; numbers, text, booleans, dates and dictionaries; nulls are missing"
 
-_CELL_BYTES = 8
-_CELL_RATIO = 8
+CELL_BYTES = 8
+CELL_RATIO = 8
 """Encodings pack cells closer than compression packs bytes: a number in one bit is no bomb."""
 
 _TYPE_CHARACTERS = 100
 """Of a nested type, in messages."""
 
 _BUFFER_BYTES = 1 << 20
-_ROOM_BYTES = 256 << 20
-_COLUMN_BYTES = 4 << 20
+ROOM_BYTES = 256 << 20
+COLUMN_BYTES = 4 << 20
 """Address space that reading may take, and more per column: its pages, of a megabyte each where writers are usual."""
 
 
@@ -65,24 +65,43 @@ def _read(request: Request, pa: Any, pq: Any) -> dict[str, Any]:
     with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as plain:
         schema = plain.schema_arrow
         metadata = plain.metadata
-        names = [str(name) for name in schema.names]
+        names = checked_names(schema)
         _check_footer(metadata, names, request)
-        features, target = choose_columns(names, request.options)
-        features, warnings = _usable(pa, schema, features, request)
-        used = [*features, target]
-        scans = [_scan(pa, names[index], schema.field(index).type) for index in used]
+        scans, warnings = chosen_scans(pa, schema, names, request)
+    used = scans
     raw = RawTable([], Spool(request.folder / "spool", len(used)), warnings)
-    step = min(block_rows(_CELL_BYTES * len(used)), 1 << 16)
+    step = min(block_rows(CELL_BYTES * len(used)), 1 << 16)
     texts = [scan.name for scan in scans if scan.is_text]
     chosen = [scan.name for scan in scans]
     how = {"memory_map": False, "pre_buffer": False, "buffer_size": _BUFFER_BYTES, "read_dictionary": texts}
-    with pq.ParquetFile(path, **how) as file, _little_memory(_ROOM_BYTES + len(used) * _COLUMN_BYTES):
+    with pq.ParquetFile(path, **how) as file, little_memory(ROOM_BYTES + len(used) * COLUMN_BYTES):
         for batch in file.iter_batches(step, columns=chosen, use_threads=False):
-            raw.spool.append(_parse(batch, scans, raw.spool.rows, request))
+            raw.spool.append(parsed(batch, scans, raw.spool.rows, request))
     if raw.spool.rows != metadata.num_rows:
         raise of_file(f"declares {metadata.num_rows} rows and holds {raw.spool.rows}")
     raw.columns = [RawColumn(scan.name, scan.texts, scan.kind) for scan in scans]
     return finish(raw, request)
+
+
+def chosen_scans(pa: Any, schema: Any, names: Sequence[str], request: Request) -> tuple[list[Scan], list[str]]:
+    """The columns to read, the target last, and what is said of those that cannot be read. Raises: InvalidInput."""
+    features, target = choose_columns(names, request.options)
+    features, warnings = _usable(pa, schema, features, request)
+    return [_scan(pa, names[index], schema.field(index).type) for index in (*features, target)], warnings
+
+
+def checked_names(schema: Any) -> list[str]:
+    """The names of all columns. Raises: InvalidInput for too many, or names that mislead or are there twice."""
+    names = [str(name) for name in schema.names]
+    if len(names) > MAX_COLUMNS:
+        raise of_file(f"has {len(names)} columns; must be 2..{MAX_COLUMNS}")
+    for index, name in enumerate(names):
+        if (problem := name_problem(name)) is not None:
+            raise of_file(f"column {index + 1}: the name {problem}")
+    if len(set(names)) < len(names):
+        twice = next(name for index, name in enumerate(names) if name in names[:index])
+        raise of_file(f"has two columns named {shown(twice)}")
+    return names
 
 
 def _usable(pa: Any, schema: Any, features: Sequence[int], request: Request) -> tuple[list[int], list[str]]:
@@ -106,7 +125,7 @@ def _usable(pa: Any, schema: Any, features: Sequence[int], request: Request) -> 
 
 
 @contextmanager
-def _little_memory(n_bytes: int) -> Iterator[None]:
+def little_memory(n_bytes: int) -> Iterator[None]:
     """Bound the address space to what is taken now and `n_bytes` more, where the system tells how much that is."""
     if sys.platform != "linux":
         yield
@@ -123,25 +142,18 @@ def _little_memory(n_bytes: int) -> Iterator[None]:
 
 def _check_footer(metadata: Any, names: Sequence[str], request: Request) -> None:
     file_bytes = request.sources[0].path.stat().st_size
-    if len(names) > MAX_COLUMNS:
-        raise of_file(f"has {len(names)} columns; must be 2..{MAX_COLUMNS}")
-    for index, name in enumerate(names):
-        if (problem := name_problem(name)) is not None:
-            raise of_file(f"column {index + 1}: the name {problem}")
-    if len(set(names)) < len(names):
-        twice = next(name for index, name in enumerate(names) if name in names[:index])
-        raise of_file(f"has two columns named {shown(twice)}")
     limit = most_inflated_bytes(file_bytes, request.limits)
     declared = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
-    cells = metadata.num_rows * len(names) * _CELL_BYTES
-    if declared > limit or cells > min(request.limits.output_bytes, _CELL_RATIO * limit):
+    cells = metadata.num_rows * len(names) * CELL_BYTES
+    if declared > limit or cells > min(request.limits.output_bytes, CELL_RATIO * limit):
         raise TooLarge(
             f"the file has {file_bytes} bytes and declares {metadata.num_rows} rows of {len(names)} columns, "
             f"{max(declared, cells)} bytes; must be 0..{limit}"
         )
 
 
-def _parse(batch: Any, scans: Sequence[_Scan], first_row: int, request: Request) -> Floats:
+def parsed(batch: Any, scans: Sequence[Scan], first_row: int, request: Request) -> Floats:
+    """The cells of some rows, (k, columns). Raises: InvalidInput naming rows."""
     out = np.empty((batch.num_rows, len(scans)))
     errors: list[CellError] = []
     for place, scan in enumerate(scans):
@@ -164,7 +176,7 @@ def _parse(batch: Any, scans: Sequence[_Scan], first_row: int, request: Request)
 
 
 @dataclass
-class _Scan:
+class Scan:
     """One column while it is read: numbers, or texts by code."""
 
     name: str
@@ -212,7 +224,7 @@ def _is_usable(pa: Any, kind: Any) -> bool:
     return any(test(value) for test in (*tests, types.is_integer, types.is_floating, types.is_decimal))
 
 
-def _scan(pa: Any, name: str, kind: Any) -> _Scan:
+def _scan(pa: Any, name: str, kind: Any) -> Scan:
     """How a column of an Arrow type is read. Raises: InvalidInput for lists, structures, bytes."""
     import pyarrow.compute as compute
 
@@ -229,22 +241,22 @@ def _scan(pa: Any, name: str, kind: Any) -> _Scan:
                 return array.dictionary_encode()
             return array if array.type == text else array.cast(text)
 
-        return _Scan(name, not truth, encoded, [], "boolean" if truth else None)
+        return Scan(name, not truth, encoded, [], "boolean" if truth else None)
     if types.is_null(value):
-        return _Scan(name, False, lambda array: array.cast(pa.float64()))
+        return Scan(name, False, lambda array: array.cast(pa.float64()))
     if types.is_date(value) or types.is_timestamp(value):
 
         def seconds(array: Any) -> Any:
             plain = array if value is kind else array.dictionary_decode()
             return compute.divide(plain.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).cast(pa.float64()), 1e6)
 
-        return _Scan(name, False, seconds, kind="datetime")
+        return Scan(name, False, seconds, kind="datetime")
     if types.is_integer(value) or types.is_floating(value) or types.is_decimal(value):
 
         def numbers(array: Any) -> Any:
             return (array if value is kind else array.dictionary_decode()).cast(pa.float64(), safe=False)
 
-        return _Scan(name, False, numbers)
+        return Scan(name, False, numbers)
     raise of_file(
         f"column {shown(name)} has the type {str(kind)[:_TYPE_CHARACTERS]}; must be numbers, text, true/false or "
         f"dates; name the columns to use in features"

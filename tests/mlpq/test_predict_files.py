@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet
 import pytest
 
 from mlpq import Client, InvalidInputError
@@ -128,3 +132,21 @@ def test_a_file_as_people_keep_them(mlpq: Mlpq, client: Client) -> None:
     Path("early.csv").write_text("\n".join([",when,price,x,x,kind", *(rows[n] for n in early)]))
     assert mlpq("predict", "last", "early.csv").split() == by_script("early.csv") == [said[n] for n in early]
     assert mlpq.json("evaluate", "last", "early.csv")["metrics"]["accuracy"] > 0.8
+
+
+def test_every_tabular_file_is_predicted_as_it_was_uploaded(mlpq: Mlpq) -> None:
+    when = [f"2026-{1 + n % 12:02d}-{1 + n % 28:02d}T0{n % 10}:00:00" for n in range(120)]
+    town = [("Köln", "Oslo", None)[n % 3] for n in range(120)]
+    columns = {"size": SIZE, "town": town, "when": when, "late": [n % 2 == 0 for n in range(120)], "kind": KIND}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    table = pa.table(columns | {"when": pa.array(np.array(when, "datetime64[us]"))})
+    said = trained(mlpq, "rows.jsonl", "\n".join(map(json.dumps, rows)).encode())
+    assert agreement(said, KIND) > 0.8
+    Path("rows.json").write_text(json.dumps(rows))
+    pyarrow.parquet.write_table(table, "rows.parquet")
+    pyarrow.feather.write_feather(table, "rows.feather")
+    for name in ("rows.json", "rows.parquet", "rows.feather"):
+        assert mlpq("predict", "last", name).split() == said, name
+        assert mlpq.json("evaluate", "last", name)["metrics"]["accuracy"] == pytest.approx(agreement(said, KIND)), name
+    Path("one.jsonl").write_text(json.dumps(rows[0]))
+    assert mlpq("predict", "last", "one.jsonl").split() == said[:1]

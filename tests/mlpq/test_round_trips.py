@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import pyarrow as pa
 import pytest
+from pyarrow.feather import write_feather
 from safetensors.numpy import load_file
 
 from mlpq import Client, Job, Prediction
@@ -42,6 +44,20 @@ def text_table() -> bytes:
     return out.getvalue().encode()
 
 
+def json_lines() -> bytes:
+    rows = [
+        dict(zip(("size", "town", "weight", "kind"), (*row, k), strict=True))
+        for row, k in zip(MIXED, KIND, strict=True)
+    ]
+    return "\n".join(map(json.dumps, rows)).encode()
+
+
+def feather_table() -> bytes:
+    buffer = io.BytesIO()
+    write_feather(pa.table({"size": SIZE, "town": TOWN, "weight": WEIGHT, "kind": KIND}), buffer)
+    return buffer.getvalue()
+
+
 def arrays(**named: Any) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, **named)
@@ -64,6 +80,8 @@ FORMATS: dict[str, tuple[Callable[[], Sequence[tuple[str, bytes]]], Rows]] = {
         lambda: [("t.parquet", parquet(size=SIZE, town=TOWN, weight=WEIGHT, kind=KIND))],
         MIXED,
     ),
+    "feather": (lambda: [("t.feather", feather_table())], MIXED),
+    "json": (lambda: [("t.jsonl", json_lines())], MIXED),
     "npz": (lambda: [("t.npz", arrays(X=np.array(NUMBERS), y=np.array(KIND)))], NUMBERS),
     "npz regression": (lambda: [("r.npz", arrays(X=np.array(NUMBERS), y=SIZE * 1000 + WEIGHT))], NUMBERS),
     "npy": (lambda: [("t.npy", npy(np.column_stack([SIZE, WEIGHT, np.arange(80) % 3])))], NUMBERS),

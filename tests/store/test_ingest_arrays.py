@@ -156,6 +156,36 @@ def test_cifar_parts_are_chosen_and_one_batch_stands_alone(tmp_path: Path) -> No
     np.testing.assert_array_equal(alone.y, CODES)
 
 
+def cifar100(labels: np.ndarray) -> bytes:
+    """CIFAR-100's archive: coarse labels are fine ones halved."""
+    records = [
+        bytes([label // 2]) + batch(image[None], label[None]) for image, label in zip(IMAGES, labels, strict=True)
+    ]
+    return tar_of(
+        ("cifar-100-binary/test.bin", b"".join(records[5:])),
+        ("cifar-100-binary/train.bin", b"".join(records[:5])),
+        ("cifar-100-binary/fine_label_names.txt", b"ant\nbee\ncat\ndog\n"),
+        ("cifar-100-binary/coarse_label_names.txt", b"insect\nmammal\n"),
+    )
+
+
+def test_cifar_100_has_fine_and_coarse_labels(tmp_path: Path) -> None:
+    fine = np.array([3, 0, 1, 2, 0, 3, 1])
+    found = read(tmp_path / "fine", cifar100(fine), "cifar-100-binary.tar.gz")
+    np.testing.assert_allclose(found.x, IMAGES.reshape(7, -1) / 255, rtol=1e-6)
+    assert (found.info["target"], found.info["classes"]) == ("fine_label", ["ant", "bee", "cat", "dog"])
+    np.testing.assert_array_equal(found.y, fine)
+    assert found.info["parts"] == [["train", 5], ["test", 2]]
+    coarse = read(tmp_path / "coarse", cifar100(fine), "c.tar.gz", target="coarse_label", part="train")
+    assert coarse.info["classes"] == ["insect", "mammal"]
+    np.testing.assert_array_equal(coarse.y, fine[:5] // 2)
+    said = refused_files(tmp_path / "none", [(cifar100(fine), "c.tar.gz")], target="label").detail
+    assert said == 'is "label"; of these images it is "coarse_label" or "fine_label"'
+    record = bytes([1]) + batch(IMAGES[:1], fine[:1])
+    alone = read(tmp_path / "alone", record + bytes([0]) + batch(IMAGES[1:2], fine[1:2]), "train.bin")
+    np.testing.assert_allclose(alone.x, IMAGES[:2].reshape(2, -1) / 255, rtol=1e-6)
+
+
 def test_test_rows_among_others_are_marked_and_told(tmp_path: Path) -> None:
     both = read(tmp_path / "both", archive(), "c.tar.gz")
     assert both.info["parts"] == [["train", 5], ["test", 2]]
@@ -186,7 +216,7 @@ def test_a_part_is_of_archives_alone(tmp_path: Path) -> None:
         (archive(batches__meta__txt=b"\xff\n"), "batches.meta.txt is not UTF-8"),
         (tar(readme__html=b"x"), 'readme.html", and no records: looked for data_batch_*.bin, test_batch.bin'),
         (tar_of(("cats/1.jpg", b"x"), ("dogs/1.jpg", b"x")), "send pictures as one NPZ with X (rows, height, width"),
-        (tar_of(("cifar-10-batches-py/data_batch_1", b"x")), "is the Python version of CIFAR-10, of pickles"),
+        (tar_of(("cifar-10-batches-py/data_batch_1", b"x")), "is the Python version of CIFAR, of pickles"),
         (tar_of(("a/data_batch_1.bin", b""), ("b/data_batch_1.bin", b"")), 'holds "data_batch_1.bin" twice'),
         (gzip.compress(gzip.decompress(archive())[:2000]), "bytes are missing"),
         (gzip.compress(b"\0" * 50 + b"q" * 2000), "a header's checksum is wrong"),
