@@ -202,7 +202,7 @@ def verify(arrays: Mapping[str, Any]) -> None:
 def table(text: str) -> list[dict[str, Any]]:
     """The rows of a CSV file by column; without a header where the training data had none."""
     known = [column["name"] for column in MODEL["columns"]]
-    while text.startswith("#") and not any(name in text.partition("\n")[0] for name in known):
+    while text.startswith("#") and not set(re.split("[,;|\t\r\n]", text.partition("\n")[0])) & set(known):
         text = text.partition("\n")[2]
     first = re.sub('"[^"]*"', "", text.partition("\n")[0])
     delimiter = max(",;\t|", key=first.count)
@@ -220,6 +220,16 @@ def table(text: str) -> list[dict[str, Any]]:
         {name: None if value.strip() in MISSING_TEXTS else value for name, value in zip(names, line)}  # noqa: B905
         for line in lines[begin:]
     ]
+
+
+def decoded(content: bytes) -> str:
+    """UTF-16 with its mark, else UTF-8, else Windows-1252."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252")
 
 
 def distinct(names: Sequence[str]) -> list[str]:
@@ -243,8 +253,8 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout.write(__doc__ or "")
         return 0
     try:
-        with open(arguments[0], newline="", encoding="utf-8-sig") as file:  # noqa: PTH123 - one file, no more imports
-            names, chances = predict(table(file.read()))
+        with open(arguments[0], "rb") as file:  # noqa: PTH123 - one file, no more imports
+            names, chances = predict(table(decoded(file.read())))
     except (OSError, ValueError, csv.Error) as error:
         sys.stderr.write(f"predict.py: {error}\n")
         return 2

@@ -115,7 +115,7 @@ def _document(text: str) -> Any:
 
 
 def _from_csv(content: str, known: Sequence[str], text: Mapping[str, Any]) -> list[Any]:
-    while content.startswith("#") and not any(name in content.partition("\n")[0] for name in known):
+    while content.startswith("#") and not set(re.split("[,;|\t\r\n]", content.partition("\n")[0])) & set(known):
         content = content.partition("\n")[2]
     if named := re.match(r"sep=([^\r\n])\r?\n", content):
         delimiter, content = named[1], content[named.end() :]

@@ -89,6 +89,7 @@ def test_the_encoding_and_the_kinds_of_the_data_set(mlpq: Mlpq) -> None:
     truth = ["größer" if k == "big" else k for k in KIND]
     said = trained(mlpq, "old.csv", content, "--encoding", "cp1252", "--kind", "straße=categorical")
     assert agreement(said, truth) > 0.9
+    assert by_script("old.csv") == said
     shown = mlpq.json("evaluate", "last", "old.csv")
     assert shown["metrics"]["accuracy"] == pytest.approx(agreement(said, truth))
 
@@ -120,7 +121,7 @@ def test_a_file_as_people_keep_them(mlpq: Mlpq, client: Client) -> None:
         f'{n},{days[n]},"€{1000 * size:,.2f}",{n % 7},{size},{kind}'
         for n, (size, kind) in enumerate(zip(SIZE, KIND, strict=True))
     ]
-    content = "\n".join(["# from the shop, in May", "#", ",when,price,x,x,kind", *rows, "  ", "", ""])
+    content = "\n".join(["# x from the shop; when, price", "#", ",when,price,x,x,kind", *rows, "  ", "", ""])
     said = trained(mlpq, "shop.csv", content.encode())
     assert agreement(said, KIND) > 0.9
     assert by_script("shop.csv") == said
