@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import gcd
 from pathlib import Path
 from typing import Final
 
@@ -32,9 +33,12 @@ CLASS_LOSSES: Final[dict[str, tuple[str, str]]] = {
 """Structs of `cuda/losses.cuh`, each with the option that it takes."""
 MASK_WORDS: Final = 8
 """Numbers of a mask that one thread draws: the halves of a generator's block."""
+GROUP_BYTES: Final = 16
+"""Most bytes that a thread reads or writes by one access."""
 _CUDA: Final = Path(__file__).parent / "cuda"
 RANDOM_TEXT: Final = (_CUDA / "random.cuh").read_text("utf-8")
 OPERANDS_TEXT: Final = (_CUDA / "operands.cuh").read_text("utf-8")
+_GROUPS_TEXT: Final = (_CUDA / "groups.cuh").read_text("utf-8")
 LOSSES_TEXT: Final = (_CUDA / "losses.cuh").read_text("utf-8")
 
 _LOSS: Final = """
@@ -151,35 +155,70 @@ def target_text(loss: LossProgram) -> tuple[str, str]:
     return ("long long", _CLASS) if loss.by_class else ("real", _VALUES)
 
 
-def update_source(rule: UpdateRule, real: Real, *, narrows: bool = False) -> str:
+_UPDATE: Final = """
+extern "C" __global__ void SYMBOL(
+    long long size, int parameters, int decays, ARGUMENTS) {
+  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i * GROUP < size;
+       i += (long long)gridDim.x * blockDim.x) {
+    const long long first = i * GROUP, model = size == parameters ? 0 : first / parameters;
+    const int count = (int)(size - first < GROUP ? size - first : GROUP);
+LOADS
+    Group<real> decay_group = {};
+    if (decays) decay_group = grouped(decay + first, count);
+    #pragma unroll
+    for (int k = 0; k < GROUP; ++k) {
+      const real in_decay = decay_group.at[k];
+BODY
+      (void)in_gradient, (void)in_decay;
+    }
+STORES
+  }
+}
+"""
+
+
+def group_size(itemsize: int, *multiples: int) -> int:
+    """Numbers that a thread moves at once, 16 bytes of them or less: a divisor of all `multiples`."""
+    return gcd(GROUP_BYTES // itemsize, *multiples)
+
+
+def groups_text(group: int) -> str:
+    """`Group`, `grouped` and `put`."""
+    return f"constexpr int GROUP = {group};\n{_GROUPS_TEXT}"
+
+
+def update_source(rule: UpdateRule, real: Real, *, narrows: bool = False, group: int = 1) -> str:
     """The program of one update: arrays (M, P), then every number (M,) with the distance from model to model.
 
     `decays` says whether `decay` (M, P) is read. With `narrows` parameters are also kept as bfloat16, in the array
-    behind the slots.
+    behind the slots. A thread has `group` numbers of one model at once, for which arrays begin where groups may.
     """
-    numbers = rule.numbers[:-1]
+    kept = ("parameter", *rule.slots)
     arrays = [f"real* {name}" for name in ("parameter", "gradient", "decay", *rule.slots)]
     if narrows:
         arrays.append("bfloat16* narrowed")
-    columns = [f"const real* {name}, int {name}_stride" for name in numbers]
-    lines = [*([OPERANDS_TEXT] if narrows else []), f"typedef {real} real;"]
-    lines.append(f'extern "C" __global__ void {UPDATE_SYMBOL}(')
-    lines.append(f"    long long size, int parameters, int decays, {', '.join([*arrays, *columns])}) {{")
-    lines += [
-        "  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < size;",
-        "       i += (long long)gridDim.x * blockDim.x) {",
-        "    const long long model = i / parameters;",
-        "    real in_parameter = parameter[i], in_gradient = gradient[i];",
-        "    const real in_decay = decays ? decay[i] : real(0);",
+    columns = [f"const real* {name}, int {name}_stride" for name in rule.numbers[:-1]]
+    loads = [f"    Group<real> {name}_group = grouped({name} + first, count);" for name in ("gradient", *kept)]
+    loads += [f"    const real in_{name} = {name}[model * {name}_stride];" for name in rule.numbers[:-1]]
+    own = [f"      real in_{name} = {name}_group.at[k];" for name in ("gradient", *kept)]
+    steps = [
+        f"      {{ {_one_line(assignments(expression, real, f'in_{target}'))} }}" for target, expression in rule.steps
     ]
-    lines += [f"    real in_{slot} = {slot}[i];" for slot in rule.slots]
-    lines += [f"    const real in_{name} = {name}[model * {name}_stride];" for name in numbers]
-    for target, expression in rule.steps:
-        lines.append(f"    {{ {_one_line(assignments(expression, real, f'in_{target}'))} }}")
-    lines += [f"    {name}[i] = in_{name};" for name in ("parameter", *rule.slots)]
+    results = [f"      {name}_group.at[k] = in_{name};" for name in kept]
+    stores = [f"    put({name} + first, {name}_group, count);" for name in kept]
     if narrows:
-        lines.append("    narrowed[i] = narrow_bfloat16(in_parameter);")
-    return "\n".join([*lines, "    (void)in_gradient;", "  }", "}", ""])
+        loads.append("    Group<bfloat16> narrowed_group = {};")
+        results.append("      narrowed_group.at[k] = narrow_bfloat16(in_parameter);")
+        stores.append("    put(narrowed + first, narrowed_group, count);")
+    parts = {
+        "SYMBOL": UPDATE_SYMBOL,
+        "ARGUMENTS": ", ".join([*arrays, *columns]),
+        "LOADS": "\n".join(loads),
+        "BODY": "\n".join([*own, *steps, *results]),
+        "STORES": "\n".join(stores),
+    }
+    head = f"{OPERANDS_TEXT if narrows else ''}typedef {real} real;\n{groups_text(group)}"
+    return head + re.sub("|".join(parts), lambda found: parts[found[0]], _UPDATE)
 
 
 _MASK: Final = """

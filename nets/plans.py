@@ -22,6 +22,7 @@ from kernels.fused_source import (
     THREADS,
     UPDATE_SYMBOL,
     LossProgram,
+    group_size,
     loss_source,
     mask_source,
     update_source,
@@ -480,8 +481,11 @@ class _Planner:
             columns += [self._from(_turn("now", step), shape.batch + k), np.int32(shape.width)]
         for k in range(len(rule.hyper)):
             columns += [self._from("hyper", k), np.int32(len(rule.hyper))]
-        source, writes = update_source(rule, shape.real, narrows=self.narrow), ["parameters", *rule.slots, *narrowed]
-        return self._kernel(source, UPDATE_SYMBOL, size, *sizes, *arrays, *columns, writes=writes, branch=branch)
+        # every group begins where a group may: in each model, and in a part of the parameters
+        group = group_size(shape.dtype.itemsize, span.start, *([shape.layout.count] if self.models > 1 else []))
+        source = update_source(rule, shape.real, narrows=self.narrow, group=group)
+        writes, threads = ["parameters", *rule.slots, *narrowed], -(-size // group)
+        return self._kernel(source, UPDATE_SYMBOL, threads, *sizes, *arrays, *columns, writes=writes, branch=branch)
 
     def _closing(self, steps: int) -> list[Node]:
         """The losses of a recording, and the cursor moved behind it."""

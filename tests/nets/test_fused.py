@@ -14,7 +14,7 @@ from kernels.fused_source import LOSS_SYMBOL, UPDATE_SYMBOL, loss_source, update
 from kernels.updates import UpdateRule
 from nets import optimizers
 from nets.engine import LayeredEngine
-from nets.fused import bind_loss, bind_update, program_of
+from nets.fused import bind_loss, bind_update, program_of, real_of
 from nets.losses import LOSSES, Arrays
 from nets.optimizers import OPTIMIZERS, Update
 from nets.tape import play
@@ -178,9 +178,28 @@ def test_layers_with_fused_programs_train_like_layers_without(optimizer):
 def test_every_program_compiles_for_the_device_without_spilling(symbol, real, architecture):
     programs = [loss_source(program_of(LOSSES[name], options), real) for name, options in OPTIONS.items()]
     if symbol == UPDATE_SYMBOL:
-        programs = [update_source(rule, real) for _, rule in RULES.values()]
+        groups = (1, 16 // (4 if real == "float" else 8))
+        programs = [update_source(rule, real, group=group) for _, rule in RULES.values() for group in groups]
     for program in programs:
         binary, used = compile_program(program, architecture)
         assert f".text.{symbol}\0".encode() in binary
         assert used.spilled == used.stack == used.static_shared == 0
         assert used.registers <= 64
+
+
+@precisions
+@pytest.mark.parametrize("size", [1203, 1204, 3])
+def test_updates_in_groups_have_the_same_bits_as_one_by_one_and_write_no_further(size, dtype):
+    rule, group = RULES["adam"][1], 16 // np.dtype(dtype).itemsize
+    rng, results = np.random.default_rng(5), []
+    arrays = [abs(rng.normal(size=size + 8)).astype(dtype) for _ in range(3 + len(rule.slots))]
+    numbers = rng.uniform(0.1, 0.9, (len(rule.numbers) - 1, 1)).astype(dtype)
+    for each in (1, group):
+        own = [array.copy() for array in arrays]
+        columns = [part for number in numbers for part in (number, np.int32(1))]
+        launch = BLOCKS.compiler.compile(update_source(rule, real_of(own[0].dtype), group=each), UPDATE_SYMBOL, 0)
+        launch(2, 32, [np.int64(size), np.int32(size), np.int32(1), *own, *columns])
+        results.append(own)
+        assert all(np.array_equal(new[size:], old[size:]) for new, old in zip(own, arrays, strict=True))
+        assert not (own[0][:size] == arrays[0][:size]).any()
+    assert all(np.array_equal(one, other) for one, other in zip(*results, strict=True))
