@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -92,6 +94,13 @@ def test_layers_above_the_first_are_updated_while_its_gradient_is_computed(monke
         program = plan_of(shape, 1, 5, (3,)).programs[0]
         updates = [k for k, node in enumerate(program) if isinstance(node, Kernel) and node.symbol == "update_step"]
         assert len(updates) == (3 if shape.clips else 6)
+        for node in (program[k] for k in updates):
+            assert isinstance(node, Kernel)
+            group = int(re.findall(r"int GROUP = (\d+);", node.source)[0])
+            moved = [
+                one for one in node.arguments if isinstance(one, Place) and one.buffer in {*node.writes, "gradient"}
+            ]
+            assert all(one.offset % group == 0 for one in moved), "a device reads whole groups at multiples of them"
         if not shape.clips:
             before = all_before(program)
             (first,) = (k for k in range(updates[0], updates[1]) if isinstance(program[k], Product))
