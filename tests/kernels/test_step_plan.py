@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kernels.fused_source import UPDATE_SYMBOL
 from kernels.operations import ACTIVATIONS
 from kernels.step_plan import Buffer, Kernel, Node, Place, Product, StepPlan, product, row_major
 from kernels.step_source import activate_source, backpropagate_source
 from kernels.tail_source import SCORES_SYMBOL, TAIL_SYMBOL
+from nets import plans
 from nets.member import Member
 from nets.plans import plan_of, shape_of
 from tests.kernels.cuda_support import ARCHITECTURES, compile_program
@@ -148,3 +150,27 @@ def test_a_recording_holds_every_step_and_its_losses_once() -> None:
     pairs = list(pairwise(shape.layout.widths[:-1]))
     dense = 2 * sum((i + 1) * o for i, o in pairs) + sum(i * o for i, o in pairs[1:])
     assert sum(node.flops for node in products) == 2 * 2 * shape.batch * dense
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("models", [1, 2])
+@pytest.mark.parametrize("hidden", [8, 6, 7])
+def test_groups_of_an_update_begin_at_multiples_of_their_size_and_belong_to_one_model(
+    hidden: int, models: int, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans, "SPLIT_PARAMETERS", 1)
+    shape = shape_of([case(precision, blobs(features=6), [hidden])])
+    assert shape is not None
+    updates = [
+        one for one in plan_of(shape, models, 4, (1,)).programs[0] if getattr(one, "symbol", "") == UPDATE_SYMBOL
+    ]
+    assert len(updates) == (2 if models == 1 else 1)
+    for node in updates:
+        assert isinstance(node, Kernel)
+        group = int(node.source.split("GROUP = ")[1].split(";")[0])
+        starts = [one.offset for one in node.arguments if isinstance(one, Place) and one.buffer in node.writes]
+        assert starts
+        assert not any(start % group for start in starts)
+        assert models == 1 or shape.layout.count % group == 0
+        if hidden == 8 and models == 1:
+            assert group == 16 // shape.dtype.itemsize

@@ -26,10 +26,13 @@ from nets.member import Member
 from nets.persistent_engine import PersistentEngine
 from nets.persistent_program import program_for
 from nets.prepare import PreparedData
+from nets.recorded_engine import RecordedEngine
 from nets.table import Table
 from tests.kernels.block_support import BlockBackend, HostCompiler
 from tests.kernels.cuda_support import STRIDED, HostLibrary, Kernel
+from tests.kernels.recorder_support import RecordingBackend
 from tests.nets import reference
+from tests.nets.recorded_parts import engine_of
 from tests.nets.support import BACKEND, spec_for
 
 RATE = 1024.0
@@ -100,11 +103,17 @@ def persistent(member: Member, compiler: HostCompiler | None = None) -> Persiste
     return PersistentEngine([member], backend, program)
 
 
+def recorded(member: Member, compiler: HostCompiler | None = None) -> RecordedEngine:
+    """Recorded steps, whose kernels and products run on the host."""
+    return engine_of(member, backend=RecordingBackend(compiler))
+
+
 ENGINES: Engines = {
     "numpy": lambda member: LayeredEngine([member], BACKEND),
     "cupy kernels": lambda member: LayeredEngine([member], HostKernels()),
     "compiled": lambda member: CompiledEngine([member], BACKEND),
     "persistent": persistent,
+    "recorded": recorded,
 }
 
 

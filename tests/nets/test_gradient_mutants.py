@@ -19,7 +19,7 @@ from kernels.compiled.jit import exact
 from kernels.fused_source import CLASS_LOSSES, LOSSES_TEXT
 from kernels.operations import ACTIVATIONS, Operation
 from kernels.updates import UpdateRule
-from nets import compiled_evaluator, network, persistent_engine
+from nets import compiled_evaluator, network, persistent_program, plans
 from nets import engine as engine_module
 from nets.engine import LayeredEngine
 from nets.fused import bind_update
@@ -29,7 +29,16 @@ from nets.optimizers import Update
 from nets.tape import call, play
 from tests.kernels.block_support import BlockBackend, HostCompiler
 from tests.nets import test_fused
-from tests.nets.gradient_matrix import ENGINES, HostKernels, differences, member_of, persistent, stepped, worst
+from tests.nets.gradient_matrix import (
+    ENGINES,
+    HostKernels,
+    differences,
+    member_of,
+    persistent,
+    recorded,
+    stepped,
+    worst,
+)
 from tests.nets.support import BACKEND
 
 CAUGHT = 0.1
@@ -86,8 +95,14 @@ SIGNS_OF_SMOOTHING = [
     ("+ weight * (smoothing - share)", "- weight * (smoothing - share)"),
 ]
 SIGNS_OF_PRODUCTS = [
-    ("*= upstream;", "*= -upstream;"),
-    ("L::weights_stride + c], gradient,", "L::weights_stride + c], -gradient,"),
+    ("*= sum[i][j];", "*= -sum[i][j];"),
+    ("descend(parameter.at[j], gradient[j],", "descend(parameter.at[j], -gradient[j],"),
+    ("change<L, 1>(memory, slots, L::inputs, c, &sum,", "sum = -sum, change<L, 1>(memory, slots, L::inputs, c, &sum,"),
+]
+SIGNS_OF_TAILS = [
+    ("sum[c] += x * widen(weights", "sum[c] -= x * widen(weights"),
+    ("sum[c] += x * d;", "sum[c] -= x * d;"),
+    ("in_upstream += weight[c] * d;", "in_upstream -= weight[c] * d;"),
 ]
 
 
@@ -127,7 +142,7 @@ def test_a_wrong_sign_in_a_slope_is_seen_by_every_engine(name, engine, monkeypat
     right = LOSSES[name]
     one = replace(right.pointwise, slope=f"-({right.pointwise.slope})")
     wrong = replace(right, pointwise=one, bind=partial(bind_pointwise, one))
-    for module in (engine_module, compiled_evaluator, persistent_engine):
+    for module in (engine_module, compiled_evaluator, persistent_program, plans):
         monkeypatch.setattr(module, "LOSSES", {**LOSSES, name: wrong})
     member = member_of(("tanh",), name, "float64")
     assert min(worst(stepped(ENGINES[engine](member), member), differences(member)).values()) > CAUGHT
@@ -150,7 +165,15 @@ def test_a_wrong_sign_in_label_smoothing_of_a_kernel_is_seen(before, after):
 def test_a_wrong_sign_in_a_product_of_the_persistent_kernel_is_seen(before, after):
     member, compiler = member_of(("tanh", "silu"), "softmax", "float64"), edited(before, after)
     errors = worst(stepped(persistent(member, compiler), member), differences(member))
-    assert compiler.seen == [1]
+    assert sum(compiler.seen) == 1
+    assert max(errors.values()) > CAUGHT
+
+
+@pytest.mark.parametrize(("before", "after"), SIGNS_OF_TAILS)
+def test_a_wrong_sign_in_the_last_layer_of_a_recorded_step_is_seen(before, after):
+    member, compiler = member_of(("tanh", "silu"), "softmax", "float64"), edited(before, after)
+    errors = worst(stepped(recorded(member, compiler), member), differences(member))
+    assert sum(compiler.seen) > 0
     assert max(errors.values()) > CAUGHT
 
 
