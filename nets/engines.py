@@ -20,9 +20,9 @@ from nets.member import Member
 from nets.persistent_engine import PersistentEngine
 from nets.persistent_evaluator import PersistentEvaluator
 from nets.persistent_program import program_for
-from nets.plans import shape_of
 from nets.recorded_engine import RecordedEngine
 from nets.stacking import LARGE_STEP, LAYERED_GAIN
+from nets.step_shape import shape_of
 from nets.threads import available_threads, threads_for
 
 PERSISTENT_LANES: Final = 128.0

@@ -7,44 +7,32 @@ W numbers of a step. Activations are feature-major (M, H, B), as in `network`; a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from kernels import step_source, tail_source, wide_loss
-from kernels.c_source import Real
 from kernels.fused_source import (
     LOSS_SYMBOL,
     MASK_SYMBOL,
     MASK_WORDS,
     THREADS,
     UPDATE_SYMBOL,
-    LossProgram,
     group_size,
     loss_source,
     mask_source,
     update_source,
 )
-from kernels.precisions import PRECISIONS, Arithmetic
-from kernels.step_plan import Buffer, Kernel, Matrix, Node, Place, StepPlan, product, row_major
-from kernels.updates import UpdateRule
-from nets.fused import MAX_BLOCKS, program_of, real_of
-from nets.losses import LOSSES
-from nets.member import Member
-from nets.network import Activation, activations_of
-from nets.optimizers import OPTIMIZERS
-from nets.parameters import Layout
+from kernels.step_plan import Kernel, Node, Place, StepPlan, product
+from nets.fused import MAX_BLOCKS
+from nets.step_arrays import StepArrays, turn
+from nets.step_shape import StepShape
 
-CLIP_BLOCKS: Final = 32
-"""Most blocks that measure one model's gradient."""
 CHAIN, BATCHES, GRADIENTS = range(3)
 """Branches: from layer to layer; what brings batches; gradients' products, for which nothing waits soon."""
 SPLIT_PARAMETERS: Final = 1 << 20
 """From so many parameters on, those above the first layer are updated on their own: a launch is short beside them."""
-ROW_BYTES: Final = 16
-"""Rows of the inputs begin at multiples of it, which the fastest products ask for."""
 
 
 class Span(NamedTuple):
@@ -52,59 +40,6 @@ class Span(NamedTuple):
 
     start: int
     stop: int
-
-
-@dataclass(frozen=True, eq=False)
-class StepShape:
-    """What the models of a stack share of a step: all that a plan depends on, beside how many there are."""
-
-    layout: Layout
-    batch: int
-    arithmetic: Arithmetic
-    dtype: np.dtype[Any]
-    activations: Sequence[Activation]
-    loss: LossProgram
-    rule: UpdateRule
-    dropout: bool
-    clips: bool
-    decays: bool
-
-    @property
-    def real(self) -> Real:
-        """C's name of the numbers that are kept."""
-        return real_of(self.dtype)
-
-    @property
-    def width(self) -> int:
-        """W: weights of the batch's rows, the optimizer's rates, the factor of the loss."""
-        return self.batch + len(self.rule.rates) + 1
-
-    @property
-    def targets(self) -> int:
-        """Numbers of one row's target."""
-        return 1 if self.loss.by_class else self.layout.widths[-1]
-
-
-def shape_of(members: Sequence[Member]) -> StepShape | None:
-    """What these models share; None where a plan lacks something that their spec asks for."""
-    first = members[0]
-    spec, optimizer = first.spec, OPTIMIZERS[first.spec.optimizer.name]
-    loss = program_of(LOSSES[spec.loss.name], spec.loss.options)
-    if loss is None or optimizer.searches or spec.net.batch_norm:
-        return None
-    options = [member.spec.optimizer.options for member in members]
-    return StepShape(
-        first.layout,
-        spec.training.batch_size,
-        PRECISIONS[spec.training.precision].name,
-        first.dtype,
-        activations_of(spec.net.activation),
-        loss,
-        optimizer.rule_for(spec.optimizer.options),
-        dropout=any(member.spec.net.dropout for member in members),
-        clips=any(member.spec.training.clip_norm is not None for member in members),
-        decays=any(optimizer.decay(one) for one in options),
-    )
 
 
 def plan_of(shape: StepShape, models: int, capacity: int, recordings: Sequence[int]) -> StepPlan:
@@ -116,19 +51,11 @@ def plan_of(shape: StepShape, models: int, capacity: int, recordings: Sequence[i
 
 
 class _Planner:
-    """Places every array of a step and writes its nodes."""
+    """Writes the nodes of a step over its arrays."""
 
     def __init__(self, shape: StepShape, models: int, capacity: int, steps: int) -> None:
         self.shape, self.models = shape, models
-        self._kept = shape.dtype.name
-        self._read = "uint16" if shape.arithmetic == "bfloat16" else self._kept
-        self._row = ROW_BYTES // np.dtype(self._read).itemsize
-        self._sizes = self._sized(capacity, steps)
-
-    @cached_property
-    def narrow(self) -> bool:
-        """Whether products read copies that are rounded."""
-        return self._read != self._kept
+        self._at = StepArrays(shape, models, capacity, steps)
 
     @cached_property
     def thin(self) -> bool:
@@ -136,111 +63,11 @@ class _Planner:
         layout = self.shape.layout
         return layout.n_layers > 1 and layout.widths[-1] <= tail_source.MAX_OUTPUTS
 
-    # ---- buffers
-
-    def _sized(self, capacity: int, steps: int) -> dict[str, Buffer]:
-        """Every buffer by its name."""
-        shape, models, kept, read = self.shape, self.models, self._kept, self._read
-        layout, batch = shape.layout, shape.batch
-        samples, count = models * batch, models * layout.count
-        given = "int64" if shape.loss.by_class else kept
-        found = {
-            "sources": ("int64", 2),
-            "cursor": ("int64", 1),
-            "first": ("uint64", models),
-            "rows": ("int32", capacity * samples),
-            "numbers": (kept, capacity * models * shape.width),
-            "losses": ("float64", capacity * models),
-            **_twice("now", kept, models * shape.width),
-            **_twice("steps", "uint64", models),
-            **_twice("inputs", read, samples * self.input_leading),
-            **_twice("targets", given, samples * shape.targets),
-            "records": (kept, steps * self.n_records * samples),
-            "parameters": (kept, count),
-            "gradient": (kept, count),
-            **dict.fromkeys(shape.rule.slots, (kept, count)),
-        }
-        if shape.rule.hyper:
-            found["hyper"] = (kept, models * len(shape.rule.hyper))
-        if shape.decays:
-            found["decay"] = (kept, count)
-        if self.narrow:
-            found["narrowed"] = (read, count)
-            found["narrow_scores"] = (read, samples * layout.widths[-1])
-        if shape.clips:
-            found |= {"limits": (kept, models), "parts": (kept, 2 * models * self.clip_blocks)}
-        if shape.dropout:
-            found |= {"seeds": ("uint64", models), "stays": ("uint64", models), "scales": (kept, models)}
-        for layer, width in enumerate(layout.widths[1:], start=1):
-            found[f"z{layer}"] = (kept, samples * width)  # of the last layer the scores
-            if layer < layout.n_layers:
-                found[f"a{layer}"] = (read, samples * (width + int(layout.bias)))
-                found[f"upstream{layer}"] = (kept, samples * width)
-                if self.narrow:
-                    found[f"delta{layer}"] = (read, samples * width)
-                if shape.dropout:
-                    found |= _twice(f"mask{layer}", kept, samples * width)
-        return {name: Buffer(name, dtype, size) for name, (dtype, size) in found.items()}
-
-    @property
-    def n_records(self) -> int:
-        """Numbers from which a sample's loss follows."""
-        return 2 if self.shape.loss.name == "Softmax" else 1
-
-    @property
-    def input_leading(self) -> int:
-        """Numbers from one row of the inputs to the next."""
-        return -(-self.shape.layout.rows[0] // self._row) * self._row
-
-    @property
-    def clip_blocks(self) -> int:
-        """Blocks that measure one model's gradient."""
-        return max(1, min(CLIP_BLOCKS, self.shape.layout.count // (8 * step_source.SUM_THREADS)))
-
-    def _whole(self, name: str) -> Place:
-        return self._from(name, 0)
-
-    def _from(self, name: str, offset: int) -> Place:
-        return Place(name, offset, self._sizes[name].size - offset)
-
-    # ---- matrices, row-major, of every model
-
-    def _weights(self, layer: int, rows: int) -> Matrix:
-        """The first `rows` of [W; b] (I+1, O), as products read them."""
-        return self._block("narrowed" if self.narrow else "parameters", layer, rows)
-
-    def _block(self, name: str, layer: int, rows: int) -> Matrix:
-        layout = self.shape.layout
-        out = layout.widths[layer]
-        return row_major(name, layout.offsets[layer - 1], rows, out, out, layout.count)
-
-    def _features(self, name: str, rows: int, kept_rows: int) -> Matrix:
-        """The first `rows` of (M, kept_rows, B)."""
-        batch = self.shape.batch
-        return row_major(name, 0, rows, batch, batch, kept_rows * batch)
-
-    def _below(self, layer: int, step: int) -> Matrix:
-        """What a layer reads (I+1, B)."""
-        layout, batch = self.shape.layout, self.shape.batch
-        rows = layout.rows[layer - 1]
-        if layer > 1:
-            return self._features(f"a{layer - 1}", rows, rows)
-        return row_major(_turn("inputs", step), 0, batch, rows, self.input_leading, batch * self.input_leading).T
-
-    def _delta(self, layer: int) -> Matrix:
-        """dL/dz of a layer (O, B), as products read it."""
-        out = self.shape.layout.widths[layer]
-        if layer == self.shape.layout.n_layers:
-            return self._features("narrow_scores" if self.narrow else f"z{layer}", out, out)
-        return self._features(f"delta{layer}" if self.narrow else f"upstream{layer}", out, out)
-
-    # ---- nodes
-
     def plan(self, recordings: Sequence[int]) -> StepPlan:
         """See plan_of."""
         programs = [(*self._steps(count), *self._closing(count)) for count in recordings]
-        ready = self._narrow("parameters", "narrowed") if self.narrow else []
-        return StepPlan(tuple(self._sizes.values()), (*programs, tuple(ready)))
+        ready = self._narrow("parameters", "narrowed") if self._at.narrow else []
+        return StepPlan(tuple(self._at.buffers.values()), (*programs, tuple(ready)))
 
     def _steps(self, count: int) -> list[Node]:
         """Steps one after another; each brings the next one's batch along."""
@@ -263,11 +90,11 @@ class _Planner:
             nodes += [self._thin_scores(step), self._thin_tail(step)]
         else:
             nodes += [*self._forward(layers[-1], step), self._loss(step)]
-            nodes += self._narrow(f"z{len(layers)}", "narrow_scores") if self.narrow else []
+            nodes += self._narrow(f"z{len(layers)}", "narrow_scores") if self._at.narrow else []
             nodes += self._backward(layers[-1], step)
         for layer in reversed(layers[1:-1]):
             nodes += self._backward(layer, step)
-        whole, first = Span(0, self._sizes["parameters"].size), self._first_of_two
+        whole, first = Span(0, self._at.buffers["parameters"].size), self._first_of_two
         if first is not None:
             nodes.append(self._update(step, Span(first.stop, whole.stop), GRADIENTS))
         if len(layers) > 1:
@@ -299,15 +126,15 @@ class _Planner:
     def _load(self, step: int) -> Kernel:
         shape = self.shape
         inputs, samples = shape.layout.rows[0], self.models * shape.batch
-        sizes = (step, self.models, shape.batch, inputs, self.input_leading, shape.targets, shape.width)
-        filled = [_turn(name, step) for name in ("inputs", "targets", "now", "steps")]
+        sizes = (step, self.models, shape.batch, inputs, self._at.input_leading, shape.targets, shape.width)
+        filled = [turn(name, step) for name in ("inputs", "targets", "now", "steps")]
         names = ("sources", "cursor", "rows", "numbers", "first", *filled)
         return self._kernel(
             step_source.load_source(shape.real, shape.arithmetic, by_class=shape.loss.by_class),
             step_source.LOAD_SYMBOL,
             max(samples * inputs, self.models * shape.width),
             *(np.int32(size) for size in sizes),
-            *(self._whole(name) for name in names),
+            *(self._at.whole(name) for name in names),
             writes=filled,
             branch=BATCHES,
         )
@@ -315,36 +142,33 @@ class _Planner:
     def _mask(self, layer: int, step: int) -> Kernel:
         size = self.shape.layout.widths[layer] * self.shape.batch
         sizes = (np.int32(self.models), np.int32(size), np.int32(layer))
-        mask = _turn(f"mask{layer}", step)
-        places = (self._whole(name) for name in ("seeds", _turn("steps", step), "stays", "scales", mask))
+        mask = turn(f"mask{layer}", step)
+        places = (self._at.whole(name) for name in ("seeds", turn("steps", step), "stays", "scales", mask))
         threads, source = self.models * -(-size // MASK_WORDS), mask_source(self.shape.real)
         return self._kernel(source, MASK_SYMBOL, threads, *sizes, *places, writes=[mask], branch=BATCHES)
 
     def _forward(self, layer: int, step: int) -> list[Node]:
         """z = [W; b]ᵀ a, and of a hidden layer a = f(z)."""
         shape, rows, out = self.shape, self.shape.layout.rows[layer - 1], self.shape.layout.widths[layer]
-        z = self._features(f"z{layer}", out, out)
-        weights, below = self._weights(layer, rows), self._below(layer, step)
+        z = self._at.features(f"z{layer}", out, out)
+        weights, below = self._at.weights(layer, rows), self._at.below(layer, step)
         nodes: list[Node] = [product(weights.T, below, z, self.models, shape.arithmetic)]
         if layer < shape.layout.n_layers:
             operation, numbers = shape.activations[layer - 1]
             source = step_source.activate_source(operation, numbers, shape.real, shape.arithmetic, masked=shape.dropout)
             stride = (out + int(shape.layout.bias)) * shape.batch
             sizes = (np.int32(self.models), np.int32(out * shape.batch), np.int32(stride))
-            places = (self._whole(f"z{layer}"), self._masks(layer, step), self._whole(f"a{layer}"))
+            places = (self._at.whole(f"z{layer}"), self._at.mask(layer, step), self._at.whole(f"a{layer}"))
             count, symbol = self.models * stride, step_source.ACTIVATE_SYMBOL
             nodes.append(self._kernel(source, symbol, count, *sizes, *places, writes=[f"a{layer}"]))
         return nodes
-
-    def _masks(self, layer: int, step: int) -> Place:
-        return self._whole(_turn(f"mask{layer}", step) if self.shape.dropout else f"z{layer}")
 
     def _loss(self, step: int) -> Kernel:
         shape, samples, count = self.shape, self.models * self.shape.batch, self.shape.layout.widths[-1]
         scores = f"z{shape.layout.n_layers}"
         sizes = (np.int32(self.models), np.int32(count), np.int32(shape.batch))
-        arrays = [self._whole(name) for name in (scores, _turn("targets", step), _turn("now", step))]
-        records = Place("records", step * self.n_records * samples, self.n_records * samples)
+        arrays = [self._at.whole(name) for name in (scores, turn("targets", step), turn("now", step))]
+        records = self._at.records(step)
         arguments: tuple[Place | np.generic, ...] = (*sizes, *arrays, np.int32(shape.width), records)
         writes = frozenset({scores, "records"})
         if count < wide_loss.MIN_COUNT:
@@ -367,13 +191,13 @@ class _Planner:
     def _thin_scores(self, step: int) -> Kernel:
         """The last layer's scores, their loss, and its gradient."""
         shape, layout, numbers = self.shape, self.shape.layout, self._thin_numbers
-        samples, last = self.models * shape.batch, layout.n_layers
+        last = layout.n_layers
         below, rows = layout.widths[-2], layout.rows[-1]
         sizes = (self.models, below, rows * shape.batch, shape.batch, layout.count, int(layout.bias))
-        kept = self._whole("narrow_scores" if self.narrow else f"z{last}")
-        records = Place("records", step * self.n_records * samples, self.n_records * samples)
-        batch = (self._whole(_turn("targets", step)), self._whole(_turn("now", step)))
-        places = (self._whole(f"a{last - 1}"), self._weights_from(last), *batch)
+        kept = self._at.whole("narrow_scores" if self._at.narrow else f"z{last}")
+        records = self._at.records(step)
+        batch = (self._at.whole(turn("targets", step)), self._at.whole(turn("now", step)))
+        places = (self._at.whole(f"a{last - 1}"), self._weights_from(last), *batch)
         return Kernel(
             tail_source.scores_source(shape.loss, numbers),
             tail_source.SCORES_SYMBOL,
@@ -383,7 +207,7 @@ class _Planner:
                 *(np.int32(size) for size in sizes),
                 *places,
                 np.int32(shape.width),
-                self._whole(f"z{last}"),
+                self._at.whole(f"z{last}"),
                 kept,
                 records,
             ),
@@ -392,7 +216,7 @@ class _Planner:
         )
 
     def _weights_from(self, layer: int) -> Place:
-        return self._from("narrowed" if self.narrow else "parameters", self.shape.layout.offsets[layer - 1])
+        return self._at.rest("narrowed" if self._at.narrow else "parameters", self.shape.layout.offsets[layer - 1])
 
     def _thin_tail(self, step: int) -> Kernel:
         """The last layer's gradient, and dL/dz of the layer below."""
@@ -400,14 +224,14 @@ class _Planner:
         last, rows = layout.n_layers, layout.rows[-1]
         operation, own = shape.activations[last - 2]
         sizes = (layout.widths[-2], rows, shape.batch, layout.count)
-        out = self._whole(f"delta{last - 1}" if self.narrow else f"upstream{last - 1}")
+        out = self._at.whole(f"delta{last - 1}" if self._at.narrow else f"upstream{last - 1}")
         places = (
-            self._whole(f"a{last - 1}"),
+            self._at.whole(f"a{last - 1}"),
             self._weights_from(last),
-            self._whole("narrow_scores" if self.narrow else f"z{last}"),
-            self._whole(f"z{last - 1}"),
-            self._masks(last - 1, step),
-            self._from("gradient", layout.offsets[last - 1]),
+            self._at.whole("narrow_scores" if self._at.narrow else f"z{last}"),
+            self._at.whole(f"z{last - 1}"),
+            self._at.mask(last - 1, step),
+            self._at.rest("gradient", layout.offsets[last - 1]),
             out,
         )
         return Kernel(
@@ -421,49 +245,49 @@ class _Planner:
         )
 
     def _narrow(self, name: str, to: str) -> list[Node]:
-        size = self._sizes[name].size
+        size = self._at.buffers[name].size
         source = step_source.narrow_source(self.shape.arithmetic)
-        places = (self._whole(name), self._whole(to))
+        places = (self._at.whole(name), self._at.whole(to))
         return [self._kernel(source, step_source.NARROW_SYMBOL, size, np.int64(size), *places, writes=[to])]
 
     def _backward(self, layer: int, step: int) -> list[Node]:
         """d[W; b] = a δᵀ, and below a hidden layer δ = f'(z) · W δ."""
         shape, rows = self.shape, self.shape.layout.rows[layer - 1]
-        delta, gradient = self._delta(layer), self._block("gradient", layer, rows)
+        delta, gradient = self._at.delta(layer), self._at.block("gradient", layer, rows)
         branch = GRADIENTS if layer > 1 else CHAIN  # nothing is left to run beside the first layer's
-        below = self._below(layer, step)
+        below = self._at.below(layer, step)
         nodes: list[Node] = [product(below, delta.T, gradient, self.models, shape.arithmetic, branch)]
         if layer > 1:
             width = shape.layout.widths[layer - 1]
-            upstream = self._features(f"upstream{layer - 1}", width, width)
-            nodes.append(product(self._weights(layer, width), delta, upstream, self.models, shape.arithmetic))
+            upstream = self._at.features(f"upstream{layer - 1}", width, width)
+            nodes.append(product(self._at.weights(layer, width), delta, upstream, self.models, shape.arithmetic))
             nodes.append(self._backpropagate(layer - 1, step))
         return nodes
 
     def _backpropagate(self, layer: int, step: int) -> Kernel:
-        shape, size = self.shape, self._sizes[f"z{layer}"].size
+        shape, size = self.shape, self._at.buffers[f"z{layer}"].size
         operation, numbers = shape.activations[layer - 1]
         source = step_source.backpropagate_source(
             operation, numbers, shape.real, shape.arithmetic, masked=shape.dropout
         )
-        out = self._whole(f"delta{layer}" if self.narrow else f"upstream{layer}")
+        out = self._at.whole(f"delta{layer}" if self._at.narrow else f"upstream{layer}")
         arguments = (
             np.int64(size),
-            self._whole(f"z{layer}"),
-            self._masks(layer, step),
-            self._whole(f"upstream{layer}"),
+            self._at.whole(f"z{layer}"),
+            self._at.mask(layer, step),
+            self._at.whole(f"upstream{layer}"),
             out,
         )
         return self._kernel(source, step_source.BACKPROPAGATE_SYMBOL, size, *arguments, writes=[out.buffer])
 
     def _clip(self) -> list[Node]:
-        real, blocks, count = self.shape.real, self.clip_blocks, self.shape.layout.count
+        real, blocks, count = self.shape.real, self._at.clip_blocks, self.shape.layout.count
         sizes = (np.int32(self.models), np.int32(blocks), np.int32(count))
         threads, grid = step_source.SUM_THREADS, self.models * blocks
-        gradient, parts = self._whole("gradient"), self._whole("parts")
+        gradient, parts = self._at.whole("gradient"), self._at.whole("parts")
         measured = (*sizes, gradient, parts)
         shared = threads * self.shape.dtype.itemsize
-        clipped = (*sizes, parts, self._whole("limits"), gradient)
+        clipped = (*sizes, parts, self._at.whole("limits"), gradient)
         measure, clip = step_source.measure_source(real), step_source.clip_source(real)
         return [
             Kernel(measure, step_source.MEASURE_SYMBOL, grid, threads, measured, shared, frozenset({"parts"})),
@@ -474,16 +298,16 @@ class _Planner:
         shape, rule, size = self.shape, self.shape.rule, span.stop - span.start
         sizes = (np.int64(size), np.int32(min(size, shape.layout.count)), np.int32(shape.decays))
         names = ["parameters", "gradient", "decay" if shape.decays else "gradient", *rule.slots]
-        narrowed = ["narrowed"] if self.narrow else []
+        narrowed = ["narrowed"] if self._at.narrow else []
         arrays = [Place(name, span.start, size) for name in (*names, *narrowed)]
         columns: list[Place | np.generic] = []
         for k in range(len(rule.rates)):
-            columns += [self._from(_turn("now", step), shape.batch + k), np.int32(shape.width)]
+            columns += [self._at.rest(turn("now", step), shape.batch + k), np.int32(shape.width)]
         for k in range(len(rule.hyper)):
-            columns += [self._from("hyper", k), np.int32(len(rule.hyper))]
+            columns += [self._at.rest("hyper", k), np.int32(len(rule.hyper))]
         # every group begins where a group may: in each model, and in a part of the parameters
         group = group_size(shape.dtype.itemsize, span.start, *([shape.layout.count] if self.models > 1 else []))
-        source = update_source(rule, shape.real, narrows=self.narrow, group=group)
+        source = update_source(rule, shape.real, narrows=self._at.narrow, group=group)
         writes, threads = ["parameters", *rule.slots, *narrowed], -(-size // group)
         return self._kernel(source, UPDATE_SYMBOL, threads, *sizes, *arrays, *columns, writes=writes, branch=branch)
 
@@ -491,7 +315,7 @@ class _Planner:
         """The losses of a recording, and the cursor moved behind it."""
         shape, threads = self.shape, step_source.SUM_THREADS
         sizes = (self.models, shape.batch, shape.width, shape.width - 1)
-        places = (self._whole(name) for name in ("cursor", "records", "numbers", "losses"))
+        places = (self._at.whole(name) for name in ("cursor", "records", "numbers", "losses"))
         tally = Kernel(
             step_source.tally_source(shape.loss, shape.real),
             step_source.TALLY_SYMBOL,
@@ -501,14 +325,5 @@ class _Planner:
             threads * np.dtype(np.float64).itemsize,
             frozenset({"losses"}),
         )
-        source, symbol, moved = step_source.ADVANCE_SOURCE, step_source.ADVANCE_SYMBOL, self._whole("cursor")
+        source, symbol, moved = step_source.ADVANCE_SOURCE, step_source.ADVANCE_SYMBOL, self._at.whole("cursor")
         return [tally, Kernel(source, symbol, 1, 1, (np.int32(steps), moved), writes=frozenset({"cursor"}))]
-
-
-def _turn(name: str, step: int) -> str:
-    """The one of two buffers that a step uses: its batch comes while the step before still reads its own."""
-    return f"{name} {step % 2}"
-
-
-def _twice(name: str, dtype: str, size: int) -> dict[str, tuple[str, int]]:
-    return {_turn(name, step): (dtype, size) for step in range(2)}

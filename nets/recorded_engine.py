@@ -21,7 +21,8 @@ from nets.evaluate import Evaluator, Measured
 from nets.losses import LOSSES
 from nets.member import Member, State
 from nets.optimizers import OPTIMIZERS
-from nets.plans import StepShape, plan_of
+from nets.plans import plan_of
+from nets.step_shape import StepShape
 
 RECORDED_STEPS: Final = 16
 """Steps that one call enqueues."""

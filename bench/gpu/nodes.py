@@ -14,7 +14,8 @@ from bench.gpu.__main__ import workload_of
 from bench.gpu.ours import members_of
 from kernels.backend import select
 from kernels.step_plan import Node, Product, bind
-from nets.plans import plan_of, shape_of
+from nets.plans import plan_of
+from nets.step_shape import shape_of
 
 REPEATS = 20
 

@@ -21,10 +21,10 @@ from nets.engines import engine_for
 from nets.member import Member
 from nets.persistent_engine import PersistentEngine
 from nets.persistent_program import program_for
-from nets.plans import shape_of
 from nets.prepare import PreparedData
 from nets.recorded_engine import RecordedEngine
 from nets.spec import ResolvedSpec
+from nets.step_shape import shape_of
 from nets.trainer import DEVICE_CHUNK_S
 
 MAX_CHUNK = 64

@@ -11,7 +11,8 @@ from kernels import cublaslt
 from kernels.cublaslt import CublasLt, Descriptors
 from kernels.errors import RecordingFailed
 from kernels.step_plan import Product
-from nets.plans import plan_of, shape_of
+from nets.plans import plan_of
+from nets.step_shape import shape_of
 from tests.nets.persistent_parts import case
 from tests.nets.support import blobs
 

@@ -9,8 +9,9 @@ import pytest
 
 from kernels.step_plan import Kernel, Node, Place, Product, Touch, product, row_major, touches, waits
 from nets.member import Member, State
-from nets.plans import GRADIENTS, plan_of, shape_of
+from nets.plans import GRADIENTS, plan_of
 from nets.recorded_engine import RecordedEngine
+from nets.step_shape import shape_of
 from tests.kernels.recorder_support import RecordingBackend, predecessors
 from tests.kernels.test_step_plan import various
 from tests.nets.persistent_parts import train

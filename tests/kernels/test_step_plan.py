@@ -16,7 +16,8 @@ from kernels.step_source import activate_source, backpropagate_source
 from kernels.tail_source import SCORES_SYMBOL, TAIL_SYMBOL
 from nets import plans
 from nets.member import Member
-from nets.plans import plan_of, shape_of
+from nets.plans import plan_of
+from nets.step_shape import shape_of
 from tests.kernels.cuda_support import ARCHITECTURES, compile_program
 from tests.kernels.recorder_support import HostProducts
 from tests.nets.persistent_parts import case

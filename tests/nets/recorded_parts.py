@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nets.member import Member
-from nets.plans import shape_of
 from nets.recorded_engine import RecordedEngine
+from nets.step_shape import shape_of
 from tests.kernels.recorder_support import RecordingBackend
 
 

@@ -19,7 +19,7 @@ from kernels.compiled.jit import exact
 from kernels.fused_source import CLASS_LOSSES, LOSSES_TEXT
 from kernels.operations import ACTIVATIONS, Operation
 from kernels.updates import UpdateRule
-from nets import compiled_evaluator, network, persistent_program, plans
+from nets import compiled_evaluator, network, persistent_program, step_shape
 from nets import engine as engine_module
 from nets.engine import LayeredEngine
 from nets.fused import bind_update
@@ -142,7 +142,7 @@ def test_a_wrong_sign_in_a_slope_is_seen_by_every_engine(name, engine, monkeypat
     right = LOSSES[name]
     one = replace(right.pointwise, slope=f"-({right.pointwise.slope})")
     wrong = replace(right, pointwise=one, bind=partial(bind_pointwise, one))
-    for module in (engine_module, compiled_evaluator, persistent_program, plans):
+    for module in (engine_module, compiled_evaluator, persistent_program, step_shape):
         monkeypatch.setattr(module, "LOSSES", {**LOSSES, name: wrong})
     member = member_of(("tanh",), name, "float64")
     assert min(worst(stepped(ENGINES[engine](member), member), differences(member)).values()) > CAUGHT

@@ -8,8 +8,8 @@ import pytest
 from kernels.backend import Backend, select
 from nets.engine import LayeredEngine
 from nets.member import Member
-from nets.plans import shape_of
 from nets.recorded_engine import RecordedEngine
+from nets.step_shape import shape_of
 from tests.nets.persistent_parts import SGD, case, train
 from tests.nets.support import BACKEND, assert_same_arrays, blobs
 from tests.nets.test_persistent_engine import LOSS_CASES, OPTIMIZER_CASES, assert_close, crowd, wide

@@ -12,7 +12,7 @@ from nets.engine import LayeredEngine
 from nets.member import Member
 from nets.net_spec import NetSpec
 from nets.optimizers import OPTIMIZERS
-from nets.plans import shape_of
+from nets.step_shape import shape_of
 from nets.trainer import Command, Ending, fit
 from nets.training_spec import TrainingOptions
 from tests.kernels.recorder_support import RecordingBackend
