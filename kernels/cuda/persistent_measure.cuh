@@ -43,12 +43,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) measure(
   for (int r = threadIdx.x; r < 2 * BATCH; r += THREADS) found[r] = 0;
 
   for (int begin = 0; begin < look.count; begin += BATCH) {
-    __syncthreads();  // what was read of the batch before is read
     for (int r = threadIdx.x; r < BATCH; r += THREADS) {
       const int last = look.count - 1;
       numbers[r] = rows[begin + r < last ? begin + r : last];
     }
-    __syncthreads();
+    __syncthreads();  // what was read of the batch before is read
     fetch_batch(memory + INPUTS_AT, targets, numbers, x, y);
     wait_for_copies();
     __syncthreads();

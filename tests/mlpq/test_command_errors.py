@@ -36,7 +36,7 @@ def ended(service_url: str) -> str:
         (["train", "iris", "--epoch", "3"], 2, "No such option: --epoch", "mlpq train --help"),
         (["train", "iris", "--set", "x"], 2, "--set is 'x'", "mlpq train"),
         (["tarin"], 2, "Did you mean 'train'", "mlpq --help"),
-        (["predict", "ENDED", "absent.csv"], 2, "absent.csv", "rows are a CSV file"),
+        (["predict", "ENDED", "absent.csv"], 2, "absent.csv", "rows are a CSV, JSON"),
         (["weights", "ENDED", "-o", "/proc/none"], 2, "cannot be written", "-o"),
         (["explain", "ENDED", "conf"], 2, "conf is no explanation", "mlpq explain"),
         (["completion", "tcsh"], 2, "'tcsh' is not one of", "mlpq completion --help"),

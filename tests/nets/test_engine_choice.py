@@ -43,10 +43,10 @@ def test_the_cost_rule_prefers_one_block_for_small_nets_and_the_whole_device_for
     assert min(costs, key=lambda one: costs[one]) == expected
 
 
-def test_the_predictions_are_those_of_the_design():
-    """Microseconds: W1 4 to 6, W3 12 to 18 in one block; W4 at most 75, W5 at most 300 in recorded steps."""
-    assert 4e-6 < persistent_s(*WORKLOADS["W1"][:2]) < 6e-6
-    assert 12e-6 < persistent_s(*WORKLOADS["W3"][:2]) < 18e-6
+def test_costs_are_those_that_were_measured():
+    """Microseconds: W1 3.2, W3 13.9 in one block; W4 113, W5 223 in recorded steps, before these became shorter."""
+    assert 3e-6 < persistent_s(*WORKLOADS["W1"][:2]) < 3.5e-6
+    assert 13e-6 < persistent_s(*WORKLOADS["W3"][:2]) < 15e-6
     assert 20e-6 < recorded_s(*WORKLOADS["W4"][:2]) < 75e-6
     assert 100e-6 < recorded_s(*WORKLOADS["W5"][:2]) < 300e-6
 
