@@ -281,9 +281,11 @@ def _json(body: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Scalars and arrays of NumPy as JSON has them."""
+    """Scalars and arrays of NumPy as JSON has them; a data set by its id."""
     if is_array(value):
         return value.tolist()
+    if isinstance(value, DatasetRecord):
+        return value.id
     raise TypeError(f"a {type(value).__name__} is no JSON value")
 
 

@@ -103,6 +103,15 @@ def test_penguins_with_missing_cells_are_learned_by_default(client: Client) -> N
     assert said.predictions.tolist() == ["Gentoo", "Gentoo"]
 
 
+def test_data_sets_beside_the_first_are_named_as_it_is(client: Client) -> None:
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(90, 3))
+    first, second = (client.upload_arrays(x + shift, np.where(x[:, 0] > 0, "up", "down")) for shift in (0.0, 1e-3))
+    job = client.train(first, test_dataset=second, epochs=3).wait(timeout_s=60)
+    assert job.spec["training"]["test_dataset"] == second.id
+    assert "test_accuracy" in job.final_metrics
+
+
 def test_arrays_are_uploaded_once_and_learned(client: Client) -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(size=(300, 3))
