@@ -66,16 +66,6 @@ local function offer_of(queue)
   end
 end
 
-local function comes_before(a, b)
-  if a.priority ~= b.priority then
-    return a.priority > b.priority
-  end
-  if a.turn ~= b.turn then
-    return a.turn < b.turn
-  end
-  return a.score < b.score
-end
-
 local function best()
   local found
   for _, queue in ipairs(queues_for(device)) do

@@ -387,3 +387,14 @@ local function forget(id, cursor_s)
   redis.call('DEL', key, KEY.events:format(id), KEY.curve:format(id))
   notify(id)
 end
+
+-- Of two that lead their lines: the higher priority, then the owner whose turn was longer ago, then the older job.
+local function comes_before(a, b)
+  if a.priority ~= b.priority then
+    return a.priority > b.priority
+  end
+  if a.turn ~= b.turn then
+    return a.turn < b.turn
+  end
+  return a.score < b.score
+end

@@ -7,16 +7,6 @@
 local key, most, queues = ARGV[1], tonumber(ARGV[3]), queues_for(ARGV[2])
 local CHUNK = 16
 
-local function comes_before(a, b)
-  if a.priority ~= b.priority then
-    return a.priority > b.priority
-  end
-  if a.turn ~= b.turn then
-    return a.turn < b.turn
-  end
-  return a.score < b.score
-end
-
 -- The next job of a share, which is nil after its last.
 local function step(share)
   local at = share.at % CHUNK
