@@ -32,7 +32,9 @@ VALUE, VALUE_CONSTANTS, SLOPE, SLOPE_CONSTANTS = range(14, 18)
 """Addresses of the activation's programs, and where in `constants` the parameters that they take begin."""
 MASK, RAW = range(18, 20)
 """With dropout: a hidden layer's masks (B, O), and its activations (B, O) before them."""
-COLUMNS: Final = 20
+TURNED, TURNED_PITCH = range(20, 22)
+"""Where in `spare` the inputs of a part are turned, for gradients of so many panels that it pays; else 0."""
+COLUMNS: Final = 22
 
 
 class Net(NamedTuple):
@@ -40,8 +42,8 @@ class Net(NamedTuple):
 
     `product` is the address of the function of products; those of programs are in `layers`, and what programs take in
     `constants`. `work` and `labels` are shared by the threads of a team, `spare` is the thread's own. It begins with
-    room for the gradient of a panel of a part; buffers of the loss come from `spare_at` on. `losses` is where in `work`
-    every sample's loss lies. Work begins with zeros, a panel's width of them.
+    room for the gradient of a panel of a part, then for the part's inputs turned; buffers of the loss come from
+    `spare_at` on. `losses` is where in `work` every sample's loss lies. Work begins with zeros, a panel's width of them.
     """
 
     product: int
@@ -220,17 +222,49 @@ def _to_panels(net: Net, k: int, start: int, stop: int) -> None:
             work[place + whole * panel + i] = rest[i]
 
 
+class Columns(NamedTuple):
+    """Inputs of a part of a layer: input i of sample b is numbers[at + i * step + b * pitch]."""
+
+    numbers: Floats
+    at: int
+    step: int
+    pitch: int
+
+
 @exact
-def gradient_of(net: Net, samples: Samples, out: Floats, k: int, p: int, start: int, stop: int, B: int) -> None:
+def inputs_of(net: Net, samples: Samples, k: int, start: int, stop: int, B: int) -> Columns:
+    """Inputs start..stop of layer k: where they lie, or turned, so that those of one input follow each other."""
+    layers = net.layers
+    inputs, at, pitch = samples.inputs, samples.at, samples.pitch
+    if k:
+        inputs, at, pitch = net.work, layers[k, INPUT], layers[k, INPUT_PITCH]
+    turned, step = layers[k, TURNED], layers[k, TURNED_PITCH]
+    if turned == 0:
+        return Columns(inputs, at + start, 1, pitch)
+    _turn(inputs, at + start, pitch, net.spare, turned, step, B, min(stop, layers[k, FAN_IN]) - start)
+    return Columns(net.spare, turned, step, 1)
+
+
+@exact
+def _turn(source: Floats, at: int, pitch: int, out: Floats, to: int, step: int, rows: int, columns: int) -> None:
+    """Transpose rows of `columns` numbers: squares of a vector's lanes, and what is left at two edges."""
+    lanes = panel_width(out) // 2
+    for i in range(0, columns - lanes + 1, lanes):
+        for b in range(0, rows - lanes + 1, lanes):
+            transpose_square(source, at + b * pitch + i, pitch, out, to + i * step + b, step)
+    for b in range(rows):
+        for i in range(0 if b >= rows // lanes * lanes else columns // lanes * lanes, columns):
+            out[to + i * step + b] = source[at + b * pitch + i]
+
+
+@exact
+def gradient_of(net: Net, inputs: Columns, out: Floats, k: int, p: int, start: int, stop: int, B: int) -> None:
     """Rows start..stop of panel p of d[W; b] = [a, 1]ᵀ dz: row I is db, the sum of dz."""
     layers, work, width = net.layers, net.work, panel_width(net.work)
     I, O, dz = layers[k, FAN_IN], layers[k, FAN_OUT], layers[k, SLOPES] + p * layers[k, SLOPES_PANEL]  # noqa: E741
-    inputs, at, step = samples.inputs, samples.at, samples.pitch
-    if k:
-        inputs, at, step = work, layers[k, INPUT], layers[k, INPUT_PITCH]
     last = min(stop, I)
     if start < last:
-        multiply(net.product, inputs[at + start :], 1, step, work[dz:], 0, work, 0, 0,
+        multiply(net.product, inputs.numbers[inputs.at :], inputs.step, inputs.pitch, work[dz:], 0, work, 0, 0,
                  out, width, 0, last - start, min(width, O - p * width), B)  # fmt: skip
     if stop > I:
         total = out[(I - start) * width : (I - start + 1) * width]
@@ -256,7 +290,7 @@ def transpose(net: Net, parameters: Floats, k: int, p: int, start: int, stop: in
         block, place = weights + i * width, at + i // width * panel + i % width
         squares = O // lanes if height == lanes else 0
         for q in range(squares):
-            transpose_square(parameters, block + q * lanes, work, place + q * lanes * width)
+            transpose_square(parameters, block + q * lanes, width, work, place + q * lanes * width, width)
         for o in range(squares * lanes, O):
             for r in range(height):
                 work[place + o * width + r] = parameters[block + r * width + o]

@@ -39,9 +39,12 @@ def softmax(scores: Floats, labels: Codes, weights: Floats, values: Floats, scra
             peak[b] = s[b] if s[b] > peak[b] else peak[b]
     for b in range(B):
         own[b] = scores[labels[b] * B + b] - peak[b]
-    share = smoothing * B / scores.size
+    classes, smoothing = values.dtype.type(scores.size // B), values.dtype.type(smoothing)
+    values[:] = 0
     if smoothing > 0:
         _add_scores(scores, peak, values)
+        for b in range(B):
+            values[b] = smoothing * (values[b] / classes - own[b])  # how far the aim is from the label's score
     for c in range(scores.size // B):
         s = scores[c * B : (c + 1) * B]
         for b in range(B):
@@ -50,8 +53,7 @@ def softmax(scores: Floats, labels: Codes, weights: Floats, values: Floats, scra
             rest[b] += s[b] * (labels[b] != c)
     for b in range(B):
         peak[b] = weights[b] / (rest[b] + exp(own[b]))  # from here on the scale
-        aim = own[b] + smoothing * (values[b] * B / scores.size - own[b]) if smoothing > 0 else own[b]
-        values[b] = log1p(rest[b] + expm1(own[b])) - aim
+        values[b] = log1p(rest[b] + expm1(own[b])) - (own[b] + values[b])
     for c in range(scores.size // B):
         s = scores[c * B : (c + 1) * B]
         for b in range(B):
@@ -60,7 +62,7 @@ def softmax(scores: Floats, labels: Codes, weights: Floats, values: Floats, scra
         for c in range(scores.size // B):
             s = scores[c * B : (c + 1) * B]
             for b in range(B):
-                s[b] += weights[b] * (smoothing * (labels[b] == c) - share)
+                s[b] += weights[b] * ((smoothing if labels[b] == c else smoothing * 0) - smoothing / classes)
 
 
 @loose

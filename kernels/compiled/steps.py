@@ -32,6 +32,7 @@ from kernels.compiled.layers import (
     forward,
     gather,
     gradient_of,
+    inputs_of,
     measure_loss,
     panel_width,
     samples_of,
@@ -155,12 +156,13 @@ def _learn(net: Net, plan: Plan, rows: Rows, model: Model, chunk: Chunk, s: int,
     clipped, ended = model.hyper[0] < np.inf, _ended(chunk, s)
     for part in range(plan.tasks[task], plan.tasks[task + 1]):
         k, start, stop = plan.parts[part]
+        inputs = inputs_of(net, samples, k, start, stop, B if phase == GRADIENT else 0)
         for p in range((net.layers[k, FAN_OUT] + width - 1) // width):
             gradient = net.spare
             if clipped:
                 gradient = model.gradient[net.layers[k, WEIGHTS] + p * net.layers[k, PANEL] + start * width :]
             if phase == GRADIENT:
-                gradient_of(net, samples, gradient, k, p, start, stop, B)
+                gradient_of(net, inputs, gradient, k, p, start, stop, B)
             if phase == UPDATE or (phase == GRADIENT and not clipped):
                 update(net, model, gradient, chunk.rates[s], k, p, start, stop)
                 if ended >= 0:

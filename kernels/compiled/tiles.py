@@ -9,7 +9,7 @@ no bit depends on how a product is cut into tiles, or on which thread computes o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +23,10 @@ ROWS: Final = (6, 4, 2, 1)
 """Heights of tiles: 6 rows of 2 vectors leave 4 of AVX2's 16 registers for what is loaded."""
 TALL: Final = 12
 """Height of the tallest tile of one vector."""
+UNROLLED: Final = 4
+"""Values of k in one turn of the loop."""
 _INDEX: Final = ir.IntType(64)
+_ONE: Final = ir.Constant(_INDEX, 1)
 _SHORT: Final = ir.IntType(32)
 
 
@@ -53,35 +56,86 @@ class _Emitter(Numbers):
 
     def tile(self, rows: int, vectors: int, a: Any, a_row: Any, a_k: Any, b: Any, k: Any,
              first: Any, first_row: Any, c: Any, c_row: Any) -> None:  # fmt: skip
-        """C = first + A B for `rows` rows and `vectors` vectors; a, b, first, c point to where they begin."""
+        """C = first + A B for `rows` rows and `vectors` vectors; a, b, first, c point to where they begin.
+
+        There is a loop for each way in which A may lie, so that most addresses are known when it is compiled.
+        """
         builder = self.builder
-        places = [(r, v) for r in range(rows) for v in range(vectors)]
         row = [ir.Constant(_INDEX, r) for r in range(rows)]
         begun = [builder.gep(first, [builder.mul(first_row, row[r])]) for r in range(rows)]
-        starts = [self.load_vector(begun[r], v) for r, v in places]
-        steps = [builder.mul(a_row, row[r]) for r in range(rows)]
-        before, loop, after = builder.block, builder.append_basic_block("k"), builder.append_basic_block("after_k")
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        done, at_a, at_b = builder.phi(_INDEX), builder.phi(a.type), builder.phi(b.type)
-        sums = [builder.phi(self.kind) for _ in places]
-        loaded = [self.load_vector(at_b, v) for v in range(vectors)]
-        spread = [self.broadcast(builder.load(builder.gep(at_a, [steps[r]]))) for r in range(rows)]
-        added = [self.multiply_add(spread[r], loaded[v], sums[i]) for i, (r, v) in enumerate(places)]
-        further = builder.add(done, ir.Constant(_INDEX, 1))
-        next_b = builder.gep(at_b, [ir.Constant(_INDEX, 2 * self.lanes)])
-        moved = [further, builder.gep(at_a, [a_k]), next_b, *added]
-        begin = [ir.Constant(_INDEX, 0), a, b, *starts]
-        for phi, start, next_ in zip([done, at_a, at_b, *sums], begin, moved, strict=True):
-            phi.add_incoming(start, before)
-            phi.add_incoming(next_, loop)
-        builder.cbranch(builder.icmp_signed("<", further, k), loop, after)
-        builder.position_at_end(after)
+        starts = [self.load_vector(begun[r], v) for r in range(rows) for v in range(vectors)]
+        with builder.if_else(builder.icmp_signed("==", a_k, _ONE)) as (along, across):
+            with along:
+                steps = [self._opaque(builder.mul(a_row, row[r])) for r in range(rows)]
+                rows_follow = self._sums(vectors, steps, a, _ONE, b, k, starts)
+                from_along = builder.block
+            with across:
+                columns_follow = self._sums(vectors, row, a, a_k, b, k, starts)
+                from_across = builder.block
+        sums = []
+        for one, other in zip(rows_follow, columns_follow, strict=True):
+            sums.append(builder.phi(self.kind))
+            sums[-1].add_incoming(one, from_along)
+            sums[-1].add_incoming(other, from_across)
         for r in range(rows):
             place = builder.gep(c, [builder.mul(c_row, row[r])])
             for v in range(2):  # what a tile of one vector does not compute is 0
-                value = added[r * vectors + v] if v < vectors else self.constant(0)
+                value = sums[r * vectors + v] if v < vectors else self.constant(0)
                 self.store_vector(value, place, v)
+
+    def _sums(
+        self, vectors: int, steps: Sequence[Any], a: Any, a_k: Any, b: Any, k: Any, starts: Sequence[Any]
+    ) -> Sequence[Any]:
+        """The rows' vectors, from `starts`, after k multiply-adds each; steps are the rows' places in A."""
+        builder = self.builder
+        together = builder.and_(k, ir.Constant(_INDEX, -UNROLLED))
+        state = self._loop(UNROLLED, vectors, steps, a_k, builder.gep(b, [self._rows(together)]), [a, b, *starts])
+        state = self._loop(1, vectors, steps, a_k, builder.gep(b, [self._rows(k)]), state)
+        return state[2:]
+
+    def _rows(self, count: Any) -> Any:
+        """Numbers in so many rows of a panel."""
+        return self.builder.mul(count, ir.Constant(_INDEX, 2 * self.lanes))
+
+    def _loop(
+        self, together: int, vectors: int, steps: Sequence[Any], a_k: Any, end: Any, state: Sequence[Any]
+    ) -> list[Any]:
+        """While B is before `end`: `together` values of k. State: where A is, where B is, sums."""
+        builder = self.builder
+        before, loop, after = builder.block, builder.append_basic_block("k"), builder.append_basic_block("after_k")
+        builder.cbranch(builder.icmp_unsigned("<", state[1], end), loop, after)
+        builder.position_at_end(loop)
+        phis = [builder.phi(value.type) for value in state]
+        at_a, at_b, *sums = phis
+        for _ in range(together):
+            loaded = [self.load_vector(at_b, v) for v in range(vectors)]
+            for r, step in enumerate(steps):
+                spread = self.broadcast(builder.load(builder.gep(at_a, [step])))
+                for v in range(vectors):
+                    sums[r * vectors + v] = self.multiply_add(spread, loaded[v], sums[r * vectors + v])
+            at_a, at_b = builder.gep(at_a, [a_k]), builder.gep(at_b, [self._rows(_ONE)])
+            self._barrier()
+        further = [at_a, at_b, *sums]
+        for phi, start, next_ in zip(phis, state, further, strict=True):
+            phi.add_incoming(start, before)
+            phi.add_incoming(next_, builder.block)
+        builder.cbranch(builder.icmp_unsigned("<", at_b, end), loop, after)
+        builder.position_at_end(after)
+        result = []
+        for start, next_ in zip(state, further, strict=True):
+            result.append(builder.phi(start.type))
+            result[-1].add_incoming(start, before)
+            result[-1].add_incoming(next_, loop)
+        return result
+
+    def _opaque(self, number: Any) -> Any:
+        """The number, of which LLVM knows nothing: it stays in a register instead of being computed from others."""
+        kind = ir.FunctionType(number.type, [number.type])
+        return self.builder.asm(kind, "", "=r,0", [number], side_effect=False)
+
+    def _barrier(self) -> None:
+        """No instruction: loads stay on their side, so that no more is loaded ahead than registers hold."""
+        self.builder.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], side_effect=True)
 
     def transposed(self, rows: list[Any]) -> list[Any]:
         """Square blocks' columns: in each of log2(lanes) stages, rows `half` apart exchange halves of every block."""
@@ -112,7 +166,7 @@ def _tile(rows: int, vectors: int) -> Callable[..., Any]:
     """A tile: f(a, a_at, a_row, a_k, b, b_at, k, first, first_at, first_row, c, c_at, c_row).
 
     a, b, first, c are flat arrays with the places where the tile begins, and steps from row to row and along k, in
-    numbers. k >= 1. A tile of one vector leaves zeros in the second of C.
+    numbers; one of A's steps is 1. k >= 1. A tile of one vector leaves zeros in the second of C.
     """
 
     def emit(_typing: Any, a: Any, _a_at: Any, _a_row: Any, _a_k: Any, b: Any, _b_at: Any, _k: Any,
@@ -151,19 +205,20 @@ def copy_row(_typing: Any, a: Any, _a_at: Any, c: Any, _c_at: Any) -> Any:
 
 
 @emitted
-def transpose_square(_typing: Any, a: Any, _a_at: Any, c: Any, _c_at: Any) -> Any:
-    """Transpose a square of a vector's lanes; in both arrays rows lie a panel's width apart: f(a, a_at, c, c_at)."""
+def transpose_square(_typing: Any, a: Any, _a_at: Any, _a_row: Any, c: Any, _c_at: Any, _c_row: Any) -> Any:
+    """Transpose a square of a vector's lanes, whose rows begin `*_row` apart: f(a, a_at, a_row, c, c_at, c_row)."""
+    i = types.intp
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        source, target = _pointers(context, builder, signature, given, 0, 2)
+        source, target = _pointers(context, builder, signature, given, 0, 3)
         emitter = _Emitter(context, builder, signature.args[0].dtype)
-        rows = [ir.Constant(_INDEX, 2 * emitter.lanes * lane) for lane in range(emitter.lanes)]
-        loaded = [emitter.load_vector(builder.gep(source, [row]), 0) for row in rows]
-        for value, row in zip(emitter.transposed(loaded), rows, strict=True):
-            emitter.store_vector(value, builder.gep(target, [row]), 0)
+        lanes = [ir.Constant(_INDEX, lane) for lane in range(emitter.lanes)]
+        loaded = [emitter.load_vector(builder.gep(source, [builder.mul(given[2], lane)]), 0) for lane in lanes]
+        for value, lane in zip(emitter.transposed(loaded), lanes, strict=True):
+            emitter.store_vector(value, builder.gep(target, [builder.mul(given[5], lane)]), 0)
         return context.get_dummy_value()
 
-    return types.void(a, types.intp, c, types.intp), generate
+    return types.void(a, i, i, c, i, i), generate
 
 
 @emitted

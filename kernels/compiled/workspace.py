@@ -29,6 +29,8 @@ PART_ROWS: Final = 4 * TALL
 """Rows of a part are a multiple of this: of every tile's rows, and of a vector's numbers."""
 LEAST_ROWS: Final = 2 * PART_ROWS
 """Rows of a part at least: so many tiles read the panel of slopes that one has brought into the first-level cache."""
+TURNED_PANELS: Final = 32
+"""Panels of a layer's gradient from which on a part's inputs are turned for them."""
 PART: Final = 6_144
 """Numbers of a part of the weights where that is more rows; enough parts for every thread of a team."""
 
@@ -72,9 +74,10 @@ class Workspace:
         labels = np.zeros(self._samples, np.int32)
         parts, tasks = self._parts()
         product, gradient = products.address_of(dtype), self._width * int((parts @ _HEIGHT).max())
-        spares = [aligned(gradient + (widths[-1] + 5) * max(batch, block), dtype) for _ in range(threads)]
+        before_loss = gradient + self._turn(gradient, parts)
+        spares = [aligned(before_loss + (widths[-1] + 5) * max(batch, block), dtype) for _ in range(threads)]
         self.heads = [
-            (product, self.layers, constants, work, labels, spare, gradient, losses, self._bias) for spare in spares
+            (product, self.layers, constants, work, labels, spare, before_loss, losses, self._bias) for spare in spares
         ]
         """The first arguments of `steps.advance` and `measures.evaluate`, for each thread."""
         self.counters = np.zeros(COUNTERS, np.int64)
@@ -140,6 +143,15 @@ class Workspace:
                 parts.append((k, start, stop))
                 filled += (stop - start) * width
         return np.array(parts, np.int64), np.array([*tasks, len(parts)], np.int64)
+
+    def _turn(self, place: int, parts: NDArray[np.int64]) -> int:
+        """Numbers of `spare` from `place` on that the turned inputs of a part take."""
+        pitch, most = self._pitch(self._batch), 0
+        for k, row in enumerate(self.layers):
+            if panels_of(int(row[columns.FAN_OUT]), self._width) >= TURNED_PANELS:
+                row[columns.TURNED], row[columns.TURNED_PITCH] = place, pitch
+                most = max(most, pitch * int((parts[parts[:, 0] == k] @ _HEIGHT).max()))
+        return most
 
     def _programs(self, activations: Sequence[tuple[Programmed, Mapping[str, float]]]) -> NDArray[Any]:
         """Compile every layer's programs; the parameters of all of them, one after the other."""

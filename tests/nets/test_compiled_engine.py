@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kernels.compiled import layers, workspace
 from kernels.compiled.dropout import Drop, draw
 from nets import compiled_engine
 from nets.compiled_engine import CompiledEngine
@@ -112,6 +113,21 @@ def test_threads_change_no_bit():
         engine.advance(engine.max_chunk())
     for position in range(len(members)):
         assert_same_arrays(one.state(position), two.state(position))
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_inputs_that_are_turned_for_gradients_change_no_bit(precision, monkeypatch):
+    """Layers of many panels read their inputs turned; here all do, with sizes that leave edges of every kind."""
+    training = {"epochs": 3, "batch_size": 37, "precision": precision, "clip_norm": 1.0}
+    one = member_for(blobs(), net={"hidden": [61, 13]}, training=training)
+    states = []
+    for panels, turned in ((workspace.TURNED_PANELS, [False] * 3), (1, [True] * 3)):
+        monkeypatch.setattr(workspace, "TURNED_PANELS", panels)
+        engine = CompiledEngine([one], BACKEND)
+        assert (engine._workspaces[0].layers[:, layers.TURNED] > 0).tolist() == turned
+        engine.advance(one.total_steps)
+        states.append(engine.state(0))
+    assert_same_arrays(*states)
 
 
 @pytest.mark.parametrize(("clip_norm", "dropout"), [(None, 0.0), (0.5, 0.0), (None, 0.3)])
