@@ -21,11 +21,13 @@ from typing import Any
 
 import numpy as np
 
+from bench.cpu import report
+from bench.cpu.ceiling import CEILING, FLOPS
 from bench.cpu.peers import PEERS, fits
 from bench.cpu.workloads import WORKLOADS, Workload, gemm_flops
 from bench.harness import write_result
 
-CHECK_EPOCHS = {"W1": 40, "W2": 200, "W3": 10}
+CHECK_EPOCHS = {"W1": 40, "W2": 200, "W3": 10, "W3:float64": 10}
 TOLERANCE = 2e-3
 """Largest relative distance of an epoch's loss from ours."""
 
@@ -63,7 +65,8 @@ def compare(w: Workload, peers_python: str, against: Sequence[str], rounds: int,
     pythons = {"mlpq": sys.executable} | {name: peers_python for name in against if fits(name, w)}
     processes = [Process(python, name, w.name) for name, python in pythons.items()]
     checked = _check(w, processes)
-    present = [process for process in processes if process.name in checked]
+    processes.append(Process(sys.executable, CEILING, w.name))
+    present = [process for process in processes if process.name in checked or process.name == CEILING]
     times: dict[str, int] = {}
     for process in present:
         process.ask(w.epochs)  # warm
@@ -113,12 +116,14 @@ def _figures(
     w: Workload, runs: dict[str, list[dict[str, Any]]], distances: dict[str, float], busy: list[float]
 ) -> dict[str, Any]:
     found = {}
+    ceiling = FLOPS / statistics.median(answer["seconds"] for answer in runs.pop(CEILING)) / 1e9
     for name, answers in runs.items():
         seconds = statistics.median(answer["seconds"] for answer in answers)
         found[name] = {
             "us_per_step": round(seconds / w.steps * 1e6, 2),
             "samples_per_s": round(w.rows * w.epochs * w.jobs / seconds),
             "gflops": round(gemm_flops(w) / seconds / 1e9, 1),
+            "of_ceiling": round(gemm_flops(w) / seconds / 1e9 / ceiling, 3),
             "seconds": [round(answer["seconds"], 4) for answer in answers],
             "loss_distance": float(f"{distances[name]:.1e}"),
             "note": answers[0]["note"],
@@ -129,6 +134,7 @@ def _figures(
         "title": w.title,
         "best_peer": best,
         "times_best_peer": round(speed["mlpq"] / speed[best], 2),
+        "ceiling_gflops": round(ceiling, 1),
         "foreign_cores": round(statistics.median(busy), 2),
         "implementations": found,
     }
@@ -153,6 +159,7 @@ def main() -> None:
         given = ["PYTHON" if argument == asked.peers else argument for argument in sys.argv[1:]]
         command = shlex.join(["python", "-m", "bench.cpu", *given])  # as it was run: a part is not the whole
         write_result("cpu", "training on the CPU against peers", command, figures)
+        report.write(figures, command)
 
 
 if __name__ == "__main__":

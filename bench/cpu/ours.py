@@ -64,7 +64,7 @@ class Mlpq:
             "loss": {"name": "squared_error", "reduction": "sum"} if w.regression else "softmax",
             "optimizer": optimizer,
             "schedule": "constant",
-            "training": {"epochs": epochs, "batch_size": w.batch_size},
+            "training": {"epochs": epochs, "batch_size": w.batch_size, "precision": w.precision},
         }
         few = np.arange(2 * outputs) % outputs
         classes = None if w.regression else [str(c) for c in range(outputs)]

@@ -61,6 +61,7 @@ class TorchEager(Peer):
     def setup(self) -> None:
         import torch
 
+        torch.set_default_dtype(getattr(torch, self.w.precision))
         self.torch, nn = torch, torch.nn
         self.note = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
         kinds = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "relu": nn.ReLU, "gelu": lambda: nn.GELU(approximate="tanh")}
@@ -113,6 +114,7 @@ class TorchManual(Peer):
     def setup(self) -> None:
         import torch
 
+        torch.set_default_dtype(getattr(torch, self.w.precision))
         self.torch, w = torch, self.w
         self.note = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
         self.rows, self.targets = torch.from_numpy(self.x), torch.from_numpy(self.y)
@@ -232,6 +234,7 @@ class Jax(Peer):
     def setup(self) -> None:
         import jax
 
+        jax.config.update("jax_enable_x64", self.w.precision == "float64")
         self.jax, self.jnp = jax, jax.numpy
         self.note = f"jax {jax.__version__}"
         self.rows, self.targets = self.jnp.asarray(self.x), self.jnp.asarray(self.y)
@@ -289,10 +292,10 @@ class Jax(Peer):
         jnp = self.jnp
         here = [(jnp.asarray(w), None if b is None else jnp.asarray(b)) for w, b in layers]
         zeros = self.jax.tree_util.tree_map(jnp.zeros_like, here)
-        return here, zeros, self.jax.tree_util.tree_map(jnp.zeros_like, here), jnp.zeros((), np.float32)
+        return here, zeros, self.jax.tree_util.tree_map(jnp.zeros_like, here), jnp.zeros((), self.w.dtype)
 
     def load(self, layers: list[Layer], learning_rate: float) -> None:
-        self.state, self.rate = self._state(layers), self.jnp.float32(learning_rate)
+        self.state, self.rate = self._state(layers), self.jnp.asarray(learning_rate, self.w.dtype)
 
     def run(self, epochs: int) -> list[list[float]]:
         if self.w.steps_per_epoch > 1:
@@ -323,7 +326,7 @@ class JaxStacked(Jax):
         curves = []
         for epoch in range(epochs):
             orders = np.stack([self.order(seed, epoch) for seed in seeds])
-            state, losses = self.stacked(state, orders, self.jnp.asarray(rates, np.float32))
+            state, losses = self.stacked(state, orders, self.jnp.asarray(rates, self.w.dtype))
             curves.append(losses)
         return np.array([np.asarray(one, np.float64) for one in curves]).T.tolist()
 

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any
 
+from bench.cpu.ceiling import CEILING, Ceiling
 from bench.cpu.workloads import WORKLOADS
 
 
@@ -19,6 +20,8 @@ def main() -> None:
         from bench.cpu.ours import Mlpq
 
         trainer = Mlpq(w)
+    elif name == CEILING:
+        trainer = Ceiling(w)
     else:
         from bench.cpu.peers import PEERS
 

@@ -1,6 +1,6 @@
 """The workloads: what is trained, on which rows, from which weights. NumPy alone, so that every peer can import it.
 
-Every implementation trains the same net: W (in, out) ~ N(0, 2/in) in float32, biases 0; mean cross-entropy or
+Every implementation trains the same net: W (in, out) ~ N(0, 2/in) in its precision, biases 0; mean cross-entropy or
 summed squared error; the gradient of the weights, not of the biases, gets `decay` · W; momentum v = µv + g,
 p -= lr·v; Adam as published; the last short batch is kept; an epoch's loss is the mean over its rows.
 """
@@ -8,7 +8,7 @@ p -= lr·v; Adam as published; the last short batch is kept; an epoch's loss is 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,6 +34,11 @@ class Workload:
     regression: bool = False
     bias: bool = True
     jobs: int = 1
+    precision: Literal["float32", "float64"] = "float32"
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.precision)
 
     @property
     def batch_size(self) -> int:
@@ -69,6 +74,8 @@ WORKLOADS = {
                  learning_rate=0.01),
         replace(_DIGITS, name="W7", title="64 jobs of W3", epochs=5, jobs=64),
         replace(_MNIST, name="W8", title="W4 with Adam", optimizer="adam", learning_rate=1e-3),
+        replace(_DIGITS, name="W3:float64", title="W3 in float64", precision="float64"),
+        replace(_MNIST, name="W4:float64", title="W4 in float64", precision="float64"),
     )
 }  # fmt: skip
 
@@ -78,7 +85,13 @@ HELD_OUT = 0.1
 
 
 def rows_of(w: Workload) -> tuple[np.ndarray, np.ndarray]:
-    """Training rows, then held out rows: x (R, I) float32 and classes (R,) int64 or values (R, O) float32."""
+    """Training rows, then held out rows: x (R, I) and classes (R,) int64 or values (R, O)."""
+    x, y = _drawn(w)
+    return x.astype(w.dtype), y.astype(w.dtype) if w.regression else y
+
+
+def _drawn(w: Workload) -> tuple[np.ndarray, np.ndarray]:
+    """The same in float32."""
     rng, inputs, outputs = np.random.default_rng(0), w.widths[0], w.widths[-1]
     count = w.rows + int(HELD_OUT * w.rows)
     if w.data == "digits":
@@ -103,8 +116,8 @@ def initial(w: Workload, seed: int) -> list[Layer]:
     layers: list[Layer] = []
     for i, o in zip(w.widths, w.widths[1:], strict=False):
         deviation = 1.0 if w.regression else (2 / i) ** 0.5
-        weights = (rng.standard_normal((i, o)) * deviation).astype(np.float32)
-        layers.append((weights, np.zeros(o, np.float32) if w.bias else None))
+        weights = (rng.standard_normal((i, o)) * deviation).astype(w.dtype)
+        layers.append((weights, np.zeros(o, w.dtype) if w.bias else None))
     return layers
 
 

@@ -41,9 +41,9 @@ class Net(NamedTuple):
     """Where a thread computes: functions, tables and buffers of nets of one shape.
 
     `product` is the address of the function of products; those of programs are in `layers`, and what programs take in
-    `constants`. `work` and `labels` are shared by the threads of a team, `spare` is the thread's own. It begins with
-    room for the gradient of a panel of a part, then for the part's inputs turned; buffers of the loss come from
-    `spare_at` on. `losses` is where in `work` every sample's loss lies. Work begins with zeros, a panel's width of them.
+    `constants`. `work` and `labels` are shared by the threads of a team, `spare` is the thread's own: it has room for
+    the gradient of a panel of a part, then for the part's inputs turned, and from `spare_at` on for the loss. `losses`
+    is where in `work` every sample's loss lies. Work begins with zeros, a panel's width of them.
     """
 
     product: int
