@@ -77,7 +77,7 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ),
     (
         "cpu",
-        "training on the CPU: times the best of torch and JAX, of the workloads named",
+        "training on the CPU: times the best of torch and JAX, of the workloads named ([all](docs/cpu.md))",
         lambda f: ", ".join(f"{name} {one['times_best_peer']:.2f}" for name, one in f.items()),
     ),
     (
