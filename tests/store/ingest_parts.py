@@ -22,6 +22,8 @@ from store.ingest.options import IngestOptions, Request, Source
 from store.ingest.problems import CellError
 
 LIMITS = Limits(memory_bytes=1 << 30, cpu_s=60, wall_s=60.0)
+GOOD = "a,b,kind\n1,2.5,x\n-3,4e2,y\n+.5,6.,x\n"
+"""A table in CSV: two columns of numbers and a target of two classes."""
 
 
 @dataclass(frozen=True)
