@@ -283,22 +283,6 @@ def test_a_run_paused_and_resumed_equals_one_without_a_break(optimizer):
     assert [*paused.curve(0), *resumed.curve(0)] == whole.curve(0)
 
 
-@pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=lambda one: one["name"])
-def test_engines_read_each_others_checkpoints(optimizer):
-    member = case("float64", blobs(), [8], optimizer=optimizer)
-    first, second = engine_of(member), LayeredEngine([member], BACKEND)
-    train(first, 10)
-    train(second, 10)
-    assert first.state(0).keys() == second.state(0).keys()
-    crossed = engine_of(replace(member, state=second.state(0)))
-    back = LayeredEngine([replace(member, state=first.state(0))], BACKEND)
-    train(first, 10)
-    for other in (crossed, back):
-        train(other, 10)
-        for name, array in other.state(0).items():
-            assert_close(array, first.state(0)[name], 1e-12, name)
-
-
 def test_divergence_is_named_as_on_the_cpu():
     member = wild()
     cpu = Recorder()
