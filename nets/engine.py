@@ -7,7 +7,7 @@ same stacks behind the same protocol.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from kernels.backend import Backend
 from nets.batches import Pool
-from nets.chunks import Chunks
 from nets.clipping import bind_clipping
 from nets.dropout import Dropout
 from nets.evaluate import Evaluator, Measured
@@ -26,6 +25,7 @@ from nets.member import Member, State
 from nets.network import Network, activations_of
 from nets.optimizers import OPTIMIZERS, Update, zeros_of
 from nets.search import RandomSearch
+from nets.stack_state import StackState
 from nets.tape import Array, Tape, play
 
 MAX_CHUNK_STEPS = 512
@@ -92,34 +92,25 @@ class Engine(Protocol):
         """Go on with these models alone; their bits do not change."""
 
 
-class LayeredEngine:
+class LayeredEngine(StackState):
     """Layer by layer through the backend's operations: one tape of calls per step, any net, any device."""
 
     name: Final = "layered"
 
     def __init__(self, members: Sequence[Member], backend: Backend, pool: Pool | None = None) -> None:
-        self._backend = backend
-        self.details: dict[str, str] = {}
-        self._members = list(members)
+        pool = pool or Pool.of(members, "train", backend)
         first = members[0]
         self._layout, self._dtype, self._batch = first.layout, first.dtype, first.spec.training.batch_size
         self._loss = LOSSES[first.spec.loss.name]
         self._loss_options = first.spec.loss.options
         self._optimizer = OPTIMIZERS[first.spec.optimizer.name]
-        states = [member.state or {"parameters": member.initial_parameters()} for member in members]
-        blank = np.zeros(self._layout.count, self._dtype)
-        self._state = {
-            name: backend.to_device(np.stack([state.get(name, blank) for state in states]))
-            for name in ("parameters", *self._optimizer.slots)
-        }
+        blanks = dict.fromkeys(self._optimizer.slots, np.zeros(self._layout.count, self._dtype))
         if self._optimizer.searches:
-            none = np.full(1, np.inf)
-            self._state["least_loss"] = backend.to_device(np.stack([s.get("least_loss", none) for s in states]))
-        pool = pool or Pool.of(members, "train", backend)
-        self._chunks = Chunks(members, pool, [int(state.get("step", np.zeros(()))) for state in states])
+            blanks["least_loss"] = np.full(1, np.inf)
+        super().__init__(members, backend, pool, blanks)
+        self._state = {name: array.copy() for name, array in self._kept.items()}
+        self.details: dict[str, str] = {}
         self._take(pool)
-        self._kept = {name: array.copy() for name, array in self._state.items()}
-        self._kept_steps = list(self._chunks.steps)
         self._build()
 
     def _take(self, pool: Pool) -> None:
@@ -292,50 +283,10 @@ class LayeredEngine:
         """See Engine."""
         return ()
 
-    # ---- state
-
-    def steps(self) -> list[int]:
-        """See Engine."""
-        return list(self._chunks.steps)
-
-    def parameters(self) -> Array:
-        """See Engine."""
-        return self._state["parameters"]
-
-    def measure(self, evaluator: Evaluator, positions: Sequence[int], models: Sequence[int]) -> list[Measured]:
-        """See Engine."""
-        return evaluator.measure(self.parameters()[list(positions)], models)
-
-    def finite(self) -> NDArray[np.bool_]:
-        """See Engine."""
-        return self._backend.to_host(self._backend.xp.isfinite(self._state["parameters"]).all(axis=1))
-
-    def state(self, position: int) -> State:
-        """See Engine."""
-        return self._on_host(self._state, self._chunks.steps, position)
-
-    def keep_copy(self) -> None:
-        """See Engine."""
-        for name, array in self._state.items():
-            self._backend.xp.copyto(self._kept[name], array)
-        self._kept_steps = list(self._chunks.steps)
-
-    def kept_state(self, position: int) -> State:
-        """See Engine."""
-        return self._on_host(self._kept, self._kept_steps, position)
-
-    def _on_host(self, arrays: Mapping[str, Array], steps: Sequence[int], position: int) -> State:
-        state = {name: self._backend.to_host(array[position]) for name, array in arrays.items()}
-        return state | {"step": np.array(steps[position], np.int64)}
-
     def keep(self, positions: Sequence[int]) -> None:
         """See Engine."""
-        chosen = list(positions)
-        self._members = [self._members[p] for p in chosen]
-        self._chunks.keep(chosen)
-        self._state = {name: array[chosen] for name, array in self._state.items()}
-        self._kept = {name: array[chosen] for name, array in self._kept.items()}
-        self._kept_steps = [self._kept_steps[p] for p in chosen]
+        super().keep(positions)
+        self._state = self._moved_up()
         self._build()
 
 

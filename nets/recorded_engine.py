@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from kernels.backend import Array, Backend, Recorder
 from nets.batches import Pool
-from nets.chunks import Chunk, Chunks
+from nets.chunks import Chunk
 from nets.dropout import limit_of
 from nets.engine import Crossing
-from nets.evaluate import Evaluator, Measured
 from nets.losses import LOSSES
-from nets.member import Member, State
+from nets.member import Member
 from nets.optimizers import OPTIMIZERS
 from nets.plans import plan_of
+from nets.stack_state import StackState
 from nets.step_shape import StepShape
 
 RECORDED_STEPS: Final = 16
@@ -31,7 +31,7 @@ MAX_CHUNK_ROWS: Final = 1 << 22
 """Most rows (steps · models · batch) whose numbers are kept at once."""
 
 
-class RecordedEngine:
+class RecordedEngine(StackState):
     """Engine over a plan of `nets.plans`, recorded by the backend. Raises RecordingFailed where that cannot be done."""
 
     name: Final = "recorded"
@@ -44,25 +44,19 @@ class RecordedEngine:
         shape: StepShape,
         pool: Pool | None = None,
     ) -> None:
-        self._backend, self._recorder, self._shape = backend, recorder, shape
-        self._members = list(members)
+        pool = pool or Pool.of(members, "train", backend)
         spec = members[0].spec
+        self._recorder, self._shape = recorder, shape
         self._optimizer = OPTIMIZERS[spec.optimizer.name]
         self._is_mean = LOSSES[spec.loss.name].is_mean(spec.loss.options)
-        self._names = ("parameters", *self._optimizer.slots)
-        states = [member.state or {"parameters": member.initial_parameters()} for member in members]
         blank = np.zeros(shape.layout.count, shape.dtype)
-        state = {name: backend.to_device(np.stack([one.get(name, blank) for one in states])) for name in self._names}
-        pool = pool or Pool.of(members, "train", backend)
-        self._chunks = Chunks(members, pool, [int(one.get("step", np.zeros(()))) for one in states])
+        super().__init__(members, backend, pool, dict.fromkeys(self._optimizer.slots, blank))
         self._x = pool.x
         y = pool.y.astype(np.int32) if shape.loss.by_class else pool.y
         self._y = backend.to_device(np.ascontiguousarray(y))
         self._pending: list[Array] = []
         self._ahead: tuple[int, Chunk] | None = None
-        self._load(state)
-        self._kept = {name: array.copy() for name, array in self._state.items()}
-        self._kept_steps = list(self._chunks.steps)
+        self._load(self._kept)
 
     # ---- building
 
@@ -75,9 +69,8 @@ class RecordedEngine:
         self._ready = len(plan.programs) - 1
         self._recording = self._recorder.load(plan)
         self.details = {"products": shape.arithmetic, **self._recording.details}
-        self._places = list(range(models))
         buffers = self._recording.buffers
-        self._state = {name: buffers[name].reshape(models, -1) for name in self._names}
+        self._state = {name: buffers[name].reshape(models, -1) for name in state}
         for name, array in state.items():
             backend.xp.copyto(self._state[name], array)
         addresses = [backend.address(self._x), backend.address(self._y)]
@@ -165,53 +158,9 @@ class RecordedEngine:
         """See Engine."""
         return ()
 
-    # ---- state
-
-    def steps(self) -> list[int]:
-        """See Engine."""
-        return list(self._chunks.steps)
-
-    def parameters(self) -> Array:
-        """See Engine."""
-        whole = self._state["parameters"]
-        return whole if len(self._places) == len(whole) else whole[self._places]
-
-    def measure(self, evaluator: Evaluator, positions: Sequence[int], models: Sequence[int]) -> list[Measured]:
-        """See Engine."""
-        return evaluator.measure(self.parameters()[list(positions)], models)
-
-    def finite(self) -> NDArray[np.bool_]:
-        """See Engine."""
-        return self._backend.to_host(self._backend.xp.isfinite(self._state["parameters"]).all(axis=1))[self._places]
-
-    def state(self, position: int) -> State:
-        """See Engine."""
-        return self._on_host(self._state, self._chunks.steps, position)
-
-    def keep_copy(self) -> None:
-        """See Engine."""
-        for name, array in self._state.items():
-            self._backend.xp.copyto(self._kept[name], array)
-        self._kept_steps = list(self._chunks.steps)
-
-    def kept_state(self, position: int) -> State:
-        """See Engine."""
-        return self._on_host(self._kept, self._kept_steps, position)
-
-    def _on_host(self, arrays: Mapping[str, Array], steps: Sequence[int], position: int) -> State:
-        place = self._places[position]
-        state = {name: self._backend.to_host(array[place]) for name, array in arrays.items()}
-        return state | {"step": np.array(steps[position], np.int64)}
-
     def keep(self, positions: Sequence[int]) -> None:
         """See Engine."""
-        chosen = list(positions)
-        self._members = [self._members[p] for p in chosen]
-        self._places = [self._places[p] for p in chosen]
-        self._kept_steps = [self._kept_steps[p] for p in chosen]
-        self._chunks.keep(chosen)
+        super().keep(positions)
         self._ahead = None
-        if 2 * len(chosen) < self._models:
-            places = self._places
-            self._kept = {name: array[places] for name, array in self._kept.items()}
-            self._load({name: array[places] for name, array in self._state.items()})
+        if 2 * len(self._places) < self._models:
+            self._load(self._moved_up())
