@@ -79,7 +79,25 @@ def resolve(spec: TrainingSpec, about: TableInfo, sizes: Sizes | None = None) ->
     _check_stopping(spec, about, n_val)
     loss = (spec.loss or LossSpec(name=default_loss(about.task))).resolved()
     _check_loss(loss, about)
-    net = spec.net
+    net = _net(spec.net, n_train)
+    optimizer = (spec.optimizer or default_optimizer(about.task, n_train)).resolved()
+    searches = OPTIMIZERS[optimizer.name].searches
+    if searches:
+        _check_search(spec, n_train)
+    _check_folds(spec, about.n_rows - n_test, n_val, searches=searches)
+    training = _training(spec.training, n_train, searches=searches)
+    if net.batch_norm and training.batch_size == 1:
+        raise InvalidInput.at("/training/batch_size", "is 1; batch_norm needs at least 2 rows to compare")
+    schedule = (spec.schedule or ScheduleSpec(name="cosine")).resolved()
+    resolved = ResolvedSpec(
+        features=features, net=net, loss=loss, optimizer=optimizer, schedule=schedule, training=training
+    )
+    _check_memory(resolved, about, n_train + n_val)
+    return resolved
+
+
+def _net(net: NetSpec, n_train: int) -> ResolvedNet:
+    """The net with a width and an activation for each of its layers."""
     hidden = default_hidden(n_train) if net.hidden is None else net.hidden
     given = net.activation or ActivationSpec(name="relu")
     activation = given if isinstance(given, list) else [given] * len(hidden)
@@ -88,39 +106,28 @@ def resolve(spec: TrainingSpec, about: TableInfo, sizes: Sizes | None = None) ->
             f"has {len(activation)} entries; must be one activation, or one for each of {len(hidden)} hidden layers"
         )
         raise InvalidInput.at("/net/activation", detail)
-    optimizer = (spec.optimizer or default_optimizer(about.task, n_train)).resolved()
-    searches = OPTIMIZERS[optimizer.name].searches
     _check_layers(net, hidden)
-    if searches:
-        _check_search(spec, n_train)
-    _check_folds(spec, about.n_rows - n_test, n_val, searches=searches)
-    batch_size = min(spec.training.batch_size or (n_train if searches else DEFAULT_BATCH), n_train)
-    resolved = ResolvedSpec(
-        features=features,
-        net=ResolvedNet(
-            hidden=list(hidden),
-            activation=[one.resolved() for one in activation],
-            init=(net.init or InitSpec(name="he")).resolved(),
-            dropout=net.dropout,
-            bias=net.bias,
-            batch_norm=net.batch_norm,
-        ),
-        loss=loss,
-        optimizer=optimizer,
-        schedule=(spec.schedule or ScheduleSpec(name="cosine")).resolved(),
-        training=ResolvedTraining(
-            **spec.training.model_dump(exclude=_WRITTEN),
-            early_stopping=spec.training.early_stopping,
-            split=spec.training.split,
-            validation_fraction=0.0 if spec.training.validation_named else spec.training.validation_fraction,
-            epochs=spec.training.epochs or (DEFAULT_TRIES if searches else default_epochs(n_train, batch_size)),
-            batch_size=batch_size,
-        ),
+    return ResolvedNet(
+        hidden=list(hidden),
+        activation=[one.resolved() for one in activation],
+        init=(net.init or InitSpec(name="he")).resolved(),
+        dropout=net.dropout,
+        bias=net.bias,
+        batch_norm=net.batch_norm,
     )
-    if net.batch_norm and batch_size == 1:
-        raise InvalidInput.at("/training/batch_size", "is 1; batch_norm needs at least 2 rows to compare")
-    _check_memory(resolved, about, n_train + n_val)
-    return resolved
+
+
+def _training(training: TrainingOptions, n_train: int, *, searches: bool) -> ResolvedTraining:
+    """Training with its epochs and batch size; a random search has one batch of all rows, whose draws are epochs."""
+    batch_size = min(training.batch_size or (n_train if searches else DEFAULT_BATCH), n_train)
+    return ResolvedTraining(
+        **training.model_dump(exclude=_WRITTEN),
+        early_stopping=training.early_stopping,
+        split=training.split,
+        validation_fraction=0.0 if training.validation_named else training.validation_fraction,
+        epochs=training.epochs or (DEFAULT_TRIES if searches else default_epochs(n_train, batch_size)),
+        batch_size=batch_size,
+    )
 
 
 def _features(spec: TrainingSpec, about: TableInfo) -> list[FeatureSpec]:

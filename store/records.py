@@ -248,58 +248,61 @@ def report_parts(
     return parts
 
 
+class _Fields(dict[bytes, bytes]):
+    """A job's hash; whatever is not in it yet is None."""
+
+    def text(self, name: bytes) -> str | None:
+        return self[name].decode() if self.get(name) else None
+
+    def integer(self, name: bytes) -> int | None:
+        return int(self[name]) if name in self else None
+
+    def document(self, name: bytes) -> Any:
+        return orjson.loads(self[name]) if name in self else None
+
+
 def job_from_parts(parts: Sequence[bytes]) -> Job:
     """A job from its hash as a script answers it: field, value, field, value, …"""
-    fields = dict(zip(parts[::2], parts[1::2], strict=True))
-
-    def text(name: bytes) -> str | None:
-        return fields[name].decode() if fields.get(name) else None
-
-    def integer(name: bytes) -> int | None:
-        return int(fields[name]) if name in fields else None
-
-    def document(name: bytes) -> Any:
-        return orjson.loads(fields[name]) if name in fields else None
-
-    checkpoints = (document(b"checkpoint"), document(b"checkpoint_before"))
+    found = _Fields(zip(parts[::2], parts[1::2], strict=True))
+    checkpoints = (found.document(b"checkpoint"), found.document(b"checkpoint_before"))
     return Job(
-        id=fields[b"id"].decode(),
-        name=fields[b"name"].decode(),
-        status=Status(fields[b"status"].decode()),
-        status_reason=text(b"status_reason"),
-        attempt=int(fields[b"attempt"]),
-        priority=int(fields[b"priority"]),
-        dataset=fields[b"dataset"].decode(),
-        spec=document(b"spec"),
-        asked=document(b"asked") or {},
-        origin=document(b"origin"),
-        tags=tuple(document(b"tags")),
-        metadata=document(b"metadata"),
-        created_at_ms=int(fields[b"created_at_ms"]),
-        updated_at_ms=int(fields[b"updated_at_ms"]),
-        started_at_ms=integer(b"started_at_ms"),
-        finished_at_ms=integer(b"finished_at_ms"),
-        queue_position=integer(b"queue_position"),
-        progress=document(b"progress"),
-        metrics=document(b"metrics") or {},
-        error=document(b"error"),
-        result=document(b"result"),
+        id=found[b"id"].decode(),
+        name=found[b"name"].decode(),
+        status=Status(found[b"status"].decode()),
+        status_reason=found.text(b"status_reason"),
+        attempt=int(found[b"attempt"]),
+        priority=int(found[b"priority"]),
+        dataset=found[b"dataset"].decode(),
+        spec=found.document(b"spec"),
+        asked=found.document(b"asked") or {},
+        origin=found.document(b"origin"),
+        tags=tuple(found.document(b"tags")),
+        metadata=found.document(b"metadata"),
+        created_at_ms=int(found[b"created_at_ms"]),
+        updated_at_ms=int(found[b"updated_at_ms"]),
+        started_at_ms=found.integer(b"started_at_ms"),
+        finished_at_ms=found.integer(b"finished_at_ms"),
+        queue_position=found.integer(b"queue_position"),
+        progress=found.document(b"progress"),
+        metrics=found.document(b"metrics") or {},
+        error=found.document(b"error"),
+        result=found.document(b"result"),
         checkpoints=tuple(checkpoint for checkpoint in checkpoints if checkpoint is not None),
-        device=text(b"device"),
-        backend=text(b"backend"),
-        environment=document(b"environment") or {},
-        worker_id=text(b"worker_id"),
-        crashes=int(fields[b"crashes"]),
-        fence=int(fields[b"fence"]),
-        last_event=int(fields[b"last_event"]),
-        last_metric_step=int(fields[b"last_metric_step"]),
-        sequence=int(fields[b"sequence"]),
-        stack=None if b"stack" not in fields else Stackable(**document(b"stack")),
-        sweep=text(b"sweep"),
-        point=document(b"point"),
-        rung=integer(b"rung"),
-        halt_epoch=integer(b"halt_epoch"),
-        owner=text(b"owner") or "",
+        device=found.text(b"device"),
+        backend=found.text(b"backend"),
+        environment=found.document(b"environment") or {},
+        worker_id=found.text(b"worker_id"),
+        crashes=int(found[b"crashes"]),
+        fence=int(found[b"fence"]),
+        last_event=int(found[b"last_event"]),
+        last_metric_step=int(found[b"last_metric_step"]),
+        sequence=int(found[b"sequence"]),
+        stack=None if b"stack" not in found else Stackable(**found.document(b"stack")),
+        sweep=found.text(b"sweep"),
+        point=found.document(b"point"),
+        rung=found.integer(b"rung"),
+        halt_epoch=found.integer(b"halt_epoch"),
+        owner=found.text(b"owner") or "",
     )
 
 
