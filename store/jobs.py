@@ -128,7 +128,7 @@ class JobStore(Claims):
         answer = self._call("page", index, limit, after or "", *others)
         if answer[0] == b"missing":
             raise InvalidInput.at("/query/after", f"names no job: {(after or '')[:80]!r}")
-        return Page(tuple(job_from_parts(parts) for parts in answer[2:]), bool(answer[1]))
+        return Page(tuple(job_from_parts(parts) for parts in answer[2:] if parts), bool(answer[1]))
 
     def patch(
         self,

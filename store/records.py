@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ TAGS_MAX = 32
 """Tags per job: each costs two index entries."""
 
 Json = dict[str, Any]
+
+_log = logging.getLogger("mlpq.store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +279,7 @@ def job_from_parts(parts: Sequence[bytes]) -> Job:
         spec=found.document(b"spec"),
         asked=found.document(b"asked") or {},
         origin=found.document(b"origin"),
-        tags=tuple(found.document(b"tags")),
+        tags=_tags_in(found.get(b"tags"), found[b"id"]),
         metadata=found.document(b"metadata"),
         created_at_ms=int(found[b"created_at_ms"]),
         updated_at_ms=int(found[b"updated_at_ms"]),
@@ -306,6 +309,18 @@ def job_from_parts(parts: Sequence[bytes]) -> Job:
     )
 
 
+def _tags_in(text: bytes | None, job_id: bytes) -> tuple[str, ...]:
+    """The tags that a record names; none where they cannot be read, as the scripts have it."""
+    try:
+        tags = orjson.loads(text or b"")
+    except orjson.JSONDecodeError:
+        tags = None
+    if not isinstance(tags, list):
+        _log.warning("the tags of %s cannot be read and count as none: %r", job_id.decode(), text)
+        return ()
+    return tuple(tags)
+
+
 def companion_from_values(values: Sequence[bytes]) -> Companion:
     """A companion as `companions.lua` answers it: fields of its record, whose owner may be none, then its place."""
     job_id, priority, sequence, tags, crashes, stack, owner, place = values
@@ -313,7 +328,7 @@ def companion_from_values(values: Sequence[bytes]) -> Companion:
         job_id.decode(),
         int(priority),
         int(sequence),
-        tuple(orjson.loads(tags)),
+        _tags_in(tags, job_id),
         int(crashes),
         Stackable(**orjson.loads(stack)),
         owner.decode() if owner else "",

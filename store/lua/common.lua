@@ -130,10 +130,16 @@ local function leave_share(stack, owner, tag, id)
   end
 end
 
+-- The tags that a record names; none where they cannot be read: what is damaged must not stop a script for all others.
+local function tags_in(text)
+  local is_json, tags = pcall(cjson.decode, text)
+  return is_json and type(tags) == 'table' and tags or {}
+end
+
 -- Whose a job is, the stack that it may train in (false: none), and with which tag it takes a place there.
 local function share_of(id)
   local owner, stack, tags = unpack(redis.call('HMGET', KEY.job:format(id), 'owner', 'stack_key', 'tags'))
-  return owner or '', stack, stack and cjson.decode(tags)[1] or ''
+  return owner or '', stack, stack and tags_in(tags)[1] or ''
 end
 
 -- A job begins to wait: in its queue, in its owner's line and, if it may train beside others, among these.
@@ -206,7 +212,7 @@ local function move(id, to, reason, now)
   redis.call('HSET', key, 'status', to, 'status_reason', reason, 'updated_at_ms', now)
   redis.call('ZREM', KEY.status:format(from), id)
   redis.call('ZADD', KEY.status:format(to), sequence, id)
-  for _, tag in ipairs(cjson.decode(tags)) do
+  for _, tag in ipairs(tags_in(tags)) do
     redis.call('ZREM', KEY.both:format(from, tag), id)
     redis.call('ZADD', KEY.both:format(to, tag), sequence, id)
   end
@@ -379,7 +385,7 @@ end
 local function forget(id, cursor_s)
   local key = KEY.job:format(id)
   local status, tags, sequence, sweep = unpack(redis.call('HMGET', key, 'status', 'tags', 'sequence', 'sweep'))
-  for _, name in ipairs(index_keys(status, cjson.decode(tags), sweep)) do
+  for _, name in ipairs(index_keys(status, tags_in(tags), sweep)) do
     redis.call('ZREM', name, id)
   end
   redis.call('ZREM', KEY.jobs, id)

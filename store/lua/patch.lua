@@ -6,7 +6,7 @@ local status, old_tags, sequence, sweep = unpack(redis.call('HMGET', key, 'statu
 if not status then
   return {}
 end
-for _, name in ipairs(index_keys(status, cjson.decode(old_tags), sweep)) do
+for _, name in ipairs(index_keys(status, tags_in(old_tags), sweep)) do
   redis.call('ZREM', name, id)
 end
 if status == 'queued' then

@@ -235,16 +235,38 @@ def test_what_was_asked_is_in_the_error_of_a_failed_job(store: JobStore) -> None
     assert (job.error, job.status_reason, job.result) == (error, "diverged", {"key": "last finite"})
 
 
-def test_stray_entries_block_neither_the_queue_nor_the_reaper(store: JobStore, redis: Redis) -> None:
+def test_stray_entries_block_neither_the_queue_nor_the_reaper_nor_a_listing(store: JobStore, redis: Redis) -> None:
     ended = running(store)
     store.finish(ended, Status.SUCCEEDED)
     lost = running(store)
     redis.zadd(keys.LEASES, {"job_gone": 1, ended.job_id: 1, lost.job_id: 2})
     assert store.reap(grace_s=0).moved == {lost.job_id: Status.QUEUED}
+    redis.zadd(keys.index(None, "t"), {"job_gone": 1})
+    assert store.page(tag="t").items == ()
+    redis.delete(keys.index(None, "t"))
     redis.zadd(keys.QUEUE, {"job_gone": -1e15, ended.job_id: -1e14})
     claim = store.claim("w")
     assert claim is not None
     assert claim.job_id == lost.job_id
+    check_laws(redis, store)
+
+
+@pytest.mark.parametrize("tags", ["[", '"a"', None], ids=["half", "text", "gone"])
+def test_damaged_tags_stop_neither_the_reaper_nor_listings(
+    store: JobStore, redis: Redis, tags: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged, lost = running(store), running(store)
+    redis.hdel(keys.job(damaged.job_id), "tags")
+    if tags is not None:
+        redis.hset(keys.job(damaged.job_id), "tags", tags)
+    redis.zadd(keys.LEASES, {damaged.job_id: 1, lost.job_id: 2})
+    assert store.reap(grace_s=0).moved == {damaged.job_id: Status.QUEUED, lost.job_id: Status.QUEUED}
+    claim = store.claim("w")
+    assert claim is not None
+    assert (claim.job_id, claim.job.tags) == (damaged.job_id, ())
+    assert f"the tags of {damaged.job_id} cannot be read" in caplog.text
+    assert {job.id for job in store.page().items} == {damaged.job_id, lost.job_id}
+    assert store.patch(damaged.job_id, tags=["new"]).tags == ("new",)
     check_laws(redis, store)
 
 
