@@ -211,11 +211,11 @@ def _class_names(member: tar.Member, file: str) -> list[str]:
         raise of_file(f"{file} is not UTF-8") from error
     names = [line.strip() for line in text.split("\n")]
     names = [name for name in names if name]
+    if len(names) > MAX_CLASSES:
+        raise of_file(f"{file} names {len(names)} classes; must be 2..{MAX_CLASSES}")
     for index, name in enumerate(names):
         if (problem := name_problem(name)) is not None or name in names[:index]:
             raise of_file(f"{file}: class {index} " + (problem or f"is {shown(name)} again"))
-    if len(names) > MAX_CLASSES:
-        raise of_file(f"{file} names {len(names)} classes; must be 2..{MAX_CLASSES}")
     return names
 
 

@@ -7,11 +7,9 @@ from typing import Any
 
 from kernels.errors import InvalidInput, TooLarge
 from store.ingest.arrays import Spool
-from store.ingest.inflate import most_inflated_bytes
+from store.ingest.inflate import most_cells
 from store.ingest.options import Request
 from store.ingest.parquet import (
-    CELL_BYTES,
-    CELL_RATIO,
     COLUMN_BYTES,
     ROOM_BYTES,
     checked_names,
@@ -49,7 +47,6 @@ def read(request: Request) -> dict[str, Any]:
 def _read(request: Request, pa: Any) -> dict[str, Any]:
     path = request.sources[0].path
     file_bytes = path.stat().st_size
-    most = min(request.limits.output_bytes, CELL_RATIO * most_inflated_bytes(file_bytes, request.limits))
     with pa.OSFile(str(path)) as source, pa.ipc.open_file(source) as plain:
         schema = plain.schema
         scans, warnings = chosen_scans(pa, schema, checked_names(schema), request)
@@ -63,7 +60,7 @@ def _read(request: Request, pa: Any) -> dict[str, Any]:
         for place in range(file.num_record_batches):
             batch = file.get_batch(place)
             rows = raw.spool.rows + batch.num_rows
-            if rows * len(scans) * CELL_BYTES > most:
+            if rows * len(scans) > most_cells(file_bytes, request.limits):
                 raise TooLarge(f"the file has {file_bytes} bytes and holds {rows} rows of {len(scans)} columns or more")
             columns = batch.select(chosen)
             raw.spool.append(parsed(columns, scans, raw.spool.rows, request))

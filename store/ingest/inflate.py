@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from kernels.errors import TooLarge
-from store.ingest.limits import BOMB_FREE_BYTES, BOMB_RATIO, Limits
+from store.ingest.limits import BOMB_FREE_BYTES, BOMB_RATIO, CELL_BYTES, CELL_RATIO, Limits
 from store.ingest.problems import of_file
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -22,6 +22,11 @@ _READ_BYTES = 1 << 18
 def most_inflated_bytes(file_bytes: int, limits: Limits) -> int:
     """What a compressed file of this size may become before it is taken for a bomb."""
     return min(limits.inflated_bytes, max(BOMB_FREE_BYTES, BOMB_RATIO * file_bytes))
+
+
+def most_cells(file_bytes: int, limits: Limits) -> int:
+    """Cells that a file of this size may hold before it is taken for a bomb."""
+    return min(limits.output_bytes, CELL_RATIO * most_inflated_bytes(file_bytes, limits)) // CELL_BYTES
 
 
 class _Capped(io.RawIOBase):

@@ -7,24 +7,28 @@ null, are missing; columns that hold lists or objects are left out with a warnin
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-from kernels.errors import InvalidInput
+from kernels.errors import InvalidInput, TooLarge
 from store.ingest.csv_table import scanned
 from store.ingest.csv_text import Rows, TextFile
-from store.ingest.inflate import check_inflates
-from store.ingest.limits import MAX_COLUMNS, MAX_ERRORS, MAX_LINE_CHARACTERS
+from store.ingest.inflate import check_inflates, most_cells
+from store.ingest.limits import MAX_COLUMNS, MAX_ERRORS, MAX_FIELD_CHARACTERS, MAX_LINE_CHARACTERS
 from store.ingest.number_text import PLAIN
 from store.ingest.options import Request, name_problem
-from store.ingest.problems import CellError, of_file, shown
+from store.ingest.problems import CellError, cell, of_file, shown
 from store.ingest.tables import finish
 
 DOC = "a list of objects, or one object a line (JSON lines): keys are columns; may be gzipped"
 
 _PIECE_CHARACTERS = 1 << 20
-_ROWS_AT_ONCE = 4_096
-_BLANKS = " \t\r\n"
+_CELLS_AT_ONCE = 1 << 18
+_CHARACTERS_AT_ONCE = 8 << 20
+_BLANKS = re.compile(r"[ \t\r\n]*")
+_BLANKS_AND_COMMAS = re.compile(r"[ \t\r\n,]*")
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 def read(request: Request) -> dict[str, Any]:
@@ -34,13 +38,14 @@ def read(request: Request) -> dict[str, Any]:
         raise of_file("is empty")
     check_inflates(path, limits)
     file = TextFile.of(path, limits, options.encoding)
-    names, warnings = _columns(file, () if options.target is None else (options.target,))
+    most = most_cells(path.stat().st_size, limits)
+    names, warnings = _columns(file, () if options.target is None else (options.target,), most)
     table = scanned(names, PLAIN, lambda: _rows(file, names), request)
     table.warnings[:0] = warnings
     return finish(table, request)
 
 
-def _columns(file: TextFile, needed: Sequence[str]) -> tuple[list[str], list[str]]:
+def _columns(file: TextFile, needed: Sequence[str], most: int) -> tuple[list[str], list[str]]:
     """The columns in the order in which they come up, and a warning for each that is left out."""
     nested: dict[str, bool] = {}
     for number, row in enumerate(documents(file), 1):
@@ -50,6 +55,8 @@ def _columns(file: TextFile, needed: Sequence[str]) -> tuple[list[str], list[str
             nested[name] = nested.get(name, False) or isinstance(value, list | dict)
         if len(nested) > MAX_COLUMNS:
             raise of_file(f"has more than {MAX_COLUMNS} columns")
+        if number * len(nested) > most:
+            raise TooLarge(f"the file has {number} rows and {len(nested)} columns or more, nearly all cells empty")
     if not nested:
         raise of_file("has no rows; at least 1 is needed")
     if wrong := [name for name in needed if nested.get(name)]:
@@ -60,12 +67,15 @@ def _columns(file: TextFile, needed: Sequence[str]) -> tuple[list[str], list[str
 
 def _rows(file: TextFile, names: Sequence[str]) -> Iterator[Rows]:
     fields: list[list[str]] = []
-    start = 1
-    for row in documents(file):
-        fields.append([_text(row.get(name)) for name in names])
-        if len(fields) == _ROWS_AT_ONCE:
-            yield Rows(fields, range(start, start + len(fields)))
-            fields, start = [], start + len(fields)
+    start, characters = 1, 0
+    for number, row in enumerate(documents(file), 1):
+        cells = [_text(row.get(name)) for name in names]
+        _check(cells, names, number)
+        fields.append(cells)
+        characters += sum(map(len, cells))
+        if len(fields) * len(names) >= _CELLS_AT_ONCE or characters >= _CHARACTERS_AT_ONCE:
+            yield Rows(fields, range(start, number + 1))
+            fields, start, characters = [], number + 1, 0
     if fields:
         yield Rows(fields, range(start, start + len(fields)))
 
@@ -78,13 +88,24 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
+def _check(cells: Sequence[str], names: Sequence[str], number: int) -> None:
+    """Raises: InvalidInput for a text that is too long, or that no file in UTF-8 could hold."""
+    if max(map(len, cells)) <= MAX_FIELD_CHARACTERS and all(map(str.isascii, cells)):
+        return
+    for text, name in zip(cells, names, strict=True):
+        if len(text) > MAX_FIELD_CHARACTERS:
+            raise InvalidInput(cell(number, name, f"the text is longer than {MAX_FIELD_CHARACTERS} characters"))
+        if _HALVES.search(text):
+            raise InvalidInput(cell(number, name, "the text holds half a character"))
+
+
 def documents(file: TextFile) -> Iterator[Mapping[str, Any]]:
     """The objects of a file one by one. Raises: InvalidInput naming the row that is none."""
     decoder = json.JSONDecoder(parse_constant=_refuse)
     number, place, buffer, is_list = 1, 0, "", False
     with file.opened() as text:
         while True:
-            place = _skipped(buffer, place, _BLANKS + "," if number > 1 else _BLANKS)
+            place = _skipped(buffer, place, _BLANKS_AND_COMMAS if number > 1 else _BLANKS)
             if place == len(buffer):
                 buffer, place = _more(text, ""), 0
                 if not buffer:
@@ -110,10 +131,9 @@ def documents(file: TextFile) -> Iterator[Mapping[str, Any]]:
             number += 1
 
 
-def _skipped(buffer: str, place: int, signs: str) -> int:
-    while place < len(buffer) and buffer[place] in signs:
-        place += 1
-    return place
+def _skipped(buffer: str, place: int, signs: re.Pattern[str]) -> int:
+    found = signs.match(buffer, place)
+    return place if found is None else found.end()
 
 
 def _more(text: Any, kept: str) -> str:

@@ -41,6 +41,12 @@ BOMB_RATIO = 200
 BOMB_FREE_BYTES = 64 * _MIB
 """Files that inflate to less than this may have any ratio."""
 
+CELL_BYTES = 8
+"""A cell of a table while it is read."""
+
+CELL_RATIO = 8
+"""Encodings pack cells closer than compression packs bytes: a number in one bit is no bomb."""
+
 
 @dataclass(frozen=True)
 class Limits:

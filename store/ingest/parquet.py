@@ -20,18 +20,14 @@ import numpy as np
 
 from kernels.errors import InvalidInput, TooLarge
 from store.ingest.arrays import Floats, Spool, block_rows
-from store.ingest.inflate import most_inflated_bytes
-from store.ingest.limits import MAX_COLUMNS, MAX_DISTINCT, MAX_ERRORS
+from store.ingest.inflate import most_cells, most_inflated_bytes
+from store.ingest.limits import CELL_BYTES, MAX_COLUMNS, MAX_DISTINCT, MAX_ERRORS
 from store.ingest.options import Request, name_problem
 from store.ingest.problems import CellError, cell, of_file, shown
 from store.ingest.raw import RawColumn, RawTable
 from store.ingest.tables import choose_columns, finish
 
 DOC = "columnar table; numbers, text, booleans, dates and dictionaries; nulls are missing"
-
-CELL_BYTES = 8
-CELL_RATIO = 8
-"""Encodings pack cells closer than compression packs bytes: a number in one bit is no bomb."""
 
 _TYPE_CHARACTERS = 100
 """Of a nested type, in messages."""
@@ -144,11 +140,11 @@ def _check_footer(metadata: Any, names: Sequence[str], request: Request) -> None
     file_bytes = request.sources[0].path.stat().st_size
     limit = most_inflated_bytes(file_bytes, request.limits)
     declared = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
-    cells = metadata.num_rows * len(names) * CELL_BYTES
-    if declared > limit or cells > min(request.limits.output_bytes, CELL_RATIO * limit):
+    cells = metadata.num_rows * len(names)
+    if declared > limit or cells > most_cells(file_bytes, request.limits):
         raise TooLarge(
             f"the file has {file_bytes} bytes and declares {metadata.num_rows} rows of {len(names)} columns, "
-            f"{max(declared, cells)} bytes; must be 0..{limit}"
+            f"{max(declared, cells * CELL_BYTES)} bytes; must be 0..{limit}"
         )
 
 

@@ -60,6 +60,13 @@ def tar_of(*files: tuple[str, bytes], mode: str = "w:gz") -> bytes:
     return buffer.getvalue()
 
 
+def tar_header(name: str, size: int) -> bytes:
+    """The header of a file that is not there."""
+    entry = tarfile.TarInfo(name)
+    entry.size = size
+    return entry.tobuf(tarfile.GNU_FORMAT)
+
+
 def batch(images: np.ndarray, labels: np.ndarray) -> bytes:
     """Images (n, 32, 32, 3) as CIFAR-10 lays them out."""
     planes = images.transpose(0, 3, 1, 2).reshape(len(images), -1)

@@ -15,7 +15,7 @@ from pyarrow import feather
 
 from kernels.dates import seconds_of
 from kernels.errors import TooLarge
-from tests.store.ingest_parts import read, refused
+from tests.store.ingest_parts import read, refused, run_process
 
 ROWS: list[dict[str, Any]] = [
     {"size": 1.5, "town": "Köln", "new": True, "when": "31/01/2026", "tags": ["a"], "kind": "big"},
@@ -69,6 +69,8 @@ def test_rows_longer_than_a_piece_are_read(tmp_path: Path) -> None:
         ('{"a\\u202e": 1, "y": 2}', "row 1: the name"),
         ("[]", "has no rows"),
         ('{"a": 1e999, "y": 1}', "row 1"),
+        ('{"a": 1, "y": "\\ud800"}', 'row 1, column "y": the text holds half a character'),
+        ('{"a": "%s", "y": 1}' % ("x" * 70_000), 'row 1, column "a": the text is longer than 65536 characters'),
     ],
 )
 def test_what_is_no_table_is_refused_with_its_row(tmp_path: Path, content: str, said: str) -> None:
@@ -107,5 +109,10 @@ def test_feather_that_grows_out_of_bounds_or_is_damaged_is_refused(tmp_path: Pat
     zeros = pa.table({"a": np.zeros(1 << 26, np.int8), "y": np.zeros(1 << 26, np.int8)})
     with pytest.raises((TooLarge, MemoryError)):
         read(tmp_path / "bomb", arrow(zeros, compression="zstd"), "t.feather")
+    folder = tmp_path / "one batch"
+    folder.mkdir()
+    ran = run_process(folder, [(arrow(zeros, compression="zstd", chunksize=1 << 26), "t.feather")])
+    assert (ran.status, ran.error["code"]) == (1, "too_large")
+    assert ran.peak_mib < 400
     whole = arrow(pa.table({"a": [1.5, 2.5], "y": ["u", "v"]}))
     assert "is a damaged or unsupported Feather file" in refused(tmp_path, whole[:-30], "t.feather").detail

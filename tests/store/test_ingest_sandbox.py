@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from store.ingest.limits import Limits
 from store.ingest.options import IngestOptions, Source
 from store.ingest.problems import CellError
 from store.ingest.sandbox import ingest
-from tests.store.file_writers import gzipped, npz_bomb
+from tests.store.file_writers import gzipped, npz_bomb, tar_header, tar_of
 from tests.store.ingest_parts import npz, run_process
 
 SMALL = b"a,y\n1,p\n2,q\n"
@@ -29,12 +30,38 @@ def usual_mib(tmp_path_factory: pytest.TempPathFactory) -> float:
     return ran.peak_mib
 
 
+WIDE = json.dumps({f"c{place}": 0 for place in range(60_000)}).encode()
+CLASSES = "\n".join(map(str, range(150_000))).encode()
+
 BOMBS: dict[str, tuple[Callable[[], bytes], str, str, int]] = {
     "npz of zeros": (lambda: npz_bomb(1 << 28), "a.npz", "too_large", 16),
     "npz header of 10^13 elements": (lambda: npz_bomb(10**13), "a.npz", "too_large", 16),
     "gzip of zeros": (lambda: gzipped(b"a,y\n" + b"0" * (100 << 20)), "a.csv.gz", "too_large", 16),
     "one endless line": (lambda: b"a,y\n" + b"1," * (30 << 20), "a.csv", "invalid_input", 64),
     "quote that is never closed": (lambda: b'a,y\n1,"' + b"p\n" * (10 << 20), "a.csv", "invalid_input", 16),
+    "blanks in json": (lambda: gzipped(b"[" + b" " * (100 << 20)), "a.json.gz", "too_large", 16),
+    "endless object in json": (lambda: b'{"a": [' + b"{}," * (4 << 20), "a.json", "invalid_input", 280),
+    "endless text in json": (lambda: b'{"a": "' + b"p" * (20 << 20), "a.json", "invalid_input", 48),
+    "too many names in json": (
+        lambda: json.dumps(dict.fromkeys(map(str, range(1 << 18)))).encode(),
+        "a.json",
+        "invalid_input",
+        200,
+    ),
+    "columns that json rows lack": (lambda: WIDE + b"{}\n" * 30_000, "a.jsonl", "too_large", 64),
+    "cifar-100 of zeros": (
+        lambda: gzipped(tar_of(("train.bin", bytes(50_000 * 3074)), mode="w")),
+        "a.tgz",
+        "too_large",
+        16,
+    ),
+    "cifar-100 header of 10^18 bytes": (lambda: tar_header("train.bin", 3074 << 50), "a.tar", "too_large", 16),
+    "a hundred thousand classes": (
+        lambda: tar_of(("fine_label_names.txt", CLASSES), mode="w"),
+        "a.tar",
+        "invalid_input",
+        16,
+    ),
     "a million names": (lambda: b",".join([b"a"] * (1 << 20)) + b"\n", "a.csv", "invalid_input", 64),
 }
 """How to make it, its name, the code of the refusal, MiB that it may cost beyond a small file."""
