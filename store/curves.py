@@ -1,7 +1,8 @@
 """The curves of jobs: their metric events as columns, held in memory up to the last event that was read.
 
 The log of a job only grows, so that what was read once is never read again; of a job whose log has ended nothing is.
-Of a long one the worker keeps the columns when it ends: they are read fifty times as fast as its events.
+Of a long one the columns are kept when it has ended, by its worker or else by the first who reads it: they are read
+fifty times as fast as its events.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from operator import itemgetter
@@ -19,7 +21,7 @@ import numpy as np
 import orjson
 from redis import Redis
 
-from kernels.errors import InvalidInput
+from kernels.errors import DiskFull, InvalidInput, StoreUnavailable
 from store import keys, scripts
 from store.connection import redis_errors
 from store.packed import pack, unpack
@@ -122,14 +124,14 @@ class Curves:
                 break
         if found.last_event:
             self._hold(job_id, found)
+        if found.ended and found.length >= KEPT_POINTS:
+            with suppress(StoreUnavailable, DiskFull), redis_errors():  # its next reader does without
+                self._keep(args=[job_id, pack(found.columns)])
         return found
 
     def keep(self, job_id: str) -> None:
-        """Keep the columns of a long curve that has ended, for the next reader. Raises: StoreUnavailable."""
-        found = self.of(job_id)
-        if found.ended and found.length >= KEPT_POINTS:
-            with redis_errors():
-                self._keep(args=[job_id, pack(found.columns)])
+        """Read a curve that has ended, so that the columns of a long one are kept. Raises: StoreUnavailable."""
+        self.of(job_id)
 
     def _kept(self, job_id: str) -> Columns | None:
         with redis_errors():

@@ -70,8 +70,11 @@ def test_the_columns_of_a_long_curve_are_kept_when_it_has_ended_and_its_events_a
     Curves(redis).keep(claim.job_id)
     assert not redis.exists(keys.curve(claim.job_id)), "it may go on"
     store.finish(claim, Status.SUCCEEDED)
+    redis.config_set("maxmemory", "1mb")
+    assert Curves(redis).of(claim.job_id).ended, "a full store is read all the same"
+    assert not redis.exists(keys.curve(claim.job_id))
+    redis.config_set("maxmemory", 0)
     from_events = Curves(redis).of(claim.job_id)
-    Curves(redis).keep(claim.job_id)
     before = reads(redis)
     kept = Curves(redis).of(claim.job_id)
     assert reads(redis) == before
