@@ -13,11 +13,9 @@ from kernels.operations import ACTIVATIONS
 from nets.engine import LayeredEngine
 from nets.losses import LOSSES
 from nets.member import Member, State
-from nets.net_spec import NetSpec
 from nets.optimizers import OPTIMIZERS
 from nets.persistent_program import program_for
 from nets.trainer import Command, Ending, fit
-from nets.training_spec import TrainingOptions
 from tests.kernels.block_support import BlockBackend, HostCompiler
 from tests.nets.persistent_parts import SGD, case, engine_of, train
 from tests.nets.support import BACKEND, Recorder, assert_same_arrays, blobs, line, member_for
@@ -198,17 +196,6 @@ def crowd(optimizer: str = "sgd", count: int = 5) -> list[Member]:
     return members
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_a_model_has_the_same_bits_alone_and_in_a_stack(optimizer):
-    members = crowd(optimizer)
-    stack = engine_of(*members)
-    losses = train(stack, 30)
-    for position, member in enumerate(members):
-        alone = engine_of(member)
-        assert np.array_equal(train(alone, 30)[:, 0], losses[:, position])
-        assert_same_arrays(alone.state(0), stack.state(position))
-
-
 def test_models_that_leave_change_nothing_for_those_that_stay():
     members = crowd()
     left, whole = engine_of(*members), engine_of(*members)
@@ -225,18 +212,6 @@ def test_models_that_leave_change_nothing_for_those_that_stay():
     assert left.finite().tolist() == [True, True]
     assert left.steps() == [17, 17]
     assert len(left._backend.compiler.launches[-1][4][0]) == 2
-
-
-def test_a_broken_model_is_told_from_the_others():
-    members = crowd()
-    members[3] = replace(members[3], state={"parameters": np.full(members[3].layout.count, np.nan, np.float32)})
-    stack, whole = engine_of(*members), engine_of(*crowd())
-    losses, expected = train(stack, 5), train(whole, 5)
-    assert stack.finite().tolist() == [True, True, True, False, True]
-    assert np.isnan(losses[:, 3]).all()
-    for position in (0, 1, 2, 4):
-        assert np.array_equal(losses[:, position], expected[:, position])
-        assert_same_arrays(stack.state(position), whole.state(position))
 
 
 def test_chunks_do_not_change_the_bits():
@@ -306,13 +281,3 @@ def test_only_nets_and_settings_that_the_kernel_has_run_on_it():
     assert program_for(case("float32", blobs(), [8], net={"batch_norm": True}), BlockBackend()) is None
     assert program_for(member_for(blobs(), net={"hidden": [8]}, optimizer="random_search"), BlockBackend()) is None
     assert program_for(fitting, BlockBackend(HostCompiler(shared_bytes=1000))) is None
-
-
-def test_every_setting_of_a_net_and_of_training_was_considered():
-    """A new field must be built into the kernel or send its nets to the layered engine; then it belongs here."""
-    assert set(NetSpec.model_fields) <= {"hidden", "activation", "init", "dropout", "bias", "batch_norm"}
-    assert set(TrainingOptions.model_fields) <= {
-        *("epochs", "batch_size", "shuffle", "validation_fraction", "early_stopping", "clip_norm", "class_weight"),
-        *("seed", "precision", "device", "checkpoint_every_s", "max_runtime_s", "folds"),
-        *("sample_weight", "stratify", "split", "test_fraction", "test_dataset", "validation_dataset"),
-    }

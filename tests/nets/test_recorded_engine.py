@@ -10,11 +10,9 @@ import pytest
 
 from nets.engine import LayeredEngine
 from nets.member import Member
-from nets.net_spec import NetSpec
 from nets.optimizers import OPTIMIZERS
 from nets.step_shape import shape_of
 from nets.trainer import Command, Ending, fit
-from nets.training_spec import TrainingOptions
 from tests.kernels.recorder_support import RecordingBackend
 from tests.nets.persistent_parts import SGD, case, train
 from tests.nets.recorded_parts import engine_of
@@ -206,18 +204,6 @@ def test_models_that_leave_change_nothing_and_the_stack_is_planned_anew_once_it_
     assert left.steps() == [17, 17]
 
 
-def test_a_broken_model_is_told_from_the_others():
-    members = crowd()
-    members[3] = replace(members[3], state={"parameters": np.full(members[3].layout.count, np.nan, np.float32)})
-    stack, whole = engine_of(*members), engine_of(*crowd())
-    losses, expected = train(stack, 5), train(whole, 5)
-    assert stack.finite().tolist() == [True, True, True, False, True]
-    assert np.isnan(losses[:, 3]).all()
-    for position in (0, 1, 2, 4):
-        assert np.array_equal(losses[:, position], expected[:, position])
-        assert_same_arrays(stack.state(position), whole.state(position))
-
-
 # ---- through the trainer
 
 
@@ -275,13 +261,3 @@ def test_divergence_is_named_as_on_the_cpu():
 def test_only_settings_that_plans_have_are_recorded():
     assert shape_of([case("float32", blobs(), [8], net={"batch_norm": True})]) is None
     assert shape_of([member_for(blobs(), net={"hidden": [8]}, optimizer="random_search")]) is None
-
-
-def test_every_setting_of_a_net_and_of_training_was_considered():
-    """A new field must be built into plans or send its nets to the layered engine; then it belongs here."""
-    assert set(NetSpec.model_fields) <= {"hidden", "activation", "init", "dropout", "bias", "batch_norm"}
-    assert set(TrainingOptions.model_fields) <= {
-        *("epochs", "batch_size", "shuffle", "validation_fraction", "early_stopping", "clip_norm", "class_weight"),
-        *("seed", "precision", "device", "checkpoint_every_s", "max_runtime_s", "folds"),
-        *("sample_weight", "stratify", "split", "test_fraction", "test_dataset", "validation_dataset"),
-    }
