@@ -1,6 +1,6 @@
 """Whole training steps recorded as CUDA graphs: kernels by CuPy, products by cuBLASLt, buffers that stay.
 
-A plan's programs are recorded once and then played by one call each. Before that every program runs once, call by
+A plan's programs are recorded once and then played by one call each. Before that every program is rehearsed, call by
 call, on numbers that nobody needs: what CUDA loads when it is first used is loaded then, not while it is recorded.
 Recordings are kept, those used last, for the next run of the same shape in this process.
 """
@@ -8,8 +8,8 @@ Recordings are kept, those used last, for the next run of the same shape in this
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import cupy
@@ -17,7 +17,7 @@ import cupy
 from kernels.backend import Compiler
 from kernels.cublaslt import WORKSPACE_BYTES, CublasLt, Descriptors, Session
 from kernels.errors import RecordingFailed
-from kernels.step_plan import Node, Product, StepPlan, bind, waits
+from kernels.step_plan import Node, Product, StepPlan, bind, rehearse, waits
 
 MAX_KEPT: Final = 4
 """Recordings that are kept for later runs."""
@@ -65,12 +65,15 @@ class _Graphs:
         self.plan, self.in_use = plan, False
         self.buffers: Mapping[str, Any] = {one.name: cupy.zeros(one.size, one.dtype) for one in plan.buffers}
         self.details = {"recorded": "cuda graph", "cublaslt": products.version}
-        programs = [bind(program, self.buffers, compiler, products) for program in plan.programs]
+        with _refusals():  # a kernel may ask for more shared memory than the device has
+            programs = [bind(program, self.buffers, compiler, products) for program in plan.programs]
         batches = [one.size for one in plan.buffers if one.name.startswith(("inputs", "targets"))]
         rows = cupy.zeros(max(batches), "float64")
         self.buffers["sources"].fill(int(rows.data.ptr))  # something to read before there are data
         cupy.cuda.get_current_stream().synchronize()  # before any training: the other stream must see all of this
-        self._graphs = [_recorded(nodes, calls) for nodes, calls in zip(plan.programs, programs, strict=True)]
+        self._graphs = [
+            _recorded(nodes, calls, self.buffers) for nodes, calls in zip(plan.programs, programs, strict=True)
+        ]
 
     def play(self, program: int) -> None:
         """One launch on the current stream."""
@@ -79,21 +82,26 @@ class _Graphs:
             graph.launch()
 
 
-def _recorded(nodes: Sequence[Node], calls: Sequence[Callable[[], None]]) -> Any:
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What CUDA refuses is raised as RecordingFailed."""
+    try:
+        yield
+    except _CUDA_ERRORS as error:
+        raise RecordingFailed(f"a training step was not recorded: {error}") from error
+
+
+def _recorded(nodes: Sequence[Node], calls: Sequence[Callable[[], None]], buffers: Mapping[str, Any]) -> Any:
     """The graph of these calls, after one run of them; None for none. Raises RecordingFailed."""
     if not calls:
         return None
-    streams = {node.branch: cupy.cuda.Stream(non_blocking=True) for node in nodes} | {
-        0: cupy.cuda.Stream(non_blocking=True)
-    }
-    try:
+    branches = {0} | {node.branch for node in nodes}
+    streams = {branch: cupy.cuda.Stream(non_blocking=True) for branch in branches}
+    with _refusals():
         with streams[0]:
-            for call in calls:
-                call()
+            rehearse(calls, buffers)
             streams[0].synchronize()
         return _captured(streams, nodes, calls)
-    except _CUDA_ERRORS as error:
-        raise RecordingFailed(f"a training step was not recorded: {error}") from error
 
 
 def _captured(streams: Mapping[int, Any], nodes: Sequence[Node], calls: Sequence[Callable[[], None]]) -> Any:
@@ -165,12 +173,19 @@ class CudaRecorder:
     def _made(self, plan: StepPlan) -> _Graphs:
         if self._products is None:
             self._products = CudaProducts()
-        try:
-            return _Graphs(plan, self._compiler, self._products)
-        except cupy.cuda.memory.OutOfMemoryError:
+        graphs = self._tried(plan, self._products)
+        if graphs is None:
             self._kept = [one for one in self._kept if one.in_use]
             cupy.get_default_memory_pool().free_all_blocks()
-            return _Graphs(plan, self._compiler, self._products)
+            graphs = _Graphs(plan, self._compiler, self._products)
+        return graphs
+
+    def _tried(self, plan: StepPlan, products: CudaProducts) -> _Graphs | None:
+        """None where memory is short: by then the error is gone, and with it all that the attempt had taken."""
+        try:
+            return _Graphs(plan, self._compiler, products)
+        except cupy.cuda.memory.OutOfMemoryError:
+            return None
 
     def _forget(self) -> None:
         """Let go of what was used longest ago; an engine that still uses it keeps it alive by itself."""
