@@ -1,4 +1,5 @@
-"""CUDA programs of a recorded training step, one kernel each; losses and masks come from `fused_source`.
+"""CUDA programs of a recorded training step, one kernel each; those of layers are in `layer_source` and `tail_source`,
+losses and masks in `fused_source`.
 
 Everything that changes from step to step, and from job to job, is read from device memory, so that a recorded launch
 can be played again. `cursor` counts the steps of a chunk that are done, `step` counts within a recording.
@@ -10,17 +11,14 @@ of a step: the weights of the batch's rows, the optimizer's rates, and by what t
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-from kernels.c_source import Real, assignments, literal
+from kernels.c_source import Real
 from kernels.fused_source import OPERANDS_TEXT, LossProgram
-from kernels.operations import Operation
 from kernels.precisions import Arithmetic
 
 LOAD_SYMBOL: Final = "load_step"
-ACTIVATE_SYMBOL: Final = "activate_step"
-BACKPROPAGATE_SYMBOL: Final = "backpropagate_step"
 NARROW_SYMBOL: Final = "narrow_step"
 MEASURE_SYMBOL: Final = "measure_step"
 CLIP_SYMBOL: Final = "clip_step"
@@ -83,77 +81,6 @@ def load_source(real: Real, arithmetic: Arithmetic, *, by_class: bool) -> str:
     return numbers_text(real, arithmetic) + types + _LOAD
 
 
-_ACTIVATE: Final = """
-// a = f(z) of z (M, H, B), `size` numbers a model; out (M, `stride`) has ones behind them where there is room.
-extern "C" __global__ void activate_step(
-    int models, int size, int stride, const real* z, const real* masks, operand* out) {
-NUMBERS
-  EACH(i, (long long)models * stride) {
-    const long long model = i / stride, k = i % stride;
-    real in_y = real(1);
-    if (k < size) {
-      const real in_x = z[model * size + k];
-      { VALUE }
-      if (MASKED) in_y *= masks[model * size + k];
-    }
-    out[i] = narrow(in_y);
-  }
-}
-"""
-_BACKPROPAGATE: Final = """
-// delta = upstream f'(z), all (M, H, B), `size` numbers in all; f(z) is computed again: cheaper than read.
-extern "C" __global__ void backpropagate_step(
-    long long size, const real* z, const real* masks, const real* upstream, operand* delta) {
-NUMBERS
-  EACH(i, size) {
-    const real in_x = z[i];
-    real in_upstream = upstream[i], result;
-    if (MASKED) in_upstream *= masks[i];
-    VALUE
-    { SLOPE }
-    (void)in_x;
-    delta[i] = narrow(result);
-  }
-}
-"""
-
-
-def activate_source(
-    operation: Operation, numbers: Mapping[str, float], real: Real, arithmetic: Arithmetic, *, masked: bool
-) -> str:
-    """The program of one layer's activation, and of its dropout."""
-    parts = {
-        "NUMBERS": _constants(numbers, operation.value_expression.names, real),
-        "VALUE": _one_line(assignments(operation.value_expression, real, "in_y")),
-        "MASKED": str(masked).lower(),
-    }
-    return numbers_text(real, arithmetic) + filled(_ACTIVATE, parts)
-
-
-def backpropagate_source(
-    operation: Operation, numbers: Mapping[str, float], real: Real, arithmetic: Arithmetic, *, masked: bool
-) -> str:
-    """The program that takes a layer's gradient from its activations to its sums."""
-    parts = slope_parts(operation, numbers, real, masked=masked)
-    return numbers_text(real, arithmetic) + filled(_BACKPROPAGATE, parts)
-
-
-def slope_parts(operation: Operation, numbers: Mapping[str, float], real: Real, *, masked: bool) -> dict[str, str]:
-    """What stands for NUMBERS, VALUE, SLOPE and MASKED where `result` becomes in_upstream f'(in_x)."""
-    slope = operation.pullback_expression
-    names = set(slope.names)
-    value = ""
-    if "y" in names:
-        names.update(operation.value_expression.names)
-        value = f"real in_y; {{ {_one_line(assignments(operation.value_expression, real, 'in_y'))} }}"
-    return {
-        "NUMBERS": _constants(numbers, names, real),
-        "VALUE": value,
-        "SLOPE": _one_line(assignments(slope, real, "result")),
-        "MASKED": str(masked).lower(),
-    }
-
-
 _NARROW: Final = """
 extern "C" __global__ void narrow_step(long long size, const real* from, operand* to) {
   EACH(i, size) to[i] = narrow(from[i]);
@@ -209,7 +136,7 @@ extern "C" __global__ void clip_step(
     gradient[i] *= factor;
 }
 """
-_OVER_BLOCK: Final = """
+OVER_BLOCK_TEXT: Final = """
 static __device__ __forceinline__ real greater(const real a, const real b) { return a >= b || a != a ? a : b; }
 struct Greater {
   __device__ __forceinline__ real operator()(const real a, const real b) const { return greater(a, b); }
@@ -238,13 +165,13 @@ _TINIEST: Final[dict[Real, str]] = {"float": "1.17549435e-38f", "double": "2.225
 def measure_source(real: Real) -> str:
     """The program that measures the parts of every model's gradient."""
     tiny = f"#define TINY {_TINIEST[real]}\n"
-    return SHARED_TEXT + numbers_text(real, "float32") + tiny + _OVER_BLOCK + _CLIP
+    return SHARED_TEXT + numbers_text(real, "float32") + tiny + OVER_BLOCK_TEXT + _CLIP
 
 
 def clip_source(real: Real) -> str:
     """The program that shortens every gradient that is longer than its model's limit."""
     root = f"#define ROOT {'sqrtf' if real == 'float' else 'sqrt'}\n"
-    return numbers_text(real, "float32") + root + _OVER_BLOCK + _CLIPPED
+    return numbers_text(real, "float32") + root + OVER_BLOCK_TEXT + _CLIPPED
 
 
 _TALLY: Final = """
@@ -272,7 +199,7 @@ extern "C" __global__ void tally_steps(
 
 def tally_source(loss: LossProgram, real: Real) -> str:
     """The program that adds up the losses of a recording."""
-    return SHARED_TEXT + loss.text(real) + _OVER_BLOCK + _TALLY
+    return SHARED_TEXT + loss.text(real) + OVER_BLOCK_TEXT + _TALLY
 
 
 ADVANCE_SOURCE: Final = """
@@ -282,16 +209,6 @@ extern "C" __global__ void advance_cursor(int steps, long long* cursor) {
 """
 
 
-def _constants(numbers: Mapping[str, float], used: Collection[str], real: Real) -> str:
-    return "\n".join(
-        f"  const real in_{name} = {literal(value, real)};" for name, value in numbers.items() if name in used
-    )
-
-
 def filled(text: str, parts: Mapping[str, str]) -> str:
     """The text with words replaced."""
     return re.sub("|".join(parts), lambda found: parts[found[0]], text)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.splitlines())

@@ -13,17 +13,18 @@ from typing import Final
 
 from kernels.c_source import Real, literal
 from kernels.fused_source import LossProgram, target_text
+from kernels.layer_source import slope_parts
 from kernels.operations import Operation
 from kernels.precisions import Arithmetic
-from kernels.step_source import SHARED_TEXT, filled, numbers_text, slope_parts
+from kernels.step_source import SHARED_TEXT, filled, numbers_text
 
 SCORES_SYMBOL: Final = "scores_step"
 TAIL_SYMBOL: Final = "tail_step"
 MAX_OUTPUTS: Final = 32
 """Most outputs that a thread can keep sums of."""
 THREADS: Final = 256
-SAMPLES: Final = 32
-"""Samples of a block that computes scores, one a thread of every warp."""
+SECTOR_BYTES: Final = 32
+"""What memory moves at once: the activations of a unit that a block of scores reads."""
 UNITS: Final = 8
 """Units of a block that goes back, one a warp."""
 _LANES: Final = 32
@@ -45,12 +46,17 @@ class Numbers:
         return 4 if self.real == "float" else 8
 
     @property
+    def samples(self) -> int:
+        """Samples of a block that computes scores: few, so that one net has many blocks."""
+        return SECTOR_BYTES // (2 if self.arithmetic == "bfloat16" else self.itemsize)
+
+    @property
     def text(self) -> str:
         """Types and constants."""
         integers = {
             "OUTPUTS": self.outputs,
-            "SAMPLES": SAMPLES,
-            "PARTS": THREADS // SAMPLES,
+            "SAMPLES": self.samples,
+            "PARTS": THREADS // self.samples,
             "UNITS": UNITS,
             "LANES": _LANES,
             "TILE": _TILE,

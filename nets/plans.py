@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from kernels import step_source, tail_source, wide_loss
+from kernels import layer_source, step_source, tail_source, wide_loss
 from kernels.fused_source import (
     LOSS_SYMBOL,
     MASK_SYMBOL,
@@ -83,7 +83,8 @@ class _Planner:
         return [self._load(step), *(self._mask(layer, step) for layer in masks)]
 
     def _step(self, step: int) -> list[Node]:
-        layers, nodes = range(1, self.shape.layout.n_layers + 1), list[Node]()
+        shape, nodes = self.shape, list[Node]()
+        layers = range(1, shape.layout.n_layers + 1)
         for layer in layers[:-1]:
             nodes += self._forward(layer, step)
         if self.thin:
@@ -94,12 +95,13 @@ class _Planner:
             nodes += self._backward(layers[-1], step)
         for layer in reversed(layers[1:-1]):
             nodes += self._backward(layer, step)
+        nodes += [self._bias()] if shape.bias_apart else []
         whole, first = Span(0, self._at.buffers["parameters"].size), self._first_of_two
         if first is not None:
             nodes.append(self._update(step, Span(first.stop, whole.stop), GRADIENTS))
         if len(layers) > 1:
             nodes += self._backward(1, step)
-        clip = self._clip() if self.shape.clips else []
+        clip = self._clip() if shape.clips else []
         return [*nodes, *clip, self._update(step, first or whole)]
 
     @property
@@ -149,19 +151,29 @@ class _Planner:
 
     def _forward(self, layer: int, step: int) -> list[Node]:
         """z = [W; b]ᵀ a, and of a hidden layer a = f(z)."""
-        shape, rows, out = self.shape, self.shape.layout.rows[layer - 1], self.shape.layout.widths[layer]
+        shape, rows, out = self.shape, self.shape.product_rows(layer), self.shape.layout.widths[layer]
         z = self._at.features(f"z{layer}", out, out)
         weights, below = self._at.weights(layer, rows), self._at.below(layer, step)
-        nodes: list[Node] = [product(weights.T, below, z, self.models, shape.arithmetic)]
-        if layer < shape.layout.n_layers:
-            operation, numbers = shape.activations[layer - 1]
-            source = step_source.activate_source(operation, numbers, shape.real, shape.arithmetic, masked=shape.dropout)
-            stride = (out + int(shape.layout.bias)) * shape.batch
-            sizes = (np.int32(self.models), np.int32(out * shape.batch), np.int32(stride))
-            places = (self._at.whole(f"z{layer}"), self._at.mask(layer, step), self._at.whole(f"a{layer}"))
-            count, symbol = self.models * stride, step_source.ACTIVATE_SYMBOL
-            nodes.append(self._kernel(source, symbol, count, *sizes, *places, writes=[f"a{layer}"]))
-        return nodes
+        multiplied = product(weights.T, below, z, self.models, shape.arithmetic)
+        return [multiplied, self._activate(layer, step)] if layer < shape.layout.n_layers else [multiplied]
+
+    def _activate(self, layer: int, step: int) -> Kernel:
+        """a = f(z), after z + b where the product left the biases out."""
+        shape, layout, z, a = self.shape, self.shape.layout, f"z{layer}", f"a{layer}"
+        size = layout.widths[layer] * shape.batch
+        stride = size + int(layout.bias) * shape.batch
+        group = group_size(shape.dtype.itemsize, size, stride)
+        biased = layer == 1 and shape.bias_apart
+        operation, numbers = shape.activations[layer - 1]
+        source = layer_source.activate_source(operation, numbers, self._elementwise(group), biased=biased)
+        sizes = (np.int32(one) for one in (self.models, size, stride, shape.batch, layout.count))
+        biases = self._at.biases("parameters", layer) if biased else self._at.whole(z)
+        places = (biases, self._at.whole(z), self._at.mask(layer, step), self._at.whole(a))
+        threads, writes = self.models * stride // group, [a, z] if biased else [a]
+        return self._kernel(source, layer_source.ACTIVATE_SYMBOL, threads, *sizes, *places, writes=writes)
+
+    def _elementwise(self, group: int) -> layer_source.Elementwise:
+        return layer_source.Elementwise(self.shape.real, self.shape.arithmetic, self.shape.dropout, group)
 
     def _loss(self, step: int) -> Kernel:
         shape, samples, count = self.shape, self.models * self.shape.batch, self.shape.layout.widths[-1]
@@ -201,7 +213,7 @@ class _Planner:
         return Kernel(
             tail_source.scores_source(shape.loss, numbers),
             tail_source.SCORES_SYMBOL,
-            self.models * -(-shape.batch // tail_source.SAMPLES),
+            self.models * -(-shape.batch // numbers.samples),
             tail_source.THREADS,
             (
                 *(np.int32(size) for size in sizes),
@@ -224,7 +236,7 @@ class _Planner:
         last, rows = layout.n_layers, layout.rows[-1]
         operation, own = shape.activations[last - 2]
         sizes = (layout.widths[-2], rows, shape.batch, layout.count)
-        out = self._at.whole(f"delta{last - 1}" if self._at.narrow else f"upstream{last - 1}")
+        out = self._delta(last - 1)
         places = (
             self._at.whole(f"a{last - 1}"),
             self._weights_from(last),
@@ -252,7 +264,7 @@ class _Planner:
 
     def _backward(self, layer: int, step: int) -> list[Node]:
         """d[W; b] = a δᵀ, and below a hidden layer δ = f'(z) · W δ."""
-        shape, rows = self.shape, self.shape.layout.rows[layer - 1]
+        shape, rows = self.shape, self.shape.product_rows(layer)
         delta, gradient = self._at.delta(layer), self._at.block("gradient", layer, rows)
         branch = GRADIENTS if layer > 1 else CHAIN  # nothing is left to run beside the first layer's
         below = self._at.below(layer, step)
@@ -267,10 +279,9 @@ class _Planner:
     def _backpropagate(self, layer: int, step: int) -> Kernel:
         shape, size = self.shape, self._at.buffers[f"z{layer}"].size
         operation, numbers = shape.activations[layer - 1]
-        source = step_source.backpropagate_source(
-            operation, numbers, shape.real, shape.arithmetic, masked=shape.dropout
-        )
-        out = self._at.whole(f"delta{layer}" if self._at.narrow else f"upstream{layer}")
+        group = group_size(shape.dtype.itemsize)
+        source = layer_source.backpropagate_source(operation, numbers, self._elementwise(group))
+        out = self._delta(layer)
         arguments = (
             np.int64(size),
             self._at.whole(f"z{layer}"),
@@ -278,7 +289,27 @@ class _Planner:
             self._at.whole(f"upstream{layer}"),
             out,
         )
-        return self._kernel(source, step_source.BACKPROPAGATE_SYMBOL, size, *arguments, writes=[out.buffer])
+        threads, symbol = -(-size // group), layer_source.BACKPROPAGATE_SYMBOL
+        return self._kernel(source, symbol, threads, *arguments, writes=[out.buffer])
+
+    def _delta(self, layer: int) -> Place:
+        """dL/dz of a hidden layer, as products read it."""
+        return self._at.whole(f"delta{layer}" if self._at.narrow else f"upstream{layer}")
+
+    def _bias(self) -> Kernel:
+        """The gradient of the first layer's biases, which its product leaves out."""
+        shape, units, threads = self.shape, self.shape.layout.widths[1], step_source.SUM_THREADS
+        sizes = (np.int32(size) for size in (units, shape.batch, shape.layout.count))
+        return Kernel(
+            layer_source.bias_source(shape.real, shape.arithmetic),
+            layer_source.BIAS_SYMBOL,
+            self.models * units,
+            threads,
+            (*sizes, self._delta(1), self._at.biases("gradient", 1)),
+            threads * shape.dtype.itemsize,
+            frozenset({"gradient"}),
+            GRADIENTS,
+        )
 
     def _clip(self) -> list[Node]:
         real, blocks, count = self.shape.real, self._at.clip_blocks, self.shape.layout.count

@@ -107,6 +107,12 @@ class StepArrays:
         """A buffer from `offset` on."""
         return Place(name, offset, self.buffers[name].size - offset)
 
+    def biases(self, name: str, layer: int) -> Place:
+        """A layer's biases of all models, and what is between them, in a buffer laid out as the parameters are."""
+        layout = self.shape.layout
+        inputs, out = layout.widths[layer - 1 : layer + 1]
+        return Place(name, layout.offsets[layer - 1] + inputs * out, (self.models - 1) * layout.count + out)
+
     # ---- matrices, row-major, of every model
 
     def weights(self, layer: int, rows: int) -> Matrix:
@@ -125,9 +131,8 @@ class StepArrays:
         return row_major(name, 0, rows, batch, batch, kept_rows * batch)
 
     def below(self, layer: int, step: int) -> Matrix:
-        """What a layer reads (I+1, B)."""
-        layout, batch = self.shape.layout, self.shape.batch
-        rows = layout.rows[layer - 1]
+        """What a layer reads (I+1, B), as its products have it."""
+        batch, rows = self.shape.batch, self.shape.product_rows(layer)
         if layer > 1:
             return self.features(f"a{layer - 1}", rows, rows)
         return row_major(turn("inputs", step), 0, batch, rows, self.input_leading, batch * self.input_leading).T

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from nets.member import Member
 from nets.network import Activation, activations_of
 from nets.optimizers import OPTIMIZERS
 from nets.parameters import Layout
+
+WORD: Final = 8
+"""Numbers in bfloat16 that a product reads at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,17 @@ class StepShape:
     def targets(self) -> int:
         """Numbers of one row's target."""
         return 1 if self.loss.by_class else self.layout.widths[-1]
+
+    @property
+    def bias_apart(self) -> bool:
+        """Whether the first layer's biases stay out of its products: the column of ones that meets them would make
+        rows of the inputs end within a word, for which bfloat16 products take twice as long."""
+        whole = self.layout.bias and self.layout.widths[0] % WORD == 0
+        return whole and self.arithmetic == "bfloat16" and self.layout.n_layers > 1
+
+    def product_rows(self, layer: int) -> int:
+        """Rows of [W; b], and of what the layer reads, that its products have."""
+        return self.layout.widths[0] if layer == 1 and self.bias_apart else self.layout.rows[layer - 1]
 
 
 def shape_of(members: Sequence[Member]) -> StepShape | None:

@@ -1,6 +1,6 @@
-// The scores of a net with few outputs, its loss, and weight * dL/dscores, of 32 samples a block.
+// The scores of a net with few outputs, its loss, and weight * dL/dscores, of SAMPLES samples a block.
 //
-// The depth of the sums is split over the warps of a block, whose parts are added in the order of the warps.
+// SAMPLES neighbouring threads have a part of the depth of the sums; the PARTS parts are added in their order.
 
 // below (M, `below_size`): activations of the layer below, (inputs, B) and more; weights (M, `parameters`): from the
 // layer's [W; b] on, (inputs + 1, OUTPUTS); targets as for loss_step; row_weights (M, B) lie `stride` apart.

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from kernels.layer_source import BIAS_SYMBOL
 from kernels.step_plan import Kernel, Node, Place, Product, Touch, product, row_major, touches, waits
 from nets.member import Member, State
 from nets.plans import GRADIENTS, plan_of
@@ -53,6 +54,24 @@ def test_nodes_that_clash_are_ordered(models: int) -> None:
                 assert j in before[k] or not clash(program[j], node), (program[j], node)
 
 
+def test_biases_that_stay_out_of_products_are_summed_beside_the_first_layer_s_product() -> None:
+    shape = shape_of([various()[3]])
+    assert shape is not None
+    assert shape.bias_apart
+    program = plan_of(shape, 1, 5, (3,)).programs[0]
+    before = all_before(program)
+    sums = [k for k, node in enumerate(program) if isinstance(node, Kernel) and node.symbol == BIAS_SYMBOL]
+    assert len(sums) == 3
+    (gradient,) = (
+        k
+        for k, node in enumerate(program[: sums[1]])
+        if isinstance(node, Product) and node.d.buffer == "gradient" and node.d.offset == 0
+    )
+    assert isinstance(program[gradient], Product)
+    assert sums[0] not in before[gradient]
+    assert gradient not in before[sums[0]]
+
+
 def test_batches_and_gradients_run_beside_the_chain() -> None:
     """Otherwise the branches would be for nothing."""
     shape = shape_of(various()[:1])
@@ -72,7 +91,7 @@ def test_batches_and_gradients_run_beside_the_chain() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_any_order_that_a_device_may_choose_gives_the_same_bits(seed: int) -> None:
-    for members in ([various()[0]], [various()[2]], crowd("adam")[:3]):
+    for members in ([various()[0]], [various()[2]], [various()[3]], crowd("adam")[:3]):
         engines = []
         for backend in (RecordingBackend(), RecordingBackend(turn=np.random.default_rng(seed))):
             shape = shape_of(members)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from kernels.fused_source import UPDATE_SYMBOL
+from kernels.layer_source import Elementwise, activate_source, backpropagate_source
 from kernels.operations import ACTIVATIONS
 from kernels.step_plan import Buffer, Kernel, Node, Place, Product, StepPlan, product, row_major
-from kernels.step_source import activate_source, backpropagate_source
 from kernels.tail_source import SCORES_SYMBOL, TAIL_SYMBOL
 from nets import plans
 from nets.member import Member
@@ -103,6 +103,7 @@ def various() -> list[Member]:
         case("float32", blobs(), [8, 6], "gelu", **everything),
         case("float64", blobs(), [8, 6], "tanh", **everything),
         case("bfloat16", blobs(), [8], "relu", loss="svm"),
+        case("bfloat16", blobs(400, 8, 4), [6, 4], "gelu", **everything),
         case("tf32", line(60, 4), [5], "silu", loss="huber", training={"clip_norm": 1.0}),
         case("float64", line(60, 4), [], net={"bias": False, "activation": []}),
         case("float64", blobs(400, 6, 32), [5], "gelu"),
@@ -133,9 +134,15 @@ def test_every_program_of_various_plans_compiles_for_devices_without_spilling() 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_every_activation_compiles_in_steps(name: str) -> None:
     row = ACTIVATIONS[name]
-    for write in (activate_source, backpropagate_source):
-        _, used = compile_program(write(row, row.defaults, "float", "bfloat16", masked=True), "90")
-        assert used.spilled == used.stack == 0
+    how = Elementwise("float", "bfloat16", masked=True, group=4)
+    for source in (
+        activate_source(row, row.defaults, how, biased=True),
+        backpropagate_source(row, row.defaults, how),
+    ):
+        for architecture in ARCHITECTURES:
+            _, used = compile_program(source, architecture)
+            assert used.spilled == used.stack == 0
+            assert used.registers <= 64
 
 
 def test_a_recording_holds_every_step_and_its_losses_once() -> None:

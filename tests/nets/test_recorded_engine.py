@@ -11,7 +11,7 @@ import pytest
 from nets.engine import LayeredEngine
 from nets.member import Member
 from nets.optimizers import OPTIMIZERS
-from nets.step_shape import shape_of
+from nets.step_shape import StepShape, shape_of
 from nets.trainer import Command, Ending, fit
 from tests.kernels.recorder_support import RecordingBackend
 from tests.nets.persistent_parts import SGD, case, train
@@ -57,6 +57,18 @@ def test_a_linear_net_trains_like_the_layers(precision, bias):
 
 def test_a_net_without_biases_trains_like_the_layers():
     assert_trains_like_the_layers(case("float32", blobs(), [9, 6], ["relu", "sigmoid"], net={"bias": False}))
+
+
+@precisions
+@pytest.mark.parametrize("hidden", [[8], [9, 6]])
+@pytest.mark.parametrize("batch", [16, 31])
+def test_biases_that_stay_out_of_products_train_like_the_layers(precision, hidden, batch, monkeypatch):
+    """As those of bfloat16 nets do, whose numbers are too coarse to tell."""
+    monkeypatch.setattr(StepShape, "bias_apart", property(lambda _: True))
+    options = {"net": {"dropout": 0.3}, "training": {"batch_size": batch, "clip_norm": 0.5}}
+    members = [case(precision, blobs(features=6, seed=seed), hidden, "gelu", **options) for seed in range(2)]
+    assert_trains_like_the_layers(members[0], steps=9)
+    assert_trains_like_the_layers(*members, steps=9)
 
 
 @pytest.mark.parametrize("quartet", QUARTETS, ids=lambda names: "-".join(names))

@@ -46,10 +46,11 @@ def distance(left: Any, right: Any) -> float:
 
 
 @roundings
+@pytest.mark.parametrize("features", [12, 16])
 @pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=lambda one: one["name"])
-def test_the_factors_of_products_are_rounded_and_nothing_else(precision, optimizer):
+def test_the_factors_of_products_are_rounded_and_nothing_else(precision, optimizer, features):
     """More classes than programs of our own compute scores for: those do not round float32 to TF32."""
-    member = case(precision, blobs(400, 12, MAX_OUTPUTS + 1), [24, 10], "relu", optimizer=optimizer)
+    member = case(precision, blobs(400, features, MAX_OUTPUTS + 1), [24, 10], "relu", optimizer=optimizer)
     recorded, emulated, exact = (
         engine_of(member),
         LayeredEngine([member], Rounding(precision)),
