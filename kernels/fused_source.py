@@ -157,7 +157,7 @@ def target_text(loss: LossProgram) -> tuple[str, str]:
 
 _UPDATE: Final = """
 extern "C" __global__ void SYMBOL(
-    long long size, int parameters, int decays, ARGUMENTS) {
+    long long size, long long parameters, int decays, ARGUMENTS) {
   for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i * GROUP < size;
        i += (long long)gridDim.x * blockDim.x) {
     const long long first = i * GROUP, model = size == parameters ? 0 : first / parameters;

@@ -58,7 +58,7 @@ def bind_update(backend: Backend, at: Update) -> Tape:
     text = update_source(at.rule, real_of(at.parameters.dtype))
     launch = backend.compiler.compile(text, UPDATE_SYMBOL, 0)
     size = at.parameters.size
-    sizes = (np.int64(size), np.int32(at.parameters.shape[1]), np.int32(at.decay is not None))
+    sizes = (np.int64(size), np.int64(at.parameters.shape[1]), np.int32(at.decay is not None))
     decay = at.gradient if at.decay is None else at.decay
     arrays = (at.parameters, at.gradient, decay, *(at.slots[name] for name in at.rule.slots))
     columns = [part for column in (*at.rates, *at.hyper) for part in (column, _row_stride(column))]

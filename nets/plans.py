@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from kernels import layer_source, step_source, tail_source, wide_loss
+from kernels.errors import RecordingFailed
 from kernels.fused_source import (
     LOSS_SYMBOL,
     MASK_SYMBOL,
@@ -45,9 +46,12 @@ class Span(NamedTuple):
 def plan_of(shape: StepShape, models: int, capacity: int, recordings: Sequence[int]) -> StepPlan:
     """The plan of a stack: one program for each number of steps in `recordings`, and last one that readies weights.
 
-    A chunk has at most `capacity` steps.
+    A chunk has at most `capacity` steps. Raises RecordingFailed for a model of more numbers than programs count.
     """
-    return _Planner(shape, models, capacity, max(recordings)).plan(recordings)
+    try:
+        return _Planner(shape, models, capacity, max(recordings)).plan(recordings)
+    except OverflowError as error:
+        raise RecordingFailed("a model of 2^31 numbers or more is trained layer by layer") from error
 
 
 class _Planner:
@@ -327,7 +331,7 @@ class _Planner:
 
     def _update(self, step: int, span: Span, branch: int = CHAIN) -> Kernel:
         shape, rule, size = self.shape, self.shape.rule, span.stop - span.start
-        sizes = (np.int64(size), np.int32(min(size, shape.layout.count)), np.int32(shape.decays))
+        sizes = (np.int64(size), np.int64(min(size, shape.layout.count)), np.int32(shape.decays))
         names = ["parameters", "gradient", "decay" if shape.decays else "gradient", *rule.slots]
         narrowed = ["narrowed"] if self._at.narrow else []
         arrays = [Place(name, span.start, size) for name in (*names, *narrowed)]

@@ -41,6 +41,17 @@ int main(int, char** words) {{ return shim::run_guarded(words[1], *words[2] == '
 """
 
 
+_TYPEDEF = re.compile(r"typedef ((?:unsigned )?\w+(?: long)?) (\w+);")
+_DTYPES = {
+    "int": "int32",
+    "long long": "int64",
+    "unsigned long long": "uint64",
+    "unsigned short": "uint16",
+    "float": "float32",
+    "double": "float64",
+}
+
+
 class BarriersDiffer(AssertionError):
     """Some threads waited at a barrier that others never reached."""
 
@@ -67,6 +78,19 @@ def _driver(source: str, guarded: bool) -> str:
     return _DRIVER.format(symbol=symbol, arguments=", ".join(casts)) + main
 
 
+def argument_dtypes(source: str) -> list[str | None]:
+    """What a kernel takes, by NumPy's names; None for structures. A device is given bytes and asks nothing."""
+    ((_, parameters),) = _SIGNATURE.findall(source)
+    named = {name: kind for kind, name in _TYPEDEF.findall(source)}
+    found = []
+    for one in parameters.split(","):
+        kind = one.strip().rpartition(" ")[0].removeprefix("const ").rstrip("*")
+        while kind in named:
+            kind = named[kind]
+        found.append(_DTYPES.get(kind))
+    return found
+
+
 @lru_cache(maxsize=1)
 def _runtime() -> Path:
     """The fibers, built once per test run."""
@@ -88,10 +112,12 @@ class HostCompiler:
         assert f"void {symbol}(" in source or f") {symbol}(" in source
         assert shared_bytes <= self.shared_bytes
         source = self.edit(source)
-        library = _library(source)
+        library, dtypes = _library(source), argument_dtypes(source)
 
         def launch(blocks: int, threads: int, arguments: Sequence[Any]) -> None:
             arrays = [np.asarray(one) for one in arguments]
+            for array, dtype in zip(arrays, dtypes, strict=True):
+                assert dtype in (None, array.dtype.name), (symbol, dtypes, [one.dtype.name for one in arrays])
             if symbol == SYMBOL:
                 assert f"THREADS = {threads};" in source
                 assert all(array.flags.c_contiguous for array in arrays)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pytest
 
+from kernels.backend import Array, Compiler
 from kernels.layer_source import BIAS_SYMBOL
-from kernels.step_plan import Kernel, Node, Place, Product, Touch, product, row_major, touches, waits
+from kernels.step_plan import Kernel, Node, Place, Product, Products, Touch, bind, product, row_major, touches, waits
 from nets.member import Member, State
 from nets.plans import GRADIENTS, plan_of
 from nets.recorded_engine import RecordedEngine
@@ -16,6 +19,7 @@ from nets.step_shape import shape_of
 from tests.kernels.recorder_support import RecordingBackend, predecessors
 from tests.kernels.test_step_plan import various
 from tests.nets.persistent_parts import train
+from tests.nets.recorded_parts import engine_of
 from tests.nets.support import assert_same_arrays
 from tests.nets.test_persistent_engine import crowd
 
@@ -40,6 +44,34 @@ def all_before(program: tuple[Node, ...]) -> list[set[int]]:
     for direct in predecessors(program):
         found.append(direct.union(*(found[k] for k in direct)))
     return found
+
+
+@pytest.mark.parametrize("models", [1, 3])
+def test_a_kernel_writes_the_parts_that_it_names_and_no_others(models: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is ordered follows from what nodes say that they write."""
+    monkeypatch.setattr("tests.kernels.recorder_support.bind", bind_checked)
+    monkeypatch.setattr("nets.plans.SPLIT_PARAMETERS", 1)
+    nets = various()
+    for member in (*nets[:4], nets[-2]):
+        train(engine_of(*[member] * models), 2)
+
+
+def bind_checked(
+    program: Sequence[Node], buffers: Mapping[str, Array], compiler: Compiler, products: Products
+) -> list[Callable[[], None]]:
+    """As step_plan.bind; every launch is looked after."""
+    calls = bind(program, buffers, compiler, products)
+    return [partial(run_checked, node, call, buffers) for node, call in zip(program, calls, strict=True)]
+
+
+def run_checked(node: Node, call: Callable[[], None], buffers: Mapping[str, Array]) -> None:
+    before = {name: array.copy() for name, array in buffers.items()}
+    call()
+    for touch in touches(node):
+        if touch.writes:
+            before[touch.buffer][touch.offset : touch.end] = buffers[touch.buffer][touch.offset : touch.end]
+    for name, array in buffers.items():
+        assert before[name].tobytes() == array.tobytes(), (node, name)
 
 
 @pytest.mark.parametrize("models", [1, 3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -9,8 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kernels.errors import RecordingFailed
 from kernels.fused_source import UPDATE_SYMBOL
-from kernels.layer_source import Elementwise, activate_source, backpropagate_source
+from kernels.layer_source import (
+    ACTIVATE_SYMBOL,
+    BACKPROPAGATE_SYMBOL,
+    Elementwise,
+    activate_source,
+    backpropagate_source,
+)
 from kernels.operations import ACTIVATIONS
 from kernels.step_plan import Buffer, Kernel, Node, Place, Product, StepPlan, product, row_major
 from kernels.tail_source import SCORES_SYMBOL, TAIL_SYMBOL
@@ -145,6 +153,15 @@ def test_every_activation_compiles_in_steps(name: str) -> None:
             assert used.registers <= 64
 
 
+def test_a_model_of_more_numbers_than_programs_count_is_not_planned() -> None:
+    for hidden in ([50_000, 50_000], [50_000, 50_000, 40]):
+        shape = shape_of([case("float32", blobs(), hidden)])
+        assert shape is not None
+        assert shape.layout.count > 2**31
+        with pytest.raises(RecordingFailed, match="layer by layer"):
+            plan_of(shape, 1, 1, (1,))
+
+
 def test_a_recording_holds_every_step_and_its_losses_once() -> None:
     shape = shape_of(various()[:1])
     assert shape is not None
@@ -158,6 +175,35 @@ def test_a_recording_holds_every_step_and_its_losses_once() -> None:
     pairs = list(pairwise(shape.layout.widths[:-1]))
     dense = 2 * sum((i + 1) * o for i, o in pairs) + sum(i * o for i, o in pairs[1:])
     assert sum(node.flops for node in products) == 2 * 2 * shape.batch * dense
+
+
+@pytest.mark.parametrize("models", [1, 3])
+def test_what_is_moved_in_groups_begins_where_groups_may(models: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device refuses an access of 16 bytes anywhere else, which a host allows."""
+    monkeypatch.setattr(plans, "SPLIT_PARAMETERS", 1)
+    checked = set()
+    for member in various():
+        shape = shape_of([member])
+        assert shape is not None
+        for node in plan_of(shape, models, 4, (1,)).programs[0]:
+            if not isinstance(node, Kernel) or "GROUP = " not in node.source:
+                continue
+            group = int(node.source.split("GROUP = ")[1].split(";")[0])
+            (signature,) = re.findall(rf"void {node.symbol}\(([^)]*)\)", node.source)
+            names = [one.split()[-1] for one in signature.split(",")]
+            given = dict(zip(names, node.arguments, strict=True))
+            moved = set(re.findall(r"(?:grouped|put)\((\w+) \+", node.source.split("__global__")[1]))
+            assert moved
+            places = [given[name] for name in moved]
+            assert all(isinstance(place, Place) and place.offset % group == 0 for place in places)
+            if node.symbol == ACTIVATE_SYMBOL:  # where the numbers of a model end the ones begin, then the next model's
+                assert given["size"] % group == given["stride"] % group == 0
+            checked.add((node.symbol, group))
+    assert {symbol for symbol, group in checked if group == 4} == {
+        ACTIVATE_SYMBOL,
+        BACKPROPAGATE_SYMBOL,
+        UPDATE_SYMBOL,
+    } - ({UPDATE_SYMBOL} if models > 1 else set())
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])

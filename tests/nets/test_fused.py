@@ -198,7 +198,7 @@ def test_updates_in_groups_have_the_same_bits_as_one_by_one_and_write_no_further
         own = [array.copy() for array in arrays]
         columns = [part for number in numbers for part in (number, np.int32(1))]
         launch = BLOCKS.compiler.compile(update_source(rule, real_of(own[0].dtype), group=each), UPDATE_SYMBOL, 0)
-        launch(2, 32, [np.int64(size), np.int32(size), np.int32(1), *own, *columns])
+        launch(2, 32, [np.int64(size), np.int64(size), np.int32(1), *own, *columns])
         results.append(own)
         assert all(np.array_equal(new[size:], old[size:]) for new, old in zip(own, arrays, strict=True))
         assert not (own[0][:size] == arrays[0][:size]).any()
