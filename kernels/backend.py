@@ -145,7 +145,7 @@ def select(device: str) -> Backend:
     match = _DEVICE.fullmatch(device)
     if device != "auto" and match is None:
         raise InvalidInput.at("/training/device", f'is {device!r}; must be "auto", "cpu" or "cuda:N"')
-    count = _cuda_devices()
+    count = cuda_devices()
     if match is None and count == 0:
         return NumpyBackend()
     ordinal = int(match[1]) if match else 0
@@ -158,7 +158,7 @@ def select(device: str) -> Backend:
     return CupyBackend(ordinal)
 
 
-def _cuda_devices() -> int:
+def cuda_devices() -> int:
     """How many CUDA devices can be used: none without CuPy, which only the `gpu` extras install."""
     try:
         from kernels.cupy_backend import device_count

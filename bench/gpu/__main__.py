@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.gpu.device import require
 from bench.gpu.ours import OURS, inputs_of, reference_curve
 from bench.gpu.peers import NEED_CUDA, PEERS
 from bench.gpu.workloads import WORKLOADS, Workload
@@ -141,10 +142,8 @@ def main() -> int:
     parser.add_argument("--without", nargs="*", default=[], help="implementations that are left out")
     parser.add_argument("--device", default="cuda:0", help="cuda:N, or cpu to try the benchmark itself")
     given = parser.parse_args()
-    try:
-        workloads = {name: workload_of(name) for name in given.workloads}
-    except KeyError as error:
-        parser.error(f"no {error}; there are {', '.join(WORKLOADS)}, each with :{', :'.join(TOLERANCES)}")
+    workloads = {name: workload_of(name) for name in given.workloads}
+    require(given.device)
     names = [name for name in _implementations(given.peers, given.device) if name not in given.without]
     figures: dict[str, Any] = {}
     with tempfile.TemporaryFile("w") as errors, ExitStack() as stack:
@@ -161,11 +160,12 @@ def main() -> int:
 
 
 def workload_of(title: str) -> Workload:
-    """The workload that a title like W4:tf32 names. Raises KeyError for a name that there is not."""
+    """The workload that a title like W4:tf32 names. Raises SystemExit for a name that there is not."""
     name, _, precision = title.partition(":")
-    if precision and precision not in TOLERANCES:
-        raise KeyError(precision)
-    return replace(WORKLOADS[name], precision=precision or "float32")
+    precision = precision or "float32"
+    if name not in WORKLOADS or precision not in TOLERANCES:
+        raise SystemExit(f"no {title}; there are {', '.join(WORKLOADS)}, each with :{', :'.join(TOLERANCES)}")
+    return replace(WORKLOADS[name], precision=precision)
 
 
 def _implementations(peers: str, device: str) -> list[str]:

@@ -199,7 +199,8 @@ class JaxScan:
             "relu": jax.nn.relu,
             "gelu": lambda z: jax.nn.gelu(z, approximate=True),
         }[workload.activation]
-        self.train = jax.jit(jax.vmap(self._epoch, in_axes=(0, 0, 0)), donate_argnums=0)
+        epoch = jax.jit(jax.vmap(self._epoch, in_axes=(0, 0, 0, None, None)), donate_argnums=0)
+        self.train = lambda state, batches: epoch(state, self.rates, batches, self.x, self.y)
         self.shuffle = jax.jit(self._orders)
         self.key = jax.random.key(0)
         self.state = self._fresh()
@@ -208,18 +209,19 @@ class JaxScan:
         tensors = [self.np.asarray(part) for layer in split(self.workload.widths, self._weights) for part in layer]
         return tensors, [self.np.zeros_like(tensor) for tensor in tensors]
 
-    def _loss(self, parameters: Any, rows: Any) -> Any:
-        a, last = self.x[rows], len(parameters) // 2 - 1
+    def _loss(self, parameters: Any, a: Any, targets: Any) -> Any:
+        last = len(parameters) // 2 - 1
         for layer in range(last + 1):
             z = a @ parameters[2 * layer] + parameters[2 * layer + 1]
             a = z if layer == last else self.activation(z)
-        own = self.np.take_along_axis(a, self.y[rows][:, None], axis=1)[:, 0]
+        own = self.np.take_along_axis(a, targets[:, None], axis=1)[:, 0]
         return (self.jax.nn.logsumexp(a, axis=1) - own).mean()
 
-    def _epoch(self, state: Any, rate: Any, batches: Any) -> Any:
+    def _epoch(self, state: Any, rate: Any, batches: Any, x: Any, y: Any) -> Any:
+        # data are arguments: what a function closes over is compiled into it
         def step(carried: Any, rows: Any) -> Any:
             parameters, velocity = carried
-            loss, gradient = self.jax.value_and_grad(self._loss)(parameters, rows)
+            loss, gradient = self.jax.value_and_grad(self._loss)(parameters, x[rows], y[rows])
             velocity = [self.workload.momentum * v + g for v, g in zip(velocity, gradient, strict=True)]
             return ([p - rate * v for p, v in zip(parameters, velocity, strict=True)], velocity), loss
 
@@ -234,7 +236,7 @@ class JaxScan:
         """See TorchEager."""
         self.state, found = self._fresh(), []
         for rows in self._rows:
-            self.state, losses = self.train(self.state, self.rates, self.np.asarray(rows))
+            self.state, losses = self.train(self.state, self.np.asarray(rows))
             found.append(np.asarray(losses).T)
         return np.concatenate(found)[:steps]
 
@@ -243,7 +245,7 @@ class JaxScan:
         found = []
         for _ in range(epochs):
             self.key, own = self.jax.random.split(self.key)
-            self.state, losses = self.train(self.state, self.rates, self.shuffle(own))
+            self.state, losses = self.train(self.state, self.shuffle(own))
             found.append(losses)
         for losses in found:
             np.asarray(losses)

@@ -15,6 +15,7 @@ import httpx2
 import numpy as np
 
 from bench.deployment import deployment
+from bench.gpu.device import require
 from bench.gpu.workloads import WORKLOADS
 from bench.harness import write_result
 
@@ -67,6 +68,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--device", default="auto", help="auto, or cpu to try the benchmark itself")
     given = parser.parse_args()
+    require(given.device)
     x, y = WORKLOADS["W7"].data()
     packed = io.BytesIO()
     np.savez(packed, x=x, y=y)

@@ -9,7 +9,7 @@ from kernels.backend import Backend, select
 from nets.engine import LayeredEngine
 from nets.member import Member
 from nets.recorded_engine import RecordedEngine
-from nets.step_shape import shape_of
+from nets.step_shape import StepShape, shape_of
 from tests.nets.persistent_parts import SGD, case, train
 from tests.nets.support import BACKEND, assert_same_arrays, blobs
 from tests.nets.test_persistent_engine import LOSS_CASES, OPTIMIZER_CASES, assert_close, crowd, wide
@@ -66,9 +66,33 @@ def test_a_stack_trains_like_the_host(cuda: Backend, optimizer: str) -> None:
     assert_trains_like_the_host(cuda, *crowd(optimizer))
 
 
+@pytest.mark.parametrize("precision", GATES)
+@pytest.mark.parametrize("outputs", [11, 32, 33, 70])
+def test_any_number_of_outputs_trains_like_the_host(cuda: Backend, outputs: int, precision: str) -> None:
+    """Programs of our own for few scores, those of a library with a loss of one thread a sample, or of several."""
+    assert_trains_like_the_host(cuda, case(precision, blobs(400, 7, outputs), [9, 12], "gelu"), steps=5)
+
+
+@pytest.mark.parametrize("precision", GATES)
+@pytest.mark.parametrize("batch", [31, 32])
+def test_layers_updated_apart_and_biases_out_of_products_train_like_the_host(
+    cuda: Backend, batch: int, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nets.plans.SPLIT_PARAMETERS", 1)
+    monkeypatch.setattr(StepShape, "bias_apart", property(lambda _: True))
+    training = {"batch_size": batch}
+    assert_trains_like_the_host(cuda, case(precision, blobs(400, 8, 3), [12, 9], "gelu", training=training), steps=33)
+
+
+def test_chunks_of_one_step_train_like_the_host(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nets.recorded_engine.MAX_CHUNK_ROWS", 1)
+    assert_trains_like_the_host(cuda, *crowd("sgd"), steps=5)
+
+
 @pytest.mark.parametrize("precision", CURVE_GATES)
-def test_rounded_products_stay_near_float64(cuda: Backend, precision: str) -> None:
-    table, optimizer = blobs(300, 12, 4), {**SGD, "learning_rate": 0.003}
+@pytest.mark.parametrize("features", [12, 16])
+def test_rounded_products_stay_near_float64(cuda: Backend, precision: str, features: int) -> None:
+    table, optimizer = blobs(300, features, 4), {**SGD, "learning_rate": 0.003}
     member = case(precision, table, [24, 10], "relu", optimizer=optimizer)
     losses, expected = train(engine_of(cuda, member), 12), train(LayeredEngine([wide(member)], BACKEND), 12)
     assert float(np.max(np.abs(losses - expected) / expected)) <= CURVE_GATES[precision]
