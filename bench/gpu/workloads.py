@@ -72,7 +72,7 @@ WORKLOADS = {
     for one in (
         Workload("W1", (2, 16, 16, 3), "tanh", 32, 608),
         Workload("W3", (64, 128, 10), "relu", 64, 1536),
-        Workload("W4", (784, 256, 128, 10), "relu", 128, 60_032, gate_steps=20),
+        Workload("W4", (784, 256, 128, 10), "relu", 128, 60_032, 0.01, gate_steps=20),
         Workload("W5", (3072, 1024, 1024, 10), "gelu", 256, 50_176, 0.01, gate_steps=6),
         Workload("W6", (1024, 4096, 4096, 1000), "relu", 4096, 16_384, 0.01, gate_steps=2),
         Workload("W7", (64, 128, 10), "relu", 64, 1536, models=1024, gate_steps=24),

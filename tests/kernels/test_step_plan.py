@@ -26,7 +26,7 @@ from nets import plans
 from nets.member import Member
 from nets.plans import plan_of
 from nets.step_shape import shape_of
-from tests.kernels.cuda_support import ARCHITECTURES, compile_program
+from tests.kernels.cuda_support import ARCHITECTURES, compile_program, compile_ptx
 from tests.kernels.recorder_support import HostProducts
 from tests.nets.persistent_parts import case
 from tests.nets.support import blobs, line
@@ -151,6 +151,17 @@ def test_every_activation_compiles_in_steps(name: str) -> None:
             _, used = compile_program(source, architecture)
             assert used.spilled == used.stack == 0
             assert used.registers <= 64
+
+
+def test_groups_are_moved_by_one_access() -> None:
+    row, how = ACTIVATIONS["gelu"], Elementwise("float", "bfloat16", masked=True, group=4)
+    forward = compile_ptx(activate_source(row, row.defaults, how, biased=True), "90")
+    assert forward.count("ld.global.v4.f32") == 2  # sums, masks
+    assert forward.count("st.global.v4.f32") == 1  # sums with biases
+    backward = compile_ptx(backpropagate_source(row, row.defaults, how), "90")
+    assert backward.count("ld.global.v4.f32") == 3
+    for text in (forward, backward):
+        assert "st.global.v4.u16" in text
 
 
 def test_a_model_of_more_numbers_than_programs_count_is_not_planned() -> None:
