@@ -42,13 +42,14 @@ ROOT = Path(__file__).resolve().parents[2]
 class Process:
     """One implementation in its own process; `failed` says why it is out."""
 
-    def __init__(self, python: str, name: str, errors: Any) -> None:
+    def __init__(self, python: str, name: str) -> None:
         self.name, self.failed = name, ""
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - `close` does
         self._process = subprocess.Popen(
             [python, "-m", "bench.gpu.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=errors,
+            stderr=self._errors,
             text=True,
             cwd=ROOT,
         )
@@ -74,14 +75,20 @@ class Process:
                 answer: dict[str, Any] = json.loads(line[1:])
                 self.failed = answer.get("error", "")
                 return {} if self.failed else answer
-        self.failed = f"its process ended with {self._process.wait()}"
+        self.failed = f"its process ended with {self._process.wait()}: {self._said()}"
         return {}
+
+    def _said(self) -> str:
+        """The last line of its errors."""
+        self._errors.seek(0)
+        return (self._errors.read().strip().splitlines() or ["it said nothing"])[-1][:300]
 
     def close(self) -> None:
         """End the process by closing its input."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         self._process.wait(timeout=60)
+        self._errors.close()
 
 
 def compare(workload: Workload, running: Sequence[Process], device: str) -> dict[str, Any]:
@@ -146,8 +153,8 @@ def main() -> int:
     require(given.device)
     names = [name for name in _implementations(given.peers, given.device) if name not in given.without]
     figures: dict[str, Any] = {}
-    with tempfile.TemporaryFile("w") as errors, ExitStack() as stack:
-        running = [Process(sys.executable if name in OURS else given.peers, name, errors) for name in names]
+    with ExitStack() as stack:
+        running = [Process(sys.executable if name in OURS else given.peers, name) for name in names]
         for one in running:
             stack.callback(one.close)
         for title, workload in workloads.items():
