@@ -101,10 +101,9 @@ class CompiledEngine:
         self._dtype, self._val = first.dtype, val
         self._optimizer = OPTIMIZERS[first.spec.optimizer.name]
         states = [member.state or {"parameters": member.initial_parameters()} for member in members]
-        blank = np.zeros(first.layout.count, self._dtype)
         self._panels = Panels(first.layout.widths, first.layout.bias, self._dtype)
         self._names = ("parameters", *self._optimizer.slots)
-        self._packed = self._panels.pack([state.get(name, blank) for name in self._names for state in states])
+        self._packed = self._panels.pack([state.get(name) for name in self._names for state in states])
         self._state = self._views()
         self._kept = {name: array.copy() for name, array in self._state.items()}
         self._steps = [int(state.get("step", np.zeros(()))) for state in states]

@@ -60,8 +60,8 @@ class Member:
         return None if self.halt_epoch is None else self.halt_epoch * self.steps_per_epoch
 
     def initial_parameters(self) -> NDArray[Any]:
-        """Flat (P,) before the first step; drawn once, whoever asks."""
-        return self._initial.copy()
+        """Flat (P,) before the first step: drawn once and shared by whoever asks, who does not change it."""
+        return self._initial
 
     @cached_property
     def _initial(self) -> NDArray[Any]:

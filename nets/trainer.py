@@ -323,7 +323,7 @@ class _Run:
                 step,
                 step // self._members[member].steps_per_epoch,
                 self._final_metrics([], {member: found.parameters})[member],
-                self._named(member, found.parameters),
+                self._members[member].layout.named(found.parameters),
                 error=str(found.error),
             )
             self._report.finished(member, outcome)
@@ -331,18 +331,22 @@ class _Run:
 
     def _finish_where(self, ended: dict[int, tuple[Ending, str | None]]) -> None:
         """Measure the models that ended, report them, and go on with the others."""
+        if not ended:
+            return
         positions = [self.active.index(member) for member in ended]
-        weights = self._backend.to_host(self._engine.parameters()[positions])
+        everyone, live = positions == list(range(len(self.active))), self._engine.parameters()
+        weights = self._backend.to_host(live if everyone else live[positions])
         last = {
             member: flat if kind in INTERRUPTED or best is None else best
             for flat, (member, (kind, _)) in zip(weights, ended.items(), strict=True)
             for best in (self._progress[member].best.parameters,)
         }
         measured = [member for member, (kind, _) in ended.items() if kind not in INTERRUPTED]
-        live = [member for member in measured if self._progress[member].best.parameters is None]
-        metrics = self._final_metrics(live, {member: last[member] for member in measured if member not in live})
+        unchanged = [member for member in measured if self._progress[member].best.parameters is None]
+        given = {member: last[member] for member in measured if member not in unchanged}
+        metrics = self._final_metrics(unchanged, given)
         for member, (kind, reason) in ended.items():
-            progress, named = self._progress[member], self._named(member, last[member])
+            progress, named = self._progress[member], self._members[member].layout.named(last[member])
             found = metrics.get(member, {})
             self._report.finished(member, Outcome(kind, progress.step, progress.epoch, found, named, reason=reason))
         self._drop(positions)
@@ -392,6 +396,3 @@ class _Run:
         """The validation figures of the model's present step, where its last metric point has them."""
         step, val = self._points.get(member, (-1, None))
         return val if step == self._progress[member].step else None
-
-    def _named(self, member: int, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        return {name: view.copy() for name, view in self._members[member].layout.named(flat).items()}

@@ -18,6 +18,8 @@ from kernels.compiled.vectors import VECTOR_BYTES
 
 _LINE: Final = 64
 """Bytes of a cache line; every buffer begins at one."""
+_BLOCK: Final = 16
+"""Rows that are moved panel by panel: so many pages of memory are in use at a time."""
 
 
 def panels_of(columns: int, width: int) -> int:
@@ -38,11 +40,12 @@ class Panels:
         self.count = self.places[-1]
         """Numbers of all panels, zeros included."""
 
-    def pack(self, rows: Sequence[NDArray[Any]] | NDArray[Any]) -> NDArray[Any]:
-        """Flat parameters (M, P) as panels (M, count); every model begins at a cache line."""
+    def pack(self, rows: Sequence[NDArray[Any] | None] | NDArray[Any]) -> NDArray[Any]:
+        """Flat parameters (M, P), None for zeros, as panels (M, count); every model begins at a cache line."""
         packed = self._rows_of_panels(len(rows))
         for row, flat in zip(packed, rows, strict=True):
-            _pack(self._table, np.ascontiguousarray(flat, self._dtype), row)
+            if flat is not None:
+                _move(self._table, np.ascontiguousarray(flat, self._dtype), row, True)
         return packed
 
     def unpack(self, packed: NDArray[Any]) -> NDArray[Any]:
@@ -50,7 +53,7 @@ class Panels:
         count = sum(rows * out for rows, out in zip(self._rows, self.widths[1:], strict=True))
         flat = np.empty((len(packed), count), self._dtype)
         for row, numbers in zip(packed, flat, strict=True):
-            _unpack(self._table, row, numbers)
+            _move(self._table, numbers, row, False)
         return flat
 
     def chosen(self, packed: NDArray[Any], positions: Sequence[int]) -> NDArray[Any]:
@@ -67,37 +70,26 @@ class Panels:
 
 
 @exact
-def _pack(layers: NDArray[np.int64], flat: NDArray[Any], packed: NDArray[Any]) -> None:
-    """One model; layers hold (rows, columns, place of the first panel)."""
+def _move(layers: NDArray[np.int64], flat: NDArray[Any], packed: NDArray[Any], packs: bool) -> None:
+    """One model's numbers into panels or out of them; layers hold (rows, columns, place of the first panel)."""
     width, at = 2 * VECTOR_BYTES // flat.itemsize, 0
     for k in range(layers.shape[0]):
         rows, columns, place = layers[k]
-        for i in range(rows):
+        for start in range(0, rows, _BLOCK):
             for first in range(0, columns, width):
-                if columns - first >= width:
-                    copy_row(flat, at + first, packed, place + first * rows + i * width)
-                    continue
-                numbers, panel = flat[at + first : at + columns], packed[place + first * rows + i * width :]
-                for j in range(numbers.size):
-                    panel[j] = numbers[j]
-            at += columns
-
-
-@exact
-def _unpack(layers: NDArray[np.int64], packed: NDArray[Any], flat: NDArray[Any]) -> None:
-    """The same the other way."""
-    width, at = 2 * VECTOR_BYTES // flat.itemsize, 0
-    for k in range(layers.shape[0]):
-        rows, columns, place = layers[k]
-        for i in range(rows):
-            for first in range(0, columns, width):
-                if columns - first >= width:
-                    copy_row(packed, place + first * rows + i * width, flat, at + first)
-                    continue
-                numbers, panel = flat[at + first : at + columns], packed[place + first * rows + i * width :]
-                for j in range(numbers.size):
-                    numbers[j] = panel[j]
-            at += columns
+                for i in range(start, min(start + _BLOCK, rows)):
+                    here, there = at + i * columns + first, place + first * rows + i * width
+                    if columns - first < width:
+                        for j in range(columns - first):
+                            if packs:
+                                packed[there + j] = flat[here + j]
+                            else:
+                                flat[here + j] = packed[there + j]
+                    elif packs:
+                        copy_row(flat, here, packed, there)
+                    else:
+                        copy_row(packed, there, flat, here)
+        at += rows * columns
 
 
 def aligned(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
