@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class Preprocessing:
     target_std: float
     features: FittedFeatures | None = None
 
-    @property
+    @cached_property
     def n_inputs(self) -> int:
         """Inputs of the net."""
         raw = int(sum(map(self.width, range(len(self.mean)))))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,8 +50,7 @@ def pack(
 ) -> dict[str, NDArray[Any]]:
     """Everything that a weights file holds. `golden_rows` (G, F) are cells to prove it with; default: made up.
 
-    `flat` (P,) may give the same parameters in one piece, in the spec's precision: then they are not copied,
-    and the outputs of `golden_rows` come from a product of fewer rows, whose last bits may differ.
+    `flat` (P,) may give the same parameters in one piece, in the spec's precision: then they are not copied.
     Non-finite parameters are refused with InvalidInput: a file that proves itself cannot hold them.
     """
     for name, array in parameters.items():
@@ -63,9 +63,7 @@ def pack(
     arrays["meta"] = np.array(text)
     golden = _made_up_rows(preprocessing) if golden_rows is None else golden_rows[:GOLDEN_ROWS].astype(np.float64)
     arrays["golden_inputs"] = golden
-    block = _BLOCK if flat is None else GOLDEN_ROWS
-    predictor = Predictor(spec, info, preprocessing, arrays, flat=flat, block=block)
-    arrays["golden_outputs"] = predictor.scores(golden)
+    arrays["golden_outputs"] = Predictor(spec, info, preprocessing, arrays, flat=flat).golden(golden)
     return arrays
 
 
@@ -107,7 +105,6 @@ class Predictor:
         backend: Backend | None = None,
         *,
         flat: NDArray[Any] | None = None,
-        block: int = _BLOCK,
     ) -> None:
         self.spec, self.info, self.preprocessing = spec, info, preprocessing
         self._backend = backend or NumpyBackend()
@@ -116,9 +113,6 @@ class Predictor:
         if flat is None:
             flat = self._backend.to_device(self._layout.flat(parameters, self._dtype))
         self._parameters = flat[None]
-        activations = activations_of(spec.net.activation)
-        self._block = block
-        self._net = Network(self._backend, self._layout, activations, block, self._parameters)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], backend: Backend | None = None) -> Predictor:
@@ -148,16 +142,31 @@ class Predictor:
         """Cells (R, F) -> raw scores (R, O) in the net's dtype."""
         if cells.ndim != 2 or cells.shape[1] != len(self.info.columns):
             raise InvalidInput.at("/rows", f"have shape {cells.shape}; must have {len(self.info.columns)} columns")
+        return self._scores(cells, self._net, _BLOCK)
+
+    def golden(self, cells: NDArray[Any]) -> NDArray[Any]:
+        """The same of the few rows that prove a file, by smaller products, whose last bits differ."""
+        return self._scores(cells, self._network(GOLDEN_ROWS), GOLDEN_ROWS)
+
+    def _network(self, rows: int) -> Network:
+        activations = activations_of(self.spec.net.activation)
+        return Network(self._backend, self._layout, activations, rows, self._parameters)
+
+    @cached_property
+    def _net(self) -> Network:
+        return self._network(_BLOCK)
+
+    def _scores(self, cells: NDArray[Any], net: Network, rows: int) -> NDArray[Any]:
         inputs = self.preprocessing.transform(cells, self._dtype)
         out = np.empty((len(inputs), self._layout.widths[-1]), self._dtype)
-        block = np.ones((1, self._block, self._layout.rows[0]), self._dtype)
-        for start in range(0, len(inputs), self._block):
-            part = inputs[start : start + self._block]
+        block = np.ones((1, rows, self._layout.rows[0]), self._dtype)
+        for start in range(0, len(inputs), rows):
+            part = inputs[start : start + rows]
             block[0, : len(part), : part.shape[1]] = part
-            self._net.inputs[...] = self._backend.to_device(block)
+            net.inputs[...] = self._backend.to_device(block)
             with np.errstate(all="ignore"):
-                play(self._net.forward)
-            out[start : start + len(part)] = self._backend.to_host(self._net.scores)[0].T[: len(part)]
+                play(net.forward)
+            out[start : start + len(part)] = self._backend.to_host(net.scores)[0].T[: len(part)]
         return out
 
     def predict(self, cells: NDArray[Any]) -> Predictions:
@@ -233,7 +242,7 @@ class Predictor:
 
     def verify(self, golden_inputs: NDArray[Any], golden_outputs: NDArray[Any], tolerance: float = 1e-5) -> None:
         """Raise MalformedInput unless the golden vectors come out again within a relative tolerance."""
-        found = self.scores(golden_inputs)
+        found = self.golden(golden_inputs)
         scale = max(1.0, float(np.abs(golden_outputs).max(initial=0.0)))
         gap = float(np.abs(found - golden_outputs).max(initial=0.0))
         if not gap <= tolerance * scale:
