@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -22,7 +23,7 @@ from store.records import (
     job_from_parts,
     new_job_parts,
 )
-from store.transitions import Action, Status, allowed_actions
+from store.transitions import HELD, Action, Status, allowed_actions
 
 IDEMPOTENCY_S = 24 * 3600
 """How long an `Idempotency-Key` is remembered."""
@@ -32,6 +33,17 @@ CURSOR_S = 3600
 
 PAGE_MAX = 100
 """Most records in one page."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatistics:
+    """How much waits, how much runs, and for how long the oldest has waited."""
+
+    queued: int
+    held: int
+    counts: dict[Status, int]
+    oldest_wait_s: float | None
+    workers: int
 
 
 class JobStore(Claims):
@@ -196,6 +208,18 @@ class JobStore(Claims):
             for status in Status:
                 pipe.zcard(keys.index(status))
             return dict(zip(Status, pipe.execute(), strict=True))
+
+    def statistics(self) -> QueueStatistics:
+        """The state of the queue right now."""
+        waited_ms, workers, *numbers = self._call("statistics", *(status.value for status in Status))
+        counts = dict(zip(Status, map(int, numbers), strict=True))
+        return QueueStatistics(
+            queued=counts[Status.QUEUED],
+            held=sum(counts[status] for status in HELD),
+            counts=counts,
+            oldest_wait_s=None if waited_ms == b"" else int(waited_ms) / 1000,
+            workers=int(workers),
+        )
 
     def queue_position(self, job_id: str) -> int | None:
         """How many jobs will be started before this one, or None when it is not queued."""

@@ -23,6 +23,7 @@ NAMES = (
     "create",
     "get",
     "page",
+    "statistics",
     "patch",
     "delete",
     "request",

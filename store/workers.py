@@ -10,9 +10,7 @@ from redis import Redis
 
 from store import keys
 from store.connection import redis_errors
-from store.jobs import JobStore
 from store.records import encode
-from store.transitions import HELD, Status
 
 WORKER_TTL_S = 15.0
 """A worker that has been silent for this long is no longer listed."""
@@ -32,17 +30,6 @@ class WorkerInfo:
     jobs: tuple[str, ...] = ()
     samples_per_s: float | None = None
     started_at_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class QueueStatistics:
-    """How much waits, how much runs, and for how long the oldest has waited."""
-
-    queued: int
-    held: int
-    counts: dict[Status, int]
-    oldest_wait_s: float | None
-    workers: int
 
 
 class Workers:
@@ -82,21 +69,6 @@ class Workers:
             if gone:
                 self.redis.srem(keys.WORKERS, *gone)
         return [_info(orjson.loads(said)) for said in found if said is not None]
-
-
-def queue_statistics(store: JobStore, workers: Workers) -> QueueStatistics:
-    """The state of the queue right now. Raises: StoreUnavailable."""
-    counts = store.counts()
-    with redis_errors():
-        oldest = cast("list[bytes]", store.redis.zrange(keys.index(Status.QUEUED), 0, 0))
-        created = store.redis.hget(keys.job(oldest[0].decode()), "created_at_ms") if oldest else None
-    return QueueStatistics(
-        queued=counts[Status.QUEUED],
-        held=sum(counts[status] for status in HELD),
-        counts=counts,
-        oldest_wait_s=None if created is None else (workers.now_ms() - int(cast("bytes", created))) / 1000,
-        workers=len(workers.list()),
-    )
 
 
 def _info(said: dict[str, Any]) -> WorkerInfo:

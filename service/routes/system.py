@@ -19,7 +19,6 @@ from service.models.system import QueueOut, WorkersOut
 from service.params import AnyServices, ServicesDep, answer, answers, page_of
 from store.connection import examine
 from store.records import iso
-from store.workers import queue_statistics
 
 router = APIRouter(tags=["system"])
 
@@ -46,7 +45,7 @@ async def get_capabilities(if_none_match: Annotated[str | None, Header()] = None
 @router.get("/v1/queue", responses=answers({200: {"model": QueueOut}}))
 def get_queue(services: ServicesDep) -> Response:
     """How many jobs wait and run, and how long the oldest has waited."""
-    now = queue_statistics(services.jobs, services.workers)
+    now = services.jobs.statistics()
     return answer(
         {
             "object": "queue",

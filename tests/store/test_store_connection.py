@@ -17,7 +17,7 @@ from kernels.errors import DiskFull, StoreUnavailable
 from mlpq.embedded import EmbeddedServer
 from store.connection import connect, examine, redis_errors
 from store.jobs import JobStore
-from store.workers import WorkerInfo, Workers, queue_statistics
+from store.workers import WorkerInfo, Workers
 from tests.store.store_parts import new_job
 
 
@@ -46,7 +46,7 @@ def calls(store: JobStore) -> dict[str, Callable[[], object]]:
         "events": lambda: store.events.read("job_x"),
         "workers": workers.list,
         "heartbeat": lambda: workers.heartbeat(WorkerInfo("w", "host", 1, "cpu", "numpy")),
-        "statistics": lambda: queue_statistics(store, workers),
+        "statistics": store.statistics,
     }
 
 

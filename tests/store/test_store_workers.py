@@ -9,7 +9,7 @@ from redis import Redis
 
 from store.jobs import JobStore
 from store.transitions import Status
-from store.workers import WorkerInfo, Workers, queue_statistics
+from store.workers import WorkerInfo, Workers
 from tests.store.store_parts import bring_to
 
 INFO = WorkerInfo("w1", "host", 42, "cuda:0", "cupy", 80 * 2**30, 70 * 2**30, ("job_1",), 1e6, 1234)
@@ -37,13 +37,13 @@ def test_a_silent_worker_vanishes(redis: Redis) -> None:
     assert redis.keys("mlpq:worker*") == []
 
 
-def test_queue_statistics_count_what_is_there(redis: Redis) -> None:
+def test_statistics_count_what_is_there(redis: Redis) -> None:
     store, workers = JobStore(redis), Workers(redis)
-    assert queue_statistics(store, workers).oldest_wait_s is None
+    assert store.statistics().oldest_wait_s is None
     for status in Status:
         bring_to(store, status)
     workers.heartbeat(INFO)
-    found = queue_statistics(store, workers)
+    found = store.statistics()
     assert (found.queued, found.held, found.workers) == (1, 3, 1)
     assert found.counts == dict.fromkeys(Status, 1)
     assert found.oldest_wait_s is not None
