@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +25,7 @@ from nets.member import Member
 from nets.network import activations_of
 from nets.options import number
 from nets.tape import Array
+from nets.threads import available_threads
 
 CLASS_LOSSES: Final = {"softmax": (losses.SOFTMAX, "label_smoothing"), "svm": (losses.SVM, "margin")}
 """Losses over classes that compiled code has, each with its option; it has all losses over values."""
@@ -81,27 +84,30 @@ def each(threads: int, count: int, work: Callable[[int, int], None]) -> None:
         for item in range(count):
             work(item, 0)
         return
-    left, lock, failures = iter(range(count)), threading.Lock(), []
+    left, lock = iter(range(count)), threading.Lock()
 
     def take(thread: int) -> None:
-        try:
-            while True:
-                with lock:
-                    item = next(left, None)
-                if item is None:
-                    return
-                work(item, thread)
-        except BaseException as error:  # noqa: BLE001 - it is raised below, in the thread that asked
-            failures.append(error)
+        while True:
+            with lock:
+                item = next(left, None)
+            if item is None:
+                return
+            work(item, thread)
 
-    others = [threading.Thread(target=take, args=(thread,), name="models") for thread in range(1, threads)]
-    for other in others:
-        other.start()
-    take(0)
-    for other in others:
-        other.join()
-    if failures:
-        raise failures[0]
+    others = [_helpers().submit(take, thread) for thread in range(1, threads)]
+    try:
+        take(0)
+    finally:
+        begun = [other for other in others if not other.cancel()]  # nothing is left for one that has not begun
+        wait(begun)
+    for other in begun:
+        other.result()
+
+
+@lru_cache(maxsize=1)
+def _helpers() -> ThreadPoolExecutor:
+    """Threads that wait between chunks: to start one takes long where others keep the interpreter busy."""
+    return ThreadPoolExecutor(max(1, available_threads() - 1), thread_name_prefix="models")
 
 
 class CompiledEvaluator(Evaluator):
