@@ -108,7 +108,7 @@ def atomic_write(path: Path, content: bytes | FileWriter) -> StoredFile:
         content: the bytes, or a function that writes them into an open file.
 
     Returns:
-        The path, the sha256 of what is on the disk, and its size.
+        The path, the sha256 of the content, and its size.
 
     Raises:
         DiskFull: no space left; the old file, if any, is untouched and the temporary one is gone.
@@ -118,21 +118,28 @@ def atomic_write(path: Path, content: bytes | FileWriter) -> StoredFile:
         temporary, file = _locked_temporary(path.parent)
         try:
             with file:
-                if isinstance(content, bytes):
-                    file.write(content)
-                else:
-                    content(file)
-                file.flush()
-                os.fsync(file.fileno())
-                size = file.seek(0, os.SEEK_END)
-                file.seek(0)
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                digest, size = _written(file, content)
                 temporary.rename(path)
             sync_directory(path.parent)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
     return StoredFile(str(path), digest, size)
+
+
+def _written(file: BufferedRandom, content: bytes | FileWriter) -> tuple[str, int]:
+    """Fill the file and flush it to the disk; sha256 and size of what it holds."""
+    if isinstance(content, bytes):
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+        return hashlib.sha256(content).hexdigest(), len(content)
+    content(file)
+    file.flush()
+    os.fsync(file.fileno())
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest(), size
 
 
 def hidden_file(folder: Path, write: Callable[[Path], object]) -> BinaryIO:

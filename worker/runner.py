@@ -36,6 +36,7 @@ from worker.publisher import Publisher
 from worker.reporter import Reporter
 from worker.run import Run
 from worker.settings import RUN_MOST_JOBS, STACK_MOST, STACK_MOST_GPU
+from worker.spare import Spare
 from worker.watch import Watch
 
 
@@ -71,6 +72,7 @@ class Runner:
         self._stopping = stopping
         self._tell = tell
         self._leave = leave
+        self._spare = Spare()
         self._recycle = False
         self._taken = 0
         self._alone: set[str] = set()
@@ -118,7 +120,7 @@ class Runner:
             state = self._files.resume(run.claim, run.outbox)
             run.subject = self._data.subject(run.claim.job, state, self._files.origin(run.claim.job))
             run.backend = self._backend(run.member.spec.training)
-            _check_memory(run)
+            _check_memory(run, self._spare)
             if state is None:
                 run.member.initial_parameters()  # drawn here, where no stack waits for them
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's failure and not the worker's
@@ -169,7 +171,8 @@ class Runner:
 
         def room(aboard: Sequence[Run]) -> Room:
             unborn = sum(run.claim.job.stack.bytes for run in aboard if run.claim.job.stack and not run.outbox.begun)
-            return Room(self._most, MEMORY_SHARE * first.backend.free_bytes() - unborn, lanes)
+            free = self._spare.bytes(first.backend, self._most * stack.bytes)
+            return Room(self._most, MEMORY_SHARE * free - unborn, lanes)
 
         gate = Gate(
             self._jobs,
@@ -251,10 +254,11 @@ def _agreed(run: Run) -> Hashable:
     return key, len(data.x_val) > 0, threads_of([member]), run.backend.device
 
 
-def _check_memory(run: Run) -> None:
+def _check_memory(run: Run, spare: Spare) -> None:
     """Refuse what cannot fit before more than the data is allocated. Raises: OutOfMemory."""
-    data, free = run.member.data, run.backend.free_bytes()
+    data = run.member.data
     needed = memory_estimate_bytes(run.member.spec, run.subject.about, len(data.x_train) + len(data.x_val))
+    free = spare.bytes(run.backend, needed)
     if run.backend.device == "cpu":
         needed -= sum(one.nbytes for one in (data, *run.member.folds))  # no longer free
     if needed > MEMORY_SHARE * free:
