@@ -116,17 +116,21 @@ class CompiledEvaluator(Evaluator):
     def __init__(self, members: Sequence[Member], backend: Backend, part: str, pool: Pool, threads: int = 1) -> None:
         super().__init__(members, backend, part, pool)
         self._pooled = pooled_rows(members, pool)
-        self._flat = [
-            np.ascontiguousarray(rows.reshape(-1)[:count]) for rows, count in zip(self._rows, self._counts, strict=True)
-        ]
         self._kind = kind_of(members[0])
-        self._spaces = [workspace_for(members[0], self._block) for _ in range(threads)]
+        self._first, self._threads = members[0], threads
+        self._spaces = dict[int, Workspace]()
         self._panels = Panels(self._layout.widths, self._layout.bias, members[0].dtype)
 
     @property
     def block(self) -> int:
         """Rows that are measured at a time."""
         return self._block
+
+    def _space(self, thread: int) -> Workspace:
+        """The buffers of one thread, made when it first measures: few stacks need those of all."""
+        if thread not in self._spaces:
+            self._spaces[thread] = workspace_for(self._first, self._block)
+        return self._spaces[thread]
 
     def rows_of(self, model: int) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]:
         """The pool, and the model's rows in it."""
@@ -145,7 +149,7 @@ class CompiledEvaluator(Evaluator):
         blocks = [-(-len(self._flat[model]) // self._block) for model in models]
         figures = [np.zeros((count, 2)) for count in blocks]
         work = sum(len(self._flat[model]) for model in models) * self._layout.count
-        threads = len(self._spaces) if work >= LARGE_MEASURE else 1
+        threads = self._threads if work >= LARGE_MEASURE else 1
         shares = -(-threads // max(1, len(models)))  # of a model's blocks
         tasks = [(item, share) for item in range(len(models)) for share in range(shares)]
 
@@ -154,7 +158,7 @@ class CompiledEvaluator(Evaluator):
             *pool, rows = self.rows_of(models[item])
             first, last = (blocks[item] * end // shares for end in (share, share + 1))
             chosen, out = rows[first * self._block : last * self._block], figures[item][first:last]
-            head = self._spaces[thread].heads[0]
+            head = self._space(thread).heads[0]
             arguments: tuple[Any, ...] = (*head, *self._kind, *pool, chosen, self._block, packed[item], out)
             measures.evaluate(*arguments)
 

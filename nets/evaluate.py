@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,11 @@ def rows_looked_at(count: int, epochs: int) -> int:
     return min(count, MAX_TRAIN_ROWS, max(LEAST_TRAIN_ROWS, epochs * count // LOOK))
 
 
+def _evenly(used: int, count: int, offset: int) -> NDArray[np.int64]:
+    """(used,) of `count` rows from `offset` on, evenly spaced."""
+    return np.arange(used) * count // max(used, 1) + offset
+
+
 class Evaluator:
     """Measures models of one stack on their "val" rows, or on the "train" rows of `rows_looked_at`.
 
@@ -72,15 +78,9 @@ class Evaluator:
             epochs = (member.spec.training.epochs for member in members)
             self._counts = [rows_looked_at(*one) for one in zip(pool.counts, epochs, strict=True)]
         self._scale = [count / max(used, 1) for used, count in zip(self._counts, pool.counts, strict=True)]
-        blocks = max(-(-count // self._block) for count in self._counts)
-        place = np.arange(blocks * self._block)
-        rows = [
-            np.minimum(place, max(used - 1, 0)) * count // max(used, 1) + offset
-            for used, count, offset in zip(self._counts, pool.counts, pool.offsets, strict=True)
-        ]
-        self._rows = np.stack(rows).reshape(len(members), blocks, self._block)  # (M, S, E)
-        mask = np.stack([place < n for n in self._counts])
-        self._mask = mask.reshape(self._rows.shape)
+        parts = list(zip(self._counts, pool.counts, pool.offsets, strict=True))
+        known = {part: _evenly(*part) for part in set(parts)}
+        self._flat = [known[part] for part in parts]
         self._spread = [self._total_spread(model) for model in range(len(members))]
         self._bound: dict[int, _Bound] = {}
 
@@ -88,8 +88,23 @@ class Evaluator:
         """Σ (y - mean)² over the rows in use: what a constant prediction leaves of a regression target."""
         if self._codes or self._counts[model] == 0:
             return 1.0
-        target = self._y[self._rows[model][self._mask[model]]].astype(np.float64)
+        target = self._y[self._flat[model]].astype(np.float64)
         return float(((target - target.mean(axis=0)) ** 2).sum())
+
+    @cached_property
+    def _rows(self) -> NDArray[np.int64]:
+        """(M, S, E) rows of every block, the last one repeated to its end."""
+        blocks = max(-(-count // self._block) for count in self._counts)
+        rows = np.zeros((len(self._flat), blocks * self._block), np.int64)
+        for row, flat in zip(rows, self._flat, strict=True):
+            row[: len(flat)], row[len(flat) :] = flat, flat[-1:] if len(flat) else 0
+        return rows.reshape(len(rows), blocks, self._block)
+
+    @cached_property
+    def _mask(self) -> NDArray[np.bool_]:
+        """(M, S, E) which of them count."""
+        places = np.arange(self._rows[0].size).reshape(self._rows[0].shape)
+        return np.asarray(places < np.array(self._counts)[:, None, None])
 
     def _bind(self, k: int) -> _Bound:
         if k in self._bound:

@@ -33,8 +33,7 @@ class PersistentEvaluator(Evaluator):
     def __init__(self, members: Sequence[Member], backend: Backend, part: str, pool: Pool, program: Program) -> None:
         super().__init__(members, backend, part, pool)
         first, self._plan = members[0], program.plan
-        rows = [chosen.reshape(-1)[:count] for chosen, count in zip(self._rows, self._counts, strict=True)]
-        self._numbers = backend.to_device(np.concatenate(rows).astype(np.int32))
+        self._numbers = backend.to_device(np.concatenate(self._flat).astype(np.int32))
         self._first = np.cumsum([0, *self._counts])[:-1]
         codes = pool.y.dtype.kind == "i"
         self._targets = backend.to_device(pool.y.astype(np.int32) if codes else np.ascontiguousarray(pool.y))
