@@ -64,10 +64,14 @@ class Batch:
             )
         return found
 
-    def run(self, w: Workload) -> dict[str, float]:
-        """Seconds until all are accepted, and until all results are published."""
+    def run(self, w: Workload, *, at_once: bool) -> dict[str, float]:
+        """Seconds until all are accepted, in one request or one by one, and until all results are published."""
         before, bodies, start = self._ended(), self.bodies(w), time.perf_counter()
-        ids, _ = asyncio.run(post_jobs(self._url, bodies))
+        if at_once:
+            answer = self._client.post("/v1/jobs:batch", json={"jobs": bodies}).raise_for_status()
+            ids = [job["id"] for job in answer.json()["data"]]
+        else:
+            ids, _ = asyncio.run(post_jobs(self._url, bodies))
         accepted = time.perf_counter() - start
         while self._ended() < before + w.jobs:
             time.sleep(LOOK_EVERY_S)
@@ -103,36 +107,34 @@ def sklearn_s(w: Workload) -> float:
 
 
 def compare(running: Deployment, peers: str, epochs: int, rounds: int) -> dict[str, Any]:
-    """Medians of all, after one round that warms."""
+    """Medians of all, after one round that warms; jobs come one by one over 8 connections, and all in one request."""
     w = replace(WORKLOADS["W7"], epochs=epochs)
     batch, jax = Batch(running, w), Process(peers, "jax vmap", "W7")
-    ours: list[dict[str, float]] = []
+    ours: dict[str, list[dict[str, float]]] = {"one by one": [], "one request": []}
     bare: list[float] = []
-    one_by_one: list[float] = []
+    in_turn: list[float] = []
     try:
         for number in range(rounds + 1):
-            found, answer = batch.run(w), jax.ask(epochs)
+            found = {way: batch.run(w, at_once=way == "one request") for way in ours}
+            answer = jax.ask(epochs)
             if number:
-                ours.append(found)
+                for way, one in found.items():
+                    ours[way].append(one)
                 bare += [] if answer is None else [answer["seconds"]]
-                one_by_one.append(sklearn_s(w))
+                in_turn.append(sklearn_s(w))
     finally:
         jax.close()
-    took = statistics.median(one["seconds"] for one in ours)
-    figures: dict[str, Any] = {
-        "jobs": w.jobs,
-        "epochs": epochs,
-        "seconds": round(took, 3),
-        "accepted_s": round(statistics.median(one["accepted_s"] for one in ours), 3),
-        "largest_stack": max(one["largest_stack"] for one in ours),
-        "sklearn_s": round(statistics.median(one_by_one), 2),
-        "times_sklearn": round(statistics.median(one_by_one) / took, 2),
-        "rounds": [round(one["seconds"], 3) for one in ours],
-    }
-    if bare:
-        figures |= {"jax_vmap_s": round(statistics.median(bare), 3)}
-        figures |= {"times_jax_vmap": round(statistics.median(bare) / took, 2)}
-    return figures
+    peer_s = {"sklearn": statistics.median(in_turn)} | ({"jax_vmap": statistics.median(bare)} if bare else {})
+    figures: dict[str, Any] = {f"{name}_s": round(seconds, 3) for name, seconds in peer_s.items()}
+    for way, runs in ours.items():
+        took = statistics.median(one["seconds"] for one in runs)
+        figures[way] = {
+            "seconds": round(took, 3),
+            "accepted_s": round(statistics.median(one["accepted_s"] for one in runs), 3),
+            "largest_stack": max(one["largest_stack"] for one in runs),
+            "rounds": [round(one["seconds"], 3) for one in runs],
+        } | {f"times_{name}": round(seconds / took, 2) for name, seconds in peer_s.items()}
+    return {"jobs": w.jobs, "epochs": epochs, **figures}
 
 
 def main() -> None:
