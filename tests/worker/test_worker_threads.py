@@ -64,7 +64,7 @@ def test_a_refusal_of_one_is_an_answer_as_those_of_many_are(redis: Redis) -> Non
     store = JobStore(redis)
     claims = claims_of(store, 3)
     for claim in claims[:2]:
-        redis.hset(keys.job(claim.job_id), "tags", "no JSON")
+        redis.hset(keys.job(claim.job_id), "last_event", "no number")
     farewells = [Farewell(claim, (), {}, None, Status.SUCCEEDED, "completed") for claim in claims]
     assert isinstance(store.finish_many(farewells[:1])[0], ResponseError)
     kinds = [type(answer).__name__ for answer in store.finish_many(farewells[1:])]
@@ -74,6 +74,6 @@ def test_a_refusal_of_one_is_an_answer_as_those_of_many_are(redis: Redis) -> Non
 def test_a_run_whose_record_is_damaged_ends_and_lets_go(bench: Bench) -> None:
     job_id = bench.site.submit(SMALL, "iris")
     claims = bench.claim(1)
-    bench.site.store.redis.hset(keys.job(job_id), "tags", "no JSON")
+    bench.site.store.redis.hset(keys.job(job_id), "last_event", "no number")
     bench.runner.run(claims)
     assert {"event": "released", "job": job_id} in bench.told
