@@ -48,7 +48,7 @@ class Panels:
                 _move(self._table, np.ascontiguousarray(flat, self._dtype), row, True)
         return packed
 
-    def unpack(self, packed: NDArray[Any]) -> NDArray[Any]:
+    def unpack(self, packed: Sequence[NDArray[Any]] | NDArray[Any]) -> NDArray[Any]:
         """Panels (M, count) as flat parameters (M, P)."""
         count = sum(rows * out for rows, out in zip(self._rows, self.widths[1:], strict=True))
         flat = np.empty((len(packed), count), self._dtype)

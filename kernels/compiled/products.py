@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from kernels.compiled.jit import call_address, emitted, exact, machine_function, pointer_to
 from kernels.compiled.tiles import (
     fetch,
+    fetch_to_write,
     full_1,
     full_2,
     full_4,
@@ -38,6 +39,8 @@ DEPTH: Final = 256
 """k of one pass: a panel of B and the rows of A that it meets fit the first-level cache."""
 FAR: Final = 1 << 18
 """Bytes of B from which on the next panel is fetched while one is multiplied: it is not in the nearer caches."""
+SPREAD: Final = 1 << 15
+"""Bytes of C from which on the next tile's rows are fetched while one is computed: the first-level cache lacks them."""
 
 
 @exact
@@ -49,6 +52,7 @@ def _multiply(
     width = 2 * VECTOR_BYTES // a.itemsize
     most = DEPTH if a_k == 1 else DEPTH // 2  # of a transposed A every k is a cache line of its own
     panels = (n + width - 1) // width
+    written = 6 if m * panels * 2 * VECTOR_BYTES >= SPREAD else 0
     for done in range(0, k, most):
         depth = min(most, k - done)
         for p in range(panels):
@@ -61,7 +65,7 @@ def _multiply(
                 begin, begin_at, begin_row = c, p * c_panel, c_row
             if 2 * (n - p * width) > width:
                 _full(a, done * a_k, a_row, a_k, b, p * b_panel + done * width, begin, begin_at, begin_row,
-                      c, p * c_panel, c_row, m, depth, ahead, lines)  # fmt: skip
+                      c, p * c_panel, c_row, m, depth, ahead, lines, written)  # fmt: skip
             else:
                 _half(a, done * a_k, a_row, a_k, b, p * b_panel + done * width, begin, begin_at, begin_row,
                       c, p * c_panel, c_row, m, depth)  # fmt: skip
@@ -70,15 +74,20 @@ def _multiply(
 @exact
 def _full(
     a: Floats, a_at: int, a_row: int, a_k: int, b: Floats, b_at: int, first: Floats, first_at: int, first_row: int,
-    c: Floats, c_at: int, c_row: int, m: int, k: int, ahead: int, lines: int,
+    c: Floats, c_at: int, c_row: int, m: int, k: int, ahead: int, lines: int, written: int,
 ) -> None:  # fmt: skip
-    """All rows of a panel of C, k at most DEPTH; meanwhile `lines` rows of B from `ahead` on are fetched."""
+    """All rows of a panel of C, k at most DEPTH.
+
+    Meanwhile `lines` rows of B from `ahead` on are fetched, and of every tile the `written` rows of C after it.
+    """
     i, fetched, each = 0, 0, (6 * lines + m - 1) // m
     while i < m:
         left = m - i
         for line in range(fetched, min(fetched + each, lines)):
             fetch(b, ahead + line * (2 * VECTOR_BYTES // b.itemsize))
         fetched += each
+        for row in range(i + 6, min(i + 6 + written, m)):
+            fetch_to_write(c, c_at + row * c_row)
         up, init, down = a_at + i * a_row, first_at + i * first_row, c_at + i * c_row
         if left >= 6 and left != 8:  # 8 rows are done sooner as 4 and 4
             full_6(a, up, a_row, a_k, b, b_at, k, first, init, first_row, c, down, c_row)

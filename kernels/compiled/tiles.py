@@ -221,18 +221,26 @@ def transpose_square(_typing: Any, a: Any, _a_at: Any, _a_row: Any, c: Any, _c_a
     return types.void(a, i, i, c, i, i), generate
 
 
-@emitted
-def fetch(_typing: Any, array: Any, _place: Any) -> Any:
-    """Have the cache line of array[place] brought into the second-level cache meanwhile; nothing is read."""
+def _fetching(level: int, writes: bool) -> Callable[..., Any]:
+    """What has a cache line brought nearer meanwhile: f(array, place)."""
 
-    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, given[0]).data
-        line = builder.bitcast(builder.gep(data, [given[1]]), ir.IntType(8).as_pointer())
-        kinds = [line.type, _SHORT, _SHORT, _SHORT]
-        to_read, second_level, data_cache = (ir.Constant(_SHORT, value) for value in (0, 2, 1))
-        kind = ir.FunctionType(ir.VoidType(), kinds)
-        builder.call(builder.module.declare_intrinsic("llvm.prefetch", [line.type], kind),
-                     [line, to_read, second_level, data_cache])  # fmt: skip
-        return context.get_dummy_value()
+    def emit(_typing: Any, array: Any, _place: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            data = context.make_array(signature.args[0])(context, builder, given[0]).data
+            line = builder.bitcast(builder.gep(data, [given[1]]), ir.IntType(8).as_pointer())
+            kinds = [line.type, _SHORT, _SHORT, _SHORT]
+            access, nearness, data_cache = (ir.Constant(_SHORT, value) for value in (int(writes), 4 - level, 1))
+            kind = ir.FunctionType(ir.VoidType(), kinds)
+            builder.call(builder.module.declare_intrinsic("llvm.prefetch", [line.type], kind),
+                         [line, access, nearness, data_cache])  # fmt: skip
+            return context.get_dummy_value()
 
-    return types.void(array, types.intp), generate
+        return types.void(array, types.intp), generate
+
+    return emitted(emit)
+
+
+fetch = _fetching(2, writes=False)
+"""Have the line of array[place] brought into the second-level cache; nothing is read."""
+fetch_to_write = _fetching(1, writes=True)
+"""The same into the first-level cache, to be written."""
