@@ -22,14 +22,13 @@ products up to 100³ by kernels of one thread."""
 PROBE = 32
 """Turns of a team from one look at a single thread to the next."""
 PROBE_TEAM = 8
-"""Turns of a single thread from one look at the team to the next: more is to be won."""
+"""Most turns of a single thread from one look at the team to the next: more is to be won."""
 RECENT = 3
 """Turns of one size whose fastest counts: one that the system held up is no reason to change."""
-TRIAL_STEPS = 4
-"""Steps of a turn that only tries how fast a team is; one where a step takes TRIAL_S or more."""
 TRIAL_S = 0.01
+"""Seconds of a turn that only tries how fast a size is, one step at least: threads that slept begin late."""
 FIRST_TURNS = (True, False, True)
-"""Whether a run's first turns are by a team."""
+"""Whether a run's first turns, which only try, are by a team."""
 
 
 @lru_cache(maxsize=1)
@@ -55,6 +54,9 @@ class Pace:
 
     Nobody can know beforehand who else wants the processors: a team whose members wait for each other is slower than
     one thread where other programs are busy. Only for work whose result does not depend on the number of threads.
+
+    That one thread is faster is looked at again after one turn, then after two, four, and so on: a run's first steps,
+    whose memory is new and whose threads have slept, may have told so wrongly, and most is lost by that.
     """
 
     def __init__(self, threads: int) -> None:
@@ -62,7 +64,7 @@ class Pace:
         self._recent: dict[int, deque[float]] = {size: deque(maxlen=RECENT) for size in (1, threads)}
         self._last_s = TRIAL_S
         self._turns = 0
-        self._since_trial = 0
+        self._since_trial, self._until_team = 0, 1
 
     def team(self) -> int:
         """Threads for the next turn: each size tried on a few steps, then the faster; the other now and then again."""
@@ -77,15 +79,19 @@ class Pace:
         """Steps that the next turn may have: few where it only tries."""
         if self._threads == 1 or not self._tries():
             return sys.maxsize
-        return min(TRIAL_STEPS, max(1, int(TRIAL_S / self._last_s)))
+        return max(1, int(TRIAL_S / self._last_s))
 
     def took(self, team: int, steps: int, seconds: float) -> None:
         """What the turn took; the very first only warms."""
-        self._since_trial = 0 if self._tries() else self._since_trial + 1
+        tried, before = self._tries(), self._faster()
         self._last_s = max(seconds / steps, 1e-9)
         if self._turns:
             self._recent[team].append(self._last_s)
         self._turns += 1
+        self._since_trial = 0 if tried else self._since_trial + 1
+        changed = self._turns <= len(FIRST_TURNS) or self._faster() != before
+        if tried or changed:
+            self._until_team = 1 if changed else min(2 * self._until_team, PROBE_TEAM)
 
     def _faster(self) -> int:
         return min(self._recent, key=lambda size: min(self._recent[size], default=math.inf))
@@ -93,7 +99,7 @@ class Pace:
     def _tries(self) -> bool:
         if self._turns < len(FIRST_TURNS):
             return True
-        return self._since_trial >= (PROBE_TEAM if self._faster() == 1 else PROBE)
+        return self._since_trial >= (self._until_team if self._faster() == 1 else PROBE)
 
 
 @contextmanager
