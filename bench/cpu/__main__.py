@@ -30,6 +30,8 @@ from bench.harness import write_result
 CHECK_EPOCHS = {"W1": 40, "W2": 200, "W3": 10, "W3:float64": 10}
 TOLERANCE = 2e-3
 """Largest relative distance of an epoch's loss from ours."""
+LONG_S, FEW_ROUNDS = 200.0, 3
+"""Seconds after which no further round of a workload begins, and rounds that it has in any case."""
 
 
 class Process:
@@ -61,7 +63,7 @@ class Process:
 
 
 def compare(w: Workload, peers_python: str, against: Sequence[str], rounds: int, seconds: float) -> dict[str, Any]:
-    """The figures of one workload: medians of `rounds` runs of at least `seconds` each."""
+    """The figures of one workload: medians of up to `rounds` runs of at least `seconds` each."""
     pythons = {"mlpq": sys.executable} | {name: peers_python for name in against if fits(name, w)}
     processes = [Process(python, name, w.name) for name, python in pythons.items()]
     checked = _check(w, processes)
@@ -74,8 +76,10 @@ def compare(w: Workload, peers_python: str, against: Sequence[str], rounds: int,
         assert first is not None
         times[process.name] = max(1, round(seconds / first["seconds"]))
     runs: dict[str, list[dict[str, Any]]] = {process.name: [] for process in present}
-    busy = []
-    for _ in range(rounds):
+    busy, begun = [], time.perf_counter()
+    for done in range(rounds):
+        if done >= FEW_ROUNDS and time.perf_counter() - begun > LONG_S:
+            break
         for process in present:
             before, start = _busy_s(), time.perf_counter()
             answer = process.ask(w.epochs, times[process.name])
