@@ -31,7 +31,6 @@ from nets.member import Member, State
 from nets.optimizers import OPTIMIZERS, keeps_zeros, zeros_of
 from nets.progress import interval_of
 from nets.stacking import LARGE_STEP
-from nets.tape import Array
 from nets.threads import Pace
 
 SPAN: Final = 4096
@@ -263,15 +262,15 @@ class CompiledEngine:
         """See Engine."""
         return np.array([measures.all_finite(row) for row in self._state["parameters"]])
 
-    def parameters(self) -> Array:
+    def weights(self, positions: Sequence[int]) -> NDArray[Any]:
         """See Engine."""
-        return self._panels.unpack(self._state["parameters"])
+        return self._panels.unpack([self._state["parameters"][position] for position in positions])
 
     def measure(self, evaluator: Evaluator, positions: Sequence[int], models: Sequence[int]) -> list[Measured]:
         """See Engine."""
         if isinstance(evaluator, CompiledEvaluator):
             return evaluator.measure_panels([self._state["parameters"][position] for position in positions], models)
-        return evaluator.measure(self.parameters()[list(positions)], models)
+        return evaluator.measure(self.weights(positions), models)
 
     def state(self, position: int) -> State:
         """See Engine."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,8 +73,8 @@ class Engine(Protocol):
     def finite(self) -> NDArray[np.bool_]:
         """(M,) True where all parameters are finite. Waits for the device."""
 
-    def parameters(self) -> Array:
-        """The live parameters (M, P) on the device."""
+    def weights(self, positions: Sequence[int]) -> NDArray[Any]:
+        """A copy (K, P) of some models' parameters, on the host. Waits for the device."""
 
     def measure(self, evaluator: Evaluator, positions: Sequence[int], models: Sequence[int]) -> list[Measured]:
         """What the evaluator of these members finds at some positions, whose models it knows by other numbers."""

@@ -70,6 +70,7 @@ class Evaluator:
         self._backend = backend
         self._spec, self._layout, self._dtype = members[0].spec, members[0].layout, members[0].dtype
         self._loss = LOSSES[self._spec.loss.name]
+        self._is_mean = self._loss.is_mean(self._spec.loss.options)
         self._block = evaluation_block(self._spec)
         self._codes = members[0].data.task == "classification"
         self._x, self._y = pool.x, pool.y
@@ -156,7 +157,7 @@ class Evaluator:
 
     def _summary(self, model: int, loss: float, hit: float) -> Measured:
         count = self._counts[model]
-        mean = loss / count if self._loss.is_mean(self._spec.loss.options) else loss * self._scale[model]
+        mean = loss / count if self._is_mean else loss * self._scale[model]
         if self._codes:
             return Measured(mean, hit / count)
         spread = self._spread[model]

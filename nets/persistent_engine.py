@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -200,13 +200,18 @@ class PersistentEngine:
         """See Engine."""
         return [int(step) for step in self._steps]
 
-    def parameters(self) -> Array:
+    def weights(self, positions: Sequence[int]) -> NDArray[Any]:
         """See Engine."""
-        return self._state[0] if len(self._places) == self._state.shape[1] else self._state[0][self._places]
+        return self._backend.to_host(self._chosen(positions))
 
     def measure(self, evaluator: Evaluator, positions: Sequence[int], models: Sequence[int]) -> list[Measured]:
         """See Engine."""
-        return evaluator.measure(self.parameters()[list(positions)], models)
+        return evaluator.measure(self._chosen(positions), models)
+
+    def _chosen(self, positions: Sequence[int]) -> Array:
+        """The live parameters (K, P) of some models, on the device: all of them as they are, fewer as a copy."""
+        whole, places = self._state[0], [self._places[position] for position in positions]
+        return whole if places == list(range(len(whole))) else whole[places]
 
     def finite(self) -> NDArray[np.bool_]:
         """See Engine."""

@@ -45,14 +45,18 @@ class StackState:
         """See Engine."""
         return list(self._chunks.steps)
 
-    def parameters(self) -> Array:
+    def weights(self, positions: Sequence[int]) -> NDArray[Any]:
         """See Engine."""
-        whole = self._state["parameters"]
-        return whole if len(self._places) == len(whole) else whole[self._places]
+        return self._backend.to_host(self._chosen(positions))
 
     def measure(self, evaluator: Evaluator, positions: Sequence[int], models: Sequence[int]) -> list[Measured]:
         """See Engine."""
-        return evaluator.measure(self.parameters()[list(positions)], models)
+        return evaluator.measure(self._chosen(positions), models)
+
+    def _chosen(self, positions: Sequence[int]) -> Array:
+        """The live parameters (K, P) of some models, on the device: all of them as they are, fewer as a copy."""
+        whole, places = self._state["parameters"], [self._places[position] for position in positions]
+        return whole if places == list(range(len(whole))) else whole[places]
 
     def finite(self) -> NDArray[np.bool_]:
         """See Engine."""

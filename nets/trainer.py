@@ -34,7 +34,9 @@ CHUNK_S = 0.1
 DEVICE_CHUNK_S = 0.05
 """The same where the steps are enqueued on a device."""
 KEEP_S = 1.0
-"""Time between two copies of the last good state, in seconds."""
+"""Least time between two copies of the last good state, in seconds."""
+KEEP_SHARE = 0.01
+"""Largest part of the time that they may take."""
 
 
 def fit(
@@ -102,6 +104,7 @@ class _Clocks:
 
     chunk_steps: int = 4
     kept: float = 0.0
+    keep_after: float = KEEP_S
     started: float = 0.0
     point: dict[int, float] = field(default_factory=dict)
     checkpoint: dict[int, float] = field(default_factory=dict)
@@ -233,13 +236,13 @@ class _Run:
         if self._val:
             measured = self._engine.measure(self._val, positions, self._places(due))
         stops = any(self._progress[member].stopping for member in due)
-        weights = self._backend.to_host(self._engine.parameters()) if stops else None
+        weights = self._engine.weights(positions) if stops else None
         ended: dict[int, tuple[Ending, str | None]] = {}
         now = self._clock()
-        for position, member, val in zip(positions, due, measured, strict=True):
+        for place, (member, val) in enumerate(zip(due, measured, strict=True)):
             train_loss = self._report_point(member, val, now)
             progress = self._progress[member]
-            flat = np.empty(0) if weights is None else weights[position]
+            flat = np.empty(0) if weights is None else weights[place]
             if progress.should_stop(train_loss, val, flat):
                 ended[member] = (Ending.EARLY_STOPPED, f"no better than at epoch {progress.best.epoch}")
             if progress.done:
@@ -285,18 +288,19 @@ class _Run:
             self._finish_where(ended)
 
     def _save(self) -> None:
-        """Copy the good state every KEEP_S, write the checkpoints that are due; only finite states."""
+        """Copy the good state now and then, write the checkpoints that are due; only finite states."""
         now = self._clock()
         due = [
             m
             for m in self.active
             if now - self._clocks.checkpoint[m] >= self._members[m].spec.training.checkpoint_every_s
         ]
-        if not self.active or not (due or now - self._clocks.kept >= KEEP_S):
+        if not self.active or not (due or now - self._clocks.kept >= self._clocks.keep_after):
             return
         self._leave_diverged(self._engine.finite())
         self._engine.keep_copy()
-        self._clocks.kept = now
+        self._clocks.kept = self._clock()
+        self._clocks.keep_after = max(KEEP_S, (self._clocks.kept - now) / KEEP_SHARE)
         due = [member for member in due if member in self.active]
         for member in due:
             self._checkpoint(member)
@@ -334,8 +338,7 @@ class _Run:
         if not ended:
             return
         positions = [self.active.index(member) for member in ended]
-        everyone, live = positions == list(range(len(self.active))), self._engine.parameters()
-        weights = self._backend.to_host(live if everyone else live[positions])
+        weights = self._engine.weights(positions)
         last = {
             member: flat if kind in INTERRUPTED or best is None else best
             for flat, (member, (kind, _)) in zip(weights, ended.items(), strict=True)

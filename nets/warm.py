@@ -38,7 +38,7 @@ def _train() -> None:
         engine = engine_for([member], backend, pool)
         engine.advance(1)
         engine.finite()
-        evaluator_for([member], backend, "train", pool).measure(engine.parameters(), [0])
+        evaluator_for([member], backend, "train", pool).measure(engine.weights([0]), [0])
 
 
 def _alone() -> AbstractContextManager[None]:
