@@ -5,7 +5,7 @@ Axis legend: R rows, F columns, I inputs of the net.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,6 +20,7 @@ from nets.selection import Cells
 from nets.table import DATE_INPUTS, MAX_ONE_HOT, Table
 
 Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
 
 CYCLES_S = np.array([1.0, 7.0, 365.2425]) * DAY_S
 """Seconds of a day, a week and a mean year."""
@@ -77,18 +78,17 @@ class Preprocessing:
         categorical = np.array([c.kind == "categorical" for c in info.columns], bool)
         dates = np.array([c.kind == "datetime" for c in info.columns], bool)
         incomplete = np.array([c.missing > 0 for c in info.columns], bool)
-        for j in np.flatnonzero(~categorical & (incomplete | dates | info.standardize)):
-            cells = table.x[rows, j].astype(np.float64)
-            cells = np.sort(cells[~np.isnan(cells)])
-            if len(cells) == 0:
-                continue
-            median[j] = (cells[(len(cells) - 1) // 2] + cells[len(cells) // 2]) / 2
-            if info.standardize or dates[j]:
-                mean[j], std[j] = _centre_and_spread(cells)
+        for columns, cells in _sorted_columns(table.x, rows, ~categorical & (incomplete | dates | info.standardize)):
+            median[columns] = (cells[:, (cells.shape[1] - 1) // 2] + cells[:, cells.shape[1] // 2]) / 2
+            if info.standardize or dates[columns].all():
+                mean[columns], std[columns] = _centres_and_spreads(cells)
+            elif dates[columns].any():
+                dated = dates[columns]
+                mean[columns[dated]], std[columns[dated]] = _centres_and_spreads(cells[dated])
         target_mean, target_std = 0.0, 1.0
         if info.task == "regression":
             target = table.y[rows].astype(np.float64)
-            target_mean, target_std = _centre_and_spread(target)
+            target_mean, target_std = (float(one[0]) for one in _centres_and_spreads(target[None]))
         counts = np.array([len(c.categories) if c.kind == "categorical" else 0 for c in info.columns], np.int64)
         slots = [_slots(table.x[rows, j], int(counts[j])) for j in np.flatnonzero(categorical)]
         return cls(
@@ -232,10 +232,28 @@ def _cycles(seconds: Floats) -> Floats:
     return np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(len(seconds), 2 * len(CYCLES_S))
 
 
-def _centre_and_spread(values: Floats) -> tuple[float, float]:
-    """Mean and standard deviation, or 1 where there is none beyond rounding; of values whose squares overflow too."""
-    largest = float(np.abs(values).max())
-    unit = 1.0 if largest == 0.0 or 1e-100 < largest < 1e100 else largest
-    scaled = values if unit == 1.0 else values / unit
-    mean, std = float(scaled.mean()) * unit, float(scaled.std()) * unit
-    return mean, std if std > 1e-12 * max(1e-300, largest) else 1.0
+def _sorted_columns(x: Cells, rows: NDArray[np.int64], wanted: NDArray[np.bool_]) -> Iterator[tuple[Places, Floats]]:
+    """Wanted columns with as many known cells in these rows, and those cells in ascending order (K, N), a few at a time.
+
+    Columns that hold no cell are left out.
+    """
+    places, step = np.flatnonzero(wanted), max(1, _BLOCK // max(1, len(rows)))
+    for start in range(0, len(places), step):
+        part = places[start : start + step]
+        cells = np.array(x[rows[:, None], part].T, np.float64, order="C")
+        cells.sort(axis=1)  # NaN comes last
+        known = np.count_nonzero(~np.isnan(cells), axis=1)
+        for count in np.unique(known[known > 0]):
+            yield part[known == count], np.ascontiguousarray(cells[known == count, :count])
+
+
+def _centres_and_spreads(values: Floats) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of each row (K, N), or 1 where there is none beyond rounding.
+
+    Of values whose squares overflow too.
+    """
+    largest = np.abs(values).max(axis=1)
+    unit = np.where((largest == 0.0) | ((1e-100 < largest) & (largest < 1e100)), 1.0, largest)
+    scaled = values / unit[:, None]
+    std = scaled.std(axis=1) * unit
+    return scaled.mean(axis=1) * unit, np.where(std > 1e-12 * np.maximum(1e-300, largest), std, 1.0)
