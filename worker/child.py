@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import faulthandler
+import gc
 import os
 import queue
 import signal
@@ -33,7 +34,7 @@ from worker.memory import total_bytes
 from worker.outage import Outage
 from worker.publish import Files
 from worker.runner import Runner
-from worker.settings import DATA_CACHE_BYTES, EXIT_UNUSABLE
+from worker.settings import DATA_CACHE_BYTES, EXIT_UNUSABLE, SWITCH_S
 
 _PR_SET_PDEATHSIG = 1
 
@@ -127,6 +128,12 @@ class Child:
             os._exit(1)
 
 
+def _warm() -> None:
+    """Load what compiled code needs; nothing of it is garbage, so that no later collection looks through it again."""
+    warm()
+    gc.freeze()
+
+
 def _memory(backend: Backend) -> dict[str, int | None]:
     """For the worker registry; how much a GPU has in total is not asked."""
     total = total_bytes() if backend.device == "cpu" else None
@@ -147,6 +154,7 @@ def main() -> int:
     arguments = _parse()
     die_with_parent(arguments.parent)
     faulthandler.enable()
+    sys.setswitchinterval(SWITCH_S)
     log.setup(arguments.name, "trainer")
     channel = Channel(socket.socket(fileno=arguments.channel))
     inbox = Inbox(channel)
@@ -158,7 +166,7 @@ def main() -> int:
         channel.send({"event": "unusable", "message": str(error)})
         return EXIT_UNUSABLE
     child = Child(arguments, channel, inbox, backend)
-    threading.Thread(target=warm, name="compiler", daemon=True).start()  # a job that comes sooner waits for it
+    threading.Thread(target=_warm, name="compiler", daemon=True).start()  # a job that comes sooner waits for it
     channel.send({"event": "ready", "device": backend.device, "backend": backend.name, **_memory(backend)})
     child.serve()
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ class Files:
     def __init__(self, data_dir: Path) -> None:
         self._artifacts = LocalArtifacts(data_dir)
         self._checkpoints = Checkpoints(self._artifacts)
+        self._packing = threading.Lock()
+        """One result at a time is put together: that is Python's work, and threads that train wait for their turn."""
 
     def resume(self, claim: Claim, outbox: Outbox) -> State | None:
         """The newest checkpoint that is what was written, or None to start anew; says what was passed over."""
@@ -70,9 +73,9 @@ class Files:
         if preprocessing is None:
             raise ValueError("a member without preprocessing has no portable weights")
         failpoints.reach("before_result")
-        with beside_others(member.layout.count):  # the last bits of its golden vectors depend on the threads of BLAS
-            arrays = pack(outcome.parameters, preprocessing, member.spec, about, outcome.metrics)
-        content = to_npz(arrays)
+        # the last bits of its golden vectors depend on the threads of BLAS
+        with self._packing, beside_others(member.layout.count):
+            content = to_npz(pack(outcome.parameters, preprocessing, member.spec, about, outcome.metrics))
         with failpoints.writing("result"):
             stored = self._artifacts.put(f"{claim.job_id}/{claim.fence}-weights.npz", content)
         self._artifacts.verify(stored)

@@ -74,6 +74,10 @@ RESTART_PAUSE_S = (0.0, 0.5, 1.0, 2.0, 5.0)
 DATA_CACHE_BYTES = 256 * 2**20
 """Bound on the prepared data sets that the training process keeps between jobs."""
 
+SWITCH_S = 0.0005
+"""Seconds that a thread computes in Python while others wait: those that train need it for a moment between two calls
+of compiled code, and processors wait with them."""
+
 EXIT_UNUSABLE = 3
 """Exit status of a training process that can never work as it was told to (no such device)."""
 
