@@ -67,3 +67,8 @@ def shape_of(resolved: ResolvedSpec, about: TableInfo, sizes: Sizes) -> Shape | 
 def seconds_of(steps: int, work: int) -> float:
     """How long a run takes that has a thread of a CPU for itself."""
     return JOB_S + steps * (STEP_S + work * MULTIPLY_S)
+
+
+def gains(steps: int, work: int, lanes: float) -> bool:
+    """Whether a job trains better in a stack: models step side by side, or its steps are short beside all the rest."""
+    return lanes > 1.0 or seconds_of(steps, work) < 2 * JOB_S

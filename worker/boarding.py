@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 from kernels.errors import DiskFull, StoreUnavailable
@@ -51,24 +51,38 @@ class Gate:
     prepare: Callable[[Run], bool]
 
 
+@dataclass
+class Overtaken:
+    """By how much others have been overtaken since the first of a stack was claimed, in however many calls of `fit`.
+
+    `others_s` is that of other keys, `passed_s` that of jobs with the stack's key, by id.
+    """
+
+    others_s: float = 0.0
+    passed_s: Mapping[str, float] = field(default_factory=dict)
+
+
 class Boarding:
     """Finds companions for one `fit`, until it is closed.
 
     Args:
         gate: what lets a job in.
-        first: the runs that the stack begins with.
+        first: the runs that the stack begins with, one at least.
+        overtaken: by this stack before, which is gone on with here.
         stopping: set when the process was told to go: then nobody is taken in any more.
         most_jobs: to take in.
     """
 
-    def __init__(self, gate: Gate, first: Sequence[Run], stopping: threading.Event, most_jobs: int) -> None:
+    def __init__(
+        self, gate: Gate, first: Sequence[Run], overtaken: Overtaken, stopping: threading.Event, most_jobs: int
+    ) -> None:
         self._gate = gate
         self._stopping = stopping
-        self._aboard = list(first)
+        self._first, self._aboard = first[0], list(first)
+        self._looked = False
         self._ready: deque[Run] = deque()
         self._ready_since = 0.0
-        self._overtaken_s = 0.0
-        self._passed_s: Mapping[str, float] = {}
+        self._overtaken = overtaken
         self._look_further = LOOK_FURTHER
         self._most_jobs = most_jobs
         self.taken = 0
@@ -122,11 +136,12 @@ class Boarding:
         if len(self._aboard) >= room.most or self.taken >= self._most_jobs:
             return
         chosen = self._chosen(room)
+        self._looked = True
         if not chosen.job_ids:
             return
         runs = gate.claimed(answered(lambda token: self._claim(chosen, token), self._stopping, self._outage))
         late = dict(zip([*(run.id for run in self._aboard), *chosen.job_ids], chosen.late_s, strict=True))
-        self._overtaken_s, self._passed_s = chosen.overtaken_s, chosen.passed_s
+        self._overtaken.others_s, self._overtaken.passed_s = chosen.overtaken_s, chosen.passed_s
         self.taken += len(runs)
         self._aboard += runs
         for run in self._aboard:
@@ -155,18 +170,28 @@ class Boarding:
         return chosen
 
     def _planned(self, waiting: Sequence[Companion], head: float | None, room: Room) -> Plan:
-        """Whom to take in; where all have just ended, the next of the queue and others, if it is one with this key."""
+        """Whom to take in; where all have ended, the next of the queue and others, if it is one with this key.
+
+        Tiny jobs have ended before the first look: then it goes by the stack as it was claimed, for whom it takes in
+        must not depend on who is quicker.
+        """
         if self._aboard:
-            crashes = self._aboard[0].claim.job.crashes
-            aboard = Aboard(tuple(map(_seat, self._aboard)), crashes, self._overtaken_s, self._passed_s)
-            return plan(aboard, waiting, head, room, _seconds)
+            return self._beside(tuple(map(_seat, self._aboard)), waiting, head, room)
         first = min(waiting, key=attrgetter("place"), default=None)
-        if first is None or (head is not None and first.place > head):
+        if first is not None and (head is None or first.place < head):
+            others = [one for one in waiting if one is not first]
+            aboard = Aboard((Seat(_seconds(first), 0.0, share_of(first.owner, first.tags)),), first.crashes)
+            rest = plan(aboard, others, head, replace(room, bytes=room.bytes - first.stack.bytes), _seconds)
+            return replace(rest, job_ids=(first.id, *rest.job_ids), leads=True)
+        if self._looked:
             return Plan((), (), 0.0)
-        others = [one for one in waiting if one is not first]
-        aboard = Aboard((Seat(_seconds(first), 0.0, share_of(first.owner, first.tags)),), first.crashes)
-        rest = plan(aboard, others, head, replace(room, bytes=room.bytes - first.stack.bytes), _seconds)
-        return replace(rest, job_ids=(first.id, *rest.job_ids), leads=True)
+        rest = self._beside((Seat(0.0, 0.0, _share(self._first)),), waiting, head, room)
+        return replace(rest, late_s=rest.late_s[1:])
+
+    def _beside(self, seats: tuple[Seat, ...], waiting: Sequence[Companion], head: float | None, room: Room) -> Plan:
+        overtaken = self._overtaken
+        aboard = Aboard(seats, self._first.claim.job.crashes, overtaken.others_s, overtaken.passed_s)
+        return plan(aboard, waiting, head, room, _seconds)
 
 
 def _seconds(one: Companion) -> float:

@@ -17,6 +17,7 @@ from kernels.precisions import needs_gpu
 from nets.engines import lanes_for
 from nets.member import Member
 from nets.resolve import MEMORY_SHARE, memory_estimate_bytes, stack_key
+from nets.stacking import gains
 from nets.threads import blas_threads
 from nets.trainer import fit, threads_of
 from nets.training_spec import TrainingOptions
@@ -25,7 +26,7 @@ from store.jobs import JobStore
 from store.records import Claim
 from store.transitions import Directive
 from worker import failpoints, log
-from worker.boarding import Boarding, Gate
+from worker.boarding import Boarding, Gate, Overtaken
 from worker.channel import Message
 from worker.data import DataCache
 from worker.failures import Failure, classify
@@ -75,6 +76,7 @@ class Runner:
         self._spare = Spare()
         self._recycle = False
         self._taken = 0
+        self._overtaken = Overtaken()
         self._alone: set[str] = set()
         """Jobs that must not be in a stack again in this process."""
         self._most = STACK_MOST if backend.device == "cpu" else STACK_MOST_GPU
@@ -85,7 +87,7 @@ class Runner:
         Returns:
             Whether the process should be replaced (an error of the device or of memory).
         """
-        self._taken = 0
+        self._taken, self._overtaken = 0, Overtaken()
         reporter = Reporter(self._jobs, self._files, self._stopping, self._released, self._leave)
         ready = [run for run in self._enter(claims, reporter) if self._prepare(run)]
         if ready:
@@ -166,7 +168,7 @@ class Runner:
         """What looks for company; None where nobody could join or a stack gains nothing."""
         first = runs[0]
         stack, lanes = first.claim.job.stack, lanes_for(first.member, first.backend)
-        if stack is None or lanes <= 1 or first.id in self._alone or self._most <= 1:
+        if stack is None or first.id in self._alone or self._most <= 1 or not gains(stack.steps, stack.work, lanes):
             return None
 
         def room(aboard: Sequence[Run]) -> Room:
@@ -185,7 +187,7 @@ class Runner:
             lambda claims: self._enter(claims, reporter),
             self._prepare,
         )
-        return Boarding(gate, runs, self._stopping, RUN_MOST_JOBS - self._taken)
+        return Boarding(gate, runs, self._overtaken, self._stopping, RUN_MOST_JOBS - self._taken)
 
     def _admit(self, watch: Watch, boarding: Boarding | None, agreed: Hashable) -> list[Member]:
         """The members that board now."""

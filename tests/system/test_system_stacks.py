@@ -50,6 +50,17 @@ def test_a_random_mixture_is_its_jobs_alone(deployed: Deployment, compiled: str)
     deployed.site.check()
 
 
+def test_tiny_jobs_of_several_shapes_train_in_stacks_beside_a_single_thread(deployed: Deployment) -> None:
+    """As with a worker for each processor: steps gain nothing, all that is beside them does."""
+    specs = [spec(n, epochs=3) | {"net": {"hidden": [4 + n % 3]}} for n in range(36)]
+    ids = deployed.submit(*specs)
+    deployed.site.processes.worker(MLPQ_COMPILED="1", OPENBLAS_NUM_THREADS="1").ready()
+    assert set(deployed.ended(ids)) == {Status.SUCCEEDED}
+    assert sorted(deployed.stacks(ids))[len(ids) // 2] >= 8, "a dozen of each shape wait"
+    deployed.assert_each_is_what_it_is_alone(ids[:6], specs[:6])
+    deployed.site.check()
+
+
 def test_a_killed_process_counts_one_attempt_each_and_changes_no_bit(deployed: Deployment) -> None:
     specs = [spec(seed, **LONG) for seed in range(4)]
     ids = deployed.submit(*specs)

@@ -13,11 +13,12 @@ from store import scripts
 from store.connection import connect
 from store.jobs import JobStore
 from store.records import Claim
+from store.transitions import Status
 from tests.lossy import lossy_way
 from tests.processes import wait_until
 from tests.store.store_parts import new_job, stackable
-from worker.boarding import Boarding, Gate
-from worker.planner import Room
+from worker.boarding import Boarding, Gate, Overtaken
+from worker.planner import OVERTAKE_S, Room
 from worker.run import Run
 
 
@@ -39,7 +40,9 @@ def test_one_that_fits_is_found_behind_many_that_do_not(redis: Redis) -> None:
         store.crashed(claim.job_id, claim.fence, "crashed", "gone")
     last = store.create(new_job(stack=stackable()))[0]
 
-    boarding = Boarding(gate_of(store, taken), [Run(store.claim_also("w", [first.id])[0])], threading.Event(), 1000)
+    boarding = Boarding(
+        gate_of(store, taken), [Run(store.claim_also("w", [first.id])[0])], Overtaken(), threading.Event(), 1000
+    )
     wait_until(lambda: taken, 5.0, "it is found")
     boarding.close(further=False)
     assert taken == [last.id]
@@ -51,7 +54,7 @@ def test_those_whose_claim_was_not_answered_board_all_the_same(valkey: EmbeddedS
     run = Run(store.claim_also("w", [first.id])[0])
     claim = hashlib.sha1(scripts.source("claim").encode()).hexdigest().encode()
     with lossy_way(valkey.url, claim, losses=1) as way:
-        boarding = Boarding(gate_of(JobStore(connect(way.url)), taken), [run], threading.Event(), 1000)
+        boarding = Boarding(gate_of(JobStore(connect(way.url)), taken), [run], Overtaken(), threading.Event(), 1000)
         wait_until(lambda: taken, 8.0, "they are told of")
         boarding.close(further=False)
         assert way.left == 0
@@ -59,11 +62,41 @@ def test_those_whose_claim_was_not_answered_board_all_the_same(valkey: EmbeddedS
     assert {store.get(job.id).fence for job in others} == {1}
 
 
-def begun_again(store: JobStore, ended: Run) -> list[str]:
+def begun_again(store: JobStore, ended: Run, most: int = 1, overtaken: Overtaken | None = None) -> list[str]:
     """Whom a stack takes in whose only model has ended."""
     taken: list[str] = []
-    Boarding(gate_of(store, taken, most=1), [ended], threading.Event(), 1000).close(further=True)
+    stopping, so_far = threading.Event(), overtaken or Overtaken()
+    Boarding(gate_of(store, taken, most), [ended], so_far, stopping, 1000).close(further=True)
     return taken
+
+
+def interleaved(store: JobStore, jobs: int) -> tuple[Run, list[str]]:
+    """A tiny job that was claimed in its turn and has ended, and those that fit it, each behind two that do not."""
+    keys = ("s", "t", "u")
+    found = store.create_many([new_job(stack=stackable(keys[n % 3])) for n in range(3 * jobs + 1)])[0]
+    claim = store.claim("w")
+    assert claim is not None
+    ended = Run(claim)
+    ended.ended = True
+    return ended, [job.id for job in found[3::3]]
+
+
+def test_a_tiny_job_that_ended_before_the_first_look_has_companions_all_the_same(redis: Redis) -> None:
+    """Else it would be a matter of milliseconds whether tiny jobs of several shapes train in stacks or alone."""
+    store = JobStore(redis)
+    ended, fit = interleaved(store, 20)
+    assert begun_again(store, ended, most=16) == fit[:15]
+
+
+def test_stacks_of_tiny_jobs_overtake_others_by_a_second_at_most_however_often_they_begin(redis: Redis) -> None:
+    store, overtaken, trained = JobStore(redis), Overtaken(), 0
+    ended, fit = interleaved(store, 300)
+    while taken := begun_again(store, ended, most=16, overtaken=overtaken):
+        trained += len(taken)
+        for claim in store.held_by("w"):
+            store.finish(claim, Status.SUCCEEDED)
+    assert trained < len(fit), "those of other keys come next"
+    assert 0.9 * OVERTAKE_S < overtaken.others_s <= OVERTAKE_S
 
 
 def test_a_stack_begins_again_when_it_is_its_owners_turn_and_that_counts(redis: Redis) -> None:
