@@ -2,7 +2,8 @@
 
 Jobs on iris of three shapes, each a few milliseconds of training, are posted over 8 connections to a deployment with
 two workers. Every few seconds a training process gets SIGKILL. At the end every job has ended once: none is lost, none
-is doubled, each result's file is there. A page of 50 jobs is timed all the while.
+is doubled, each result's file is there. A page of 50 jobs is timed all the while, and what a job costs is stated: time
+of each kind of process, commands, memory and disk of Redis, events, files.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 import httpx2
 
 from bench.api import post_jobs
+from bench.costs import Costs
 from bench.deployment import Deployment, deployment
 from bench.harness import quantile, write_result
 
@@ -41,7 +43,8 @@ def body(number: int) -> dict[str, Any]:
 class Meanwhile:
     """Kills training processes and times pages until it is stopped."""
 
-    def __init__(self, running: Deployment) -> None:
+    def __init__(self, running: Deployment, costs: Costs) -> None:
+        self._costs = costs
         self.kills, self.page_ms = 0, list[float]()
         self._running, self._over = running, threading.Event()
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._kill, self._look)]
@@ -57,6 +60,7 @@ class Meanwhile:
         chance = random.Random(6)
         while not self._over.wait(chance.uniform(0.5, 1.5) * KILL_EVERY_S):
             pids = self._running.training_children()
+            self._costs.look()
             with contextlib.suppress(ProcessLookupError, IndexError):
                 os.kill(chance.choice(pids), signal.SIGKILL)
                 self.kills += 1
@@ -92,13 +96,15 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="print, do not write bench/results/bulk.json")
     asked = parser.parse_args()
     with deployment(workers=2) as running, httpx2.Client(base_url=running.url, timeout=60) as client:
-        start, meanwhile = time.perf_counter(), Meanwhile(running)
+        costs = Costs(running)
+        start, meanwhile = time.perf_counter(), Meanwhile(running, costs)
         ids, _ = asyncio.run(post_jobs(running.url, map(body, range(asked.jobs))))
         accepted = time.perf_counter() - start
         while ended(client) < asked.jobs and time.perf_counter() - start < asked.limit_s:
             time.sleep(0.1)
         took = time.perf_counter() - start
         meanwhile.stop()
+        spent = costs.per_job(ids)
         jobs = every_job(client)
         results = {path.parent.name for path in running.data_dir.glob("artifacts/job_*/*-weights.npz")}
     statuses = Counter(job["status"] for job in jobs)
@@ -115,6 +121,7 @@ def main() -> None:
         "stack_median": quantile([float(job["environment"].get("stack", 0)) for job in jobs], 0.5),
         "page_median_ms": round(quantile(meanwhile.page_ms, 0.5), 1),
         "page_p99_ms": round(quantile(meanwhile.page_ms, 0.99), 1),
+        "per_job": spent,
     }
     if asked.dry:
         print(figures)

@@ -159,7 +159,7 @@ class Boarding:
     def _chosen(self, room: Room) -> Plan:
         """Whom to take in, of as many as need to be looked at."""
         gate = self._gate
-        most = room.most + self._look_further + len(gate.refused)
+        most = room.most - len(self._aboard) + self._look_further + len(gate.refused)
         found = gate.jobs.companions(gate.key, gate.device, most, [_share(run) for run in self._aboard])
         waiting = [one for one in found.waiting if one.id not in gate.refused]
         refused = [one.place for one in found.waiting if one.id in gate.refused]

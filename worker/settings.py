@@ -20,7 +20,7 @@ BATCH_EACH_S = 0.005
 BOARDING_S = 0.1
 """Seconds between two looks for queued jobs that could join a stack; one more whenever a model leaves it."""
 
-LOOK_FURTHER = 64
+LOOK_FURTHER = 16
 """Queued jobs that are looked at beyond those which a stack has room for: some of them may not fit."""
 
 LOOK_FURTHEST = 1024
