@@ -132,6 +132,7 @@ class Boarding:
 
     def _look(self) -> None:
         self._aboard = [run for run in self._aboard if not run.ended]
+        self._first = next(iter(self._aboard), self._first)
         gate, room = self._gate, self._gate.room(self._aboard)
         if len(self._aboard) >= room.most or self.taken >= self._most_jobs:
             return

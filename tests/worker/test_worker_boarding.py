@@ -116,3 +116,19 @@ def test_a_stack_begins_again_when_it_is_its_owners_turn_and_that_counts(redis: 
     claim = store.claim("w")
     assert claim is not None
     assert claim.job_id == theirs[2].id
+
+
+def test_a_stack_that_begins_again_with_one_that_was_in_a_crash_takes_its_like_alone(redis: Redis) -> None:
+    store, taken = JobStore(redis), list[str]()
+    first, *others = store.create_many([new_job(stack=stackable(steps=10**6)) for _ in range(5)])[0]
+    ended = Run(store.claim_also("w", [first.id])[0])
+    ended.ended = True
+    for claim in store.claim_also("gone", [job.id for job in others]):
+        store.crashed(claim.job_id, claim.fence, "crashed", "gone")
+    boarding = Boarding(gate_of(store, taken), [ended], Overtaken(), threading.Event(), 1000)
+    wait_until(lambda: taken, 5.0, "it begins again")
+    new = store.create(new_job(stack=stackable(steps=1)))[0]
+    boarding.left()
+    boarding.close(further=True)
+    assert taken[0] == others[0].id
+    assert new.id not in taken
