@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from kernels.errors import InvalidInput
 from store.ingest.arrays import Floats, Spool
 from store.ingest.csv_columns import MISSING_TEXTS, ColumnScan
-from store.ingest.csv_text import Rows, TextFile, read_rows, sniff_delimiter
+from store.ingest.csv_text import CHARACTERS_AT_ONCE, Rows, TextFile, read_rows, sniff_delimiter
 from store.ingest.inflate import check_inflates
 from store.ingest.kinds import check_kinds
 from store.ingest.limits import MAX_COLUMNS, MAX_ERRORS
@@ -194,9 +195,12 @@ def _writing(file: TextFile, delimiter: str, options: IngestOptions) -> Writing:
 
 def _first_rows(file: TextFile, delimiter: str) -> list[Sequence[str]]:
     sample: list[Sequence[str]] = []
+    characters = 0
     for rows in read_rows(file, delimiter, 1):
         sample.extend(rows.fields)
-        if len(sample) > _NUMBER_SAMPLE or len(sample) * len(sample[0]) > _CELLS_AT_ONCE:
+        characters += sum(map(len, sample[-1]))
+        many = len(sample) > _NUMBER_SAMPLE or len(sample) * len(sample[0]) > _CELLS_AT_ONCE
+        if many or characters >= CHARACTERS_AT_ONCE:
             break
     if not sample:
         raise of_file("has no rows; at least 1 is needed")
@@ -226,12 +230,13 @@ def _check_names(first: Sequence[str]) -> None:
 def distinct_names(first: Sequence[str]) -> list[str]:
     """Names that differ: `column_3` where there is none, `x.2` for the second `x`."""
     own = [name or f"column_{index + 1}" for index, name in enumerate(first)]
-    taken, seen = set(own), set[str]()
+    taken, numbers = set(own), dict[str, Iterator[int]]()
     for index, name in enumerate(own):
-        if name in seen:
-            own[index] = next(one for k in range(2, len(own) + 2) if (one := f"{name}.{k}") not in taken)
+        if name in numbers:
+            own[index] = next(one for k in numbers[name] if (one := f"{name}.{k}") not in taken)
             taken.add(own[index])
-        seen.add(name)
+        else:
+            numbers[name] = count(2)
     return own
 
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import compress, islice
+from itertools import compress
 from pathlib import Path
 from typing import TextIO
 
@@ -27,6 +27,9 @@ DELIMITERS = ";\t|,"
 
 BLANK = " "
 """As a delimiter it stands for any number of blanks and tabs; found where none of the others divides the first row."""
+
+CHARACTERS_AT_ONCE = 8 << 20
+"""Of rows that are held at once; the last of them may go beyond it by its own length."""
 
 _SAMPLE_CHARACTERS = 1 << 16
 _HEAD_BYTES = 64
@@ -131,7 +134,7 @@ class Rows:
 
 
 def read_rows(file: TextFile, delimiter: str, cells_at_once: int) -> Iterator[Rows]:
-    """The rows of a file, blank ones left out, many at a time; the first row comes alone.
+    """The rows of a file, blank ones left out, many at a time up to `CHARACTERS_AT_ONCE`; the first row comes alone.
 
     Raises:
         InvalidInput: not its encoding, an unclosed or misplaced quote, a field or line that is too long: row and
@@ -143,8 +146,9 @@ def read_rows(file: TextFile, delimiter: str, cells_at_once: int) -> Iterator[Ro
     wanted = 1
     try:
         with file.opened() as text:
-            reader = csv.reader(_lines(text, delimiter), delimiter=delimiter, strict=True, skipinitialspace=True)
-            while fields := list(islice(reader, wanted)):
+            lines = _Lines(text, delimiter)
+            reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
+            while fields := _next_rows(reader, wanted, lines):
                 numbers: Sequence[int] = range(start, start + len(fields))
                 start += len(fields)
                 if min(map(len, fields)) < 2 or fields[0] == named:
@@ -158,12 +162,32 @@ def read_rows(file: TextFile, delimiter: str, cells_at_once: int) -> Iterator[Ro
         raise diagnose(file, delimiter) from error
 
 
-def _lines(text: TextIO, delimiter: str) -> Iterator[str]:
+@dataclass
+class _Lines:
     """Lines as the reader wants them: of those that blanks divide none begins or ends with one."""
-    while line := text.readline(MAX_LINE_CHARACTERS):
-        if len(line) == MAX_LINE_CHARACTERS:
-            raise csv.Error(f"the line has {MAX_LINE_CHARACTERS} characters or more")
-        yield line if delimiter != BLANK else line.replace("\t", BLANK).strip() + "\n"
+
+    text: TextIO
+    delimiter: str
+    characters: int = 0
+    """Of all lines so far."""
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self.text.readline(MAX_LINE_CHARACTERS):
+            if len(line) == MAX_LINE_CHARACTERS:
+                raise csv.Error(f"the line has {MAX_LINE_CHARACTERS} characters or more")
+            self.characters += len(line)
+            yield line if self.delimiter != BLANK else line.replace("\t", BLANK).strip() + "\n"
+
+
+def _next_rows(reader: Iterator[list[str]], most: int, lines: _Lines) -> list[list[str]]:
+    """At most so many rows, of which all but the last have less than `CHARACTERS_AT_ONCE` together."""
+    fields: list[list[str]] = []
+    full = lines.characters + CHARACTERS_AT_ONCE
+    for row in reader:
+        fields.append(row)
+        if len(fields) == most or lines.characters >= full:
+            break
+    return fields
 
 
 def diagnose(file: TextFile, delimiter: str) -> InvalidInput:
@@ -174,7 +198,7 @@ def diagnose(file: TextFile, delimiter: str) -> InvalidInput:
     lines: list[str] = []
 
     def watched(text: TextIO) -> Iterator[str]:
-        for line in _lines(text, delimiter):
+        for line in _Lines(text, delimiter):
             lines.append(line)
             yield line
 

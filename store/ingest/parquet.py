@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -94,8 +95,7 @@ def checked_names(schema: Any) -> list[str]:
     for index, name in enumerate(names):
         if (problem := name_problem(name)) is not None:
             raise of_file(f"column {index + 1}: the name {problem}")
-    if len(set(names)) < len(names):
-        twice = next(name for index, name in enumerate(names) if name in names[:index])
+    if twice := next((name for name, times in Counter(names).items() if times > 1), None):
         raise of_file(f"has two columns named {shown(twice)}")
     return names
 

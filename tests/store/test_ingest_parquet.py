@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kernels.errors import InvalidInput, TooLarge
+from store.ingest.limits import MAX_COLUMNS
+from store.ingest.parquet import checked_names
 from tests.store.file_writers import bomb, parquet, written
 from tests.store.ingest_parts import LIMITS, read, refused, run_process
 
@@ -33,6 +37,15 @@ def test_numbers_of_every_type_with_their_nulls(tmp_path: Path, kind: Any) -> No
     np.testing.assert_array_equal(found.x[:, 0], [*range(N - 1), np.nan])
     assert found.column("a")["kind"] == "numeric"
     assert found.column("a")["missing"] == 1
+
+
+def test_equal_names_among_very_many_are_found_at_once() -> None:
+    """CPU time, which others do not share; comparing each name with all before it takes minutes."""
+    names = [f"c{place}" for place in range(MAX_COLUMNS - 1)]
+    before = time.process_time()
+    with pytest.raises(InvalidInput, match=names[-1]):
+        checked_names(SimpleNamespace(names=[*names, names[-1]]))
+    assert time.process_time() - before < 5.0
 
 
 @pytest.mark.parametrize("encode", [False, True])
