@@ -147,6 +147,15 @@ def zeros_of(optimizer: Optimizer, stack: Sequence[Options]) -> frozenset[str]:
 
 
 @lru_cache(maxsize=256)
+def idle_slots(name: str, options: tuple[tuple[str, Value], ...]) -> frozenset[str]:
+    """The slots that an optimizer with these options has no use for: they stay zero, whatever a stack writes there."""
+    optimizer = OPTIMIZERS[name]
+    known = dict.fromkeys(zeros_of(optimizer, [dict(options)]), 0.0)
+    rule = optimizer.rule_for(dict(options)).given(known)
+    return frozenset(rule.slots).difference(rule.assigned)
+
+
+@lru_cache(maxsize=256)
 def keeps_zeros(rule: UpdateRule) -> bool:
     """True if a parameter that is 0 and never has a gradient stays 0: what fills up the compiled engine's panels."""
     parameters, gradient, *numbers = (np.zeros((1, 1)) for _ in range(2 + len(rule.rates) + len(rule.hyper)))

@@ -16,6 +16,7 @@ from nets.batches import Pool
 from nets.chunks import Chunks
 from nets.evaluate import Evaluator, Measured
 from nets.member import Member, State
+from nets.optimizers import idle_slots
 
 
 class StackState:
@@ -77,8 +78,11 @@ class StackState:
         return self._on_host(self._kept, self._kept_steps, position)
 
     def _on_host(self, arrays: Mapping[str, Array], steps: Sequence[int], position: int) -> State:
-        place = self._places[position]
+        """One model's arrays; what its own optimizer does without is as it was, whatever its neighbours need."""
+        place, optimizer = self._places[position], self._members[position].spec.optimizer
         state = {name: self._backend.to_host(array[place]) for name, array in arrays.items()}
+        for name in idle_slots(optimizer.name, tuple(optimizer.options.items())):
+            state[name] = np.zeros_like(state[name])
         return state | {"step": np.array(steps[position], np.int64)}
 
     def keep(self, positions: Sequence[int]) -> None:

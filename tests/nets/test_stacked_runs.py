@@ -55,6 +55,19 @@ def test_stacked_training_equals_solo_bit_for_bit(optimizer):
         assert_same_run(stacked, i, run(one), 0)
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_what_a_checkpoint_holds_of_the_optimizer_does_not_depend_on_neighbours(optimizer):
+    members = [member(i, optimizer=optimizer, rows=40, table=blobs(rows=40, seed=i)) for i in range(3)]
+    stack = LayeredEngine(members, BACKEND)
+    stack.advance(1)
+    stack.keep_copy()
+    for i, one in enumerate(members):
+        alone = LayeredEngine([one], BACKEND)
+        alone.advance(1)
+        assert_same_arrays(stack.state(i), alone.state(0))
+        assert_same_arrays(stack.kept_state(i), alone.state(0))
+
+
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("loss", [*LOSSES, {"name": "softmax", "label_smoothing": 0.2}], ids=str)
 def test_stacked_equals_solo_for_every_loss_and_precision(loss, precision):
