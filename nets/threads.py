@@ -82,7 +82,9 @@ class Pace:
         return max(1, int(TRIAL_S / self._last_s))
 
     def took(self, team: int, steps: int, seconds: float) -> None:
-        """What the turn took; the very first only warms."""
+        """What the turn took; the very first only warms, and one without steps tells nothing."""
+        if steps == 0:
+            return
         tried, before = self._tries(), self._faster()
         self._last_s = max(seconds / steps, 1e-9)
         if self._turns:

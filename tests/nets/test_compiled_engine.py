@@ -180,6 +180,18 @@ def test_the_faster_team_is_found_and_the_other_is_looked_at_again():
     assert Pace(1).most_steps() > 1_000_000
 
 
+def test_no_steps_after_the_end_change_nothing():
+    one = member_for(blobs(), net=NET, training={"epochs": 1, "batch_size": 32})
+    engine = CompiledEngine([one], BACKEND)
+    while engine.max_chunk():
+        engine.advance(engine.max_chunk())
+    before = engine.state(0)
+    engine.advance(0)
+    assert engine.steps() == [one.total_steps]
+    assert_same_arrays(engine.state(0), before)
+    assert engine.drain().shape == (one.total_steps, 1)
+
+
 def test_first_turns_that_told_wrongly_are_put_right_after_one_more():
     """As after a pause, when the team's other threads begin late: then it is the faster by far."""
     pace = Pace(2)
