@@ -7,7 +7,6 @@ W numbers of a step. Activations are feature-major (M, H, B), as in `network`; a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -28,7 +27,7 @@ from kernels.fused_source import (
 from kernels.step_plan import Kernel, Node, Place, StepPlan, product
 from nets.fused import MAX_BLOCKS
 from nets.step_arrays import StepArrays, turn
-from nets.step_shape import StepShape
+from nets.step_shape import StepShape, is_thin
 
 CHAIN, BATCHES, GRADIENTS = range(3)
 """Branches: from layer to layer; what brings batches; gradients' products, for which nothing waits soon."""
@@ -61,12 +60,6 @@ class _Planner:
         self.shape, self.models = shape, models
         self._at = StepArrays(shape, models, capacity, steps)
 
-    @cached_property
-    def thin(self) -> bool:
-        """Whether programs of our own stand for the last layer's products."""
-        layout = self.shape.layout
-        return layout.n_layers > 1 and layout.widths[-1] <= tail_source.MAX_OUTPUTS
-
     def plan(self, recordings: Sequence[int]) -> StepPlan:
         """See plan_of."""
         programs = [(*self._steps(count), *self._closing(count)) for count in recordings]
@@ -91,7 +84,7 @@ class _Planner:
         layers = range(1, shape.layout.n_layers + 1)
         for layer in layers[:-1]:
             nodes += self._forward(layer, step)
-        if self.thin:
+        if is_thin(shape.layout):
             nodes += [self._thin_scores(step), self._thin_tail(step)]
         else:
             nodes += [*self._forward(layers[-1], step), self._loss(step)]

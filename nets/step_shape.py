@@ -11,6 +11,7 @@ import numpy as np
 from kernels.c_source import Real
 from kernels.fused_source import LossProgram
 from kernels.precisions import PRECISIONS, Arithmetic
+from kernels.tail_source import MAX_OUTPUTS
 from kernels.updates import UpdateRule
 from nets.fused import program_of, real_of
 from nets.losses import LOSSES
@@ -21,6 +22,11 @@ from nets.parameters import Layout
 
 WORD: Final = 8
 """Numbers in bfloat16 that a product reads at once."""
+
+
+def is_thin(layout: Layout) -> bool:
+    """Whether two programs of our own stand for the last layer's products, its loss and the derivative below."""
+    return layout.n_layers > 1 and layout.widths[-1] <= MAX_OUTPUTS
 
 
 @dataclass(frozen=True, eq=False)

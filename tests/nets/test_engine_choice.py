@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 
 from kernels.errors import RecordingFailed
-from kernels.step_plan import StepPlan
+from kernels.step_plan import Product, StepPlan
+from kernels.step_source import ADVANCE_SYMBOL, TALLY_SYMBOL
+from kernels.tail_source import MAX_OUTPUTS, SCORES_SYMBOL, TAIL_SYMBOL
 from nets.engines import engine_for, lanes_for
-from nets.gpu_costs import persistent_s, recorded_s
+from nets.gpu_costs import nodes_of, persistent_s, recorded_s
 from nets.parameters import Layout
+from nets.plans import plan_of
+from nets.step_shape import shape_of
 from nets.trainer import Ending, fit
 from tests.kernels.block_support import BlockBackend
 from tests.kernels.recorder_support import RecordingBackend
@@ -41,6 +45,16 @@ def test_the_cost_rule_prefers_one_block_for_small_nets_and_the_whole_device_for
     layout, batch, expected = WORKLOADS[name]
     costs = {"persistent": persistent_s(layout, batch), "recorded": recorded_s(layout, batch)}
     assert min(costs, key=lambda one: costs[one]) == expected
+
+
+@pytest.mark.parametrize("hidden", [[], [6], [6, 7, 5]], ids=len)
+@pytest.mark.parametrize("classes", [3, MAX_OUTPUTS, MAX_OUTPUTS + 1])
+def test_the_cost_rule_counts_the_nodes_of_a_step(hidden, classes):
+    shape = shape_of([case("float32", blobs(4 * classes, 5, classes), hidden)])
+    program, _ready = plan_of(shape, 1, 1, (1,)).programs
+    step = [node for node in program if getattr(node, "symbol", "") not in {TALLY_SYMBOL, ADVANCE_SYMBOL}]
+    multiplying = [node for node in step if isinstance(node, Product) or node.symbol in {SCORES_SYMBOL, TAIL_SYMBOL}]
+    assert nodes_of(shape.layout) == (len(step) - len(multiplying), len(multiplying))
 
 
 def test_costs_are_those_that_were_measured():
