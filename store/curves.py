@@ -153,7 +153,7 @@ class Curves:
 
 
 def _continued(before: Columns, entries: Sequence[Entry]) -> Columns:
-    """The columns with the points of further events. Fields stand in the order in which `common.lua` writes them."""
+    """The columns with the points of further events. Fields stand in the order in which `log.lua` writes them."""
     points = orjson.loads(b"[" + b",".join([fields[3] for _, fields in entries if fields[1] == b"metric"]) + b"]")
     last, fields = entries[-1]
     number, ended = int(last.partition(b"-")[2]), fields[1] == b"end"

@@ -137,7 +137,7 @@ class JobStore(Claims):
             raise InvalidInput.at("/query/limit", f"is {limit}; must be 1..{PAGE_MAX}")
         index = keys.index(status, tag) if sweep is None else keys.swept(sweep, status)
         others = () if sweep is None or tag is None else (keys.index(None, tag),)
-        answer = self._call("page", index, limit, after or "", *others)
+        answer = self._call("page", index, limit, after or "", tag or "", status or "", *others)
         if answer[0] == b"missing":
             raise InvalidInput.at("/query/after", f"names no job: {(after or '')[:80]!r}")
         return Page(tuple(job_from_parts(parts) for parts in answer[2:] if parts), bool(answer[1]))

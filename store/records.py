@@ -218,7 +218,7 @@ def new_job_parts(new: NewJob) -> list[str | bytes | int]:
 
 
 def _device(spec: Json) -> str:
-    """On which device the spec may train; see `queue_for` in common.lua."""
+    """On which device the spec may train; see `queue_for` in queue.lua."""
     training = spec.get("training")
     if not isinstance(training, dict):
         return "auto"

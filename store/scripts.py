@@ -1,7 +1,7 @@
 """Loads the Lua scripts. Each sees the tables and key names that Python uses, written out as Lua.
 
 A script is one transaction: Redis runs it alone and whole, and writes its effects to the append-only file as
-one block. `common.lua` is put before each; Redis caches the compiled text by its hash.
+one block. What they share (`SHARED`) is put before each; Redis caches the compiled text by its hash.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from store import keys, transitions, wakeups
 
 EVENTS_KEPT = 200_000
 """Events kept per job (at least; Redis trims whole blocks). A reader who missed more gets a `reset`."""
+
+SHARED = ("log", "queue", "turns", "record")
+"""Functions for all scripts, in this order: each file knows those before it."""
 
 NAMES = (
     "create",
@@ -53,7 +56,7 @@ def _lua(value: Any) -> str:
 
 @cache
 def source(name: str) -> str:
-    """The complete text of a script: constants, common functions, its own lines."""
+    """The complete text of a script: constants, shared functions, its own lines."""
     folder = Path(__file__).parent / "lua"
     constants = {
         "KEY": dict(keys.TEMPLATES)
@@ -68,8 +71,7 @@ def source(name: str) -> str:
         "EVENTS_KEPT": EVENTS_KEPT,
     }
     head = "\n".join(f"local {key} = {_lua(value)}" for key, value in constants.items())
-    parts = (folder / "common.lua", folder / f"{name}.lua")
-    return "\n".join([head, *(part.read_text(encoding="utf-8") for part in parts)])
+    return "\n".join([head, *((folder / f"{part}.lua").read_text(encoding="utf-8") for part in (*SHARED, name))])
 
 
 def load(redis: Redis) -> dict[str, Script]:

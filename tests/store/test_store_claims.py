@@ -243,7 +243,7 @@ def test_stray_entries_block_neither_the_queue_nor_the_reaper_nor_a_listing(stor
     assert store.reap(grace_s=0).moved == {lost.job_id: Status.QUEUED}
     redis.zadd(keys.index(None, "t"), {"job_gone": 1})
     assert store.page(tag="t").items == ()
-    redis.delete(keys.index(None, "t"))
+    assert not redis.exists(keys.index(None, "t"))
     redis.zadd(keys.QUEUE, {"job_gone": -1e15, ended.job_id: -1e14})
     claim = store.claim("w")
     assert claim is not None

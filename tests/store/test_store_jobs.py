@@ -36,6 +36,24 @@ def test_a_created_job_is_recorded_indexed_queued_and_announced(store: JobStore,
     check_laws(redis, store)
 
 
+def test_a_job_leaves_the_tags_that_its_damaged_record_no_longer_names(store: JobStore, redis: Redis) -> None:
+    jobs = [store.create(new_job(tags=("a", "b")))[0].id for _ in range(4)]
+    damaged, repaired, moved, sound = jobs
+    redis.zunionstore(keys.swept("swp_1"), [keys.JOBS])
+    for one in (damaged, repaired, moved):
+        redis.hset(keys.job(one), "tags", "[")
+    store.patch(repaired, tags=["b"])
+    store.request(moved, "cancel")
+    redis.hset(keys.job(moved), "tags", '["a"]')
+    assert [job.id for job in store.page(tag="a", status=Status.QUEUED, limit=1).items] == [sound]
+    assert [job.id for job in store.page(tag="a", status=Status.QUEUED).items] == [sound]
+    assert [job.id for job in store.page(tag="a").items] == [sound, moved]
+    assert [job.id for job in store.page(tag="b", sweep="swp_1").items] == [sound, repaired]
+    for tag, status, left in (("a", None, {sound, moved}), ("a", "queued", {sound}), ("b", None, {sound, repaired})):
+        assert {one.decode() for one in redis.zrange(keys.index(status, tag), 0, -1)} == left
+    assert not store.page(tag="a").has_more
+
+
 def test_creating_takes_one_round_trip(store: JobStore, redis: Redis) -> None:
     store.create(new_job())
     before = redis.info("stats")["total_net_input_bytes"], redis.info("commandstats")
