@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlpq import Client
+from mlpq.estimators.training import TAG
 from mlpq.up.launch import deployment
 from tests.mlpq.command import Mlpq
 from tests.mlpq.up_parts import Up
@@ -36,6 +37,21 @@ def client(service_url: str) -> Iterator[Client]:
     """A client of it."""
     with Client(service_url) as connected:
         yield connected
+
+
+@pytest.fixture(scope="module")
+def everywhere(service_url: str) -> Iterator[None]:
+    """Whatever looks for a service in this module, also in other processes, finds it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLPQ_URL", service_url)
+        yield
+
+
+@pytest.fixture
+def tidy(client: Client) -> None:
+    """No job that an earlier fit of an estimator left on the service."""
+    for job in list(client.jobs(tag=TAG, limit=None)):
+        job.delete()
 
 
 @pytest.fixture

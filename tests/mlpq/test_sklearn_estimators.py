@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,10 @@ import pyarrow as pa
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits, load_iris
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_val_score
 from sklearn.neural_network import MLPClassifier as TheirClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from kernels.operations import ACTIVATIONS
 from mlpq import Client, InvalidInputError, MLPClassifier, MLPRegressor, NotFoundError, ServiceUnreachableError
-from mlpq.estimators import together
 from mlpq.estimators.activations import activate
 from mlpq.estimators.training import TAG
 from tests.kernels.references import VALUES, parameter_sets
@@ -32,36 +27,7 @@ from tests.processes import wait_until
 
 IRIS = load_iris(return_X_y=True)
 DIABETES = load_diabetes(return_X_y=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def everywhere(service_url: str) -> Iterator[None]:
-    """Every estimator of this module, also in other processes, finds the service."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLPQ_URL", service_url)
-        yield
-
-
-@pytest.fixture
-def tidy(client: Client) -> None:
-    """No job that an earlier partial_fit left on the service."""
-    for job in list(client.jobs(tag=TAG, limit=None)):
-        job.delete()
-
-
-def test_it_is_searched_and_validated_in_several_processes_and_leaves_nothing_on_the_service(
-    client: Client, tidy: None
-) -> None:
-    x, y = IRIS
-    before = {dataset.id for dataset in client.datasets()}
-    steps = make_pipeline(StandardScaler(), MLPClassifier(max_iter=40, learning_rate_init=0.02, random_state=0))
-    grid = {"mlpclassifier__hidden_layer_sizes": [(), (16,)], "mlpclassifier__alpha": [1e-3, 10.0]}
-    search = GridSearchCV(steps, grid, cv=2, n_jobs=2).fit(x, y)
-    assert search.best_score_ > 0.93
-    assert search.best_params_["mlpclassifier__alpha"] == 1e-3
-    assert cross_val_score(MLPRegressor(max_iter=40, random_state=0), *DIABETES, cv=2).min() > 0.3
-    assert {dataset.id for dataset in client.datasets()} == before
-    assert list(client.jobs(tag=TAG)) == []
+pytestmark = pytest.mark.usefixtures("everywhere")
 
 
 @pytest.mark.parametrize(
@@ -361,55 +327,3 @@ def test_what_the_docs_show_runs() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     accuracy = float(done.stdout.split()[0])
     assert accuracy > 0.95
-
-
-@pytest.mark.parametrize("kind", ["grid", "random"])
-def test_a_search_together_finds_what_it_finds_one_by_one(kind: str, client: Client) -> None:
-    long = {"max_iter": 500, "batch_size": 4, "tol": None}  # no fit ends before the next is submitted
-    net = MLPClassifier(hidden_layer_sizes=(32,), random_state=0, keep=True, client=client, **long)
-    values = {"alpha": [1e-4, 1e-2], "learning_rate_init": [1e-3, 1e-1]}
-
-    def search() -> Any:
-        if kind == "grid":
-            return GridSearchCV(net, values, cv=2).fit(*IRIS)
-        return RandomizedSearchCV(net, values, n_iter=3, cv=2, random_state=1).fit(*IRIS)
-
-    alone = search()
-    before = {job.id for job in client.jobs(tag=TAG, limit=None)}
-    with together() as tag:
-        found = search()
-    told = {name for name in alone.cv_results_ if not name.endswith("_time")}
-    for name in told:
-        assert np.array_equal(np.asarray(found.cv_results_[name]), np.asarray(alone.cv_results_[name])), name
-    assert found.best_params_ == alone.best_params_
-    assert all(map(np.array_equal, found.best_estimator_.coefs_, alone.best_estimator_.coefs_))
-    jobs = sorted((job for job in client.jobs(tag=TAG, limit=None) if job.id not in before), key=moment_of)
-    fits = jobs[: len(told_splits(found))]
-    assert {job.id for job in jobs} == {job.id for job in client.jobs(tag=tag, limit=None)}, "they are listed as one"
-    assert len({job.record.dataset for job in fits}) == 2, "each fold is sent once"
-    waited = [
-        sum(other.record.created_at < one.record.finished_at for other in fits[place:])
-        for place, one in enumerate(fits)
-    ]
-    assert max(waited) > 1, "several were submitted before one had ended"
-    for job in client.jobs(tag=TAG, limit=None):
-        job.delete()
-
-
-def moment_of(job: Any) -> Any:
-    return job.record.created_at
-
-
-def told_splits(search: Any) -> list[tuple[int, int]]:
-    """The fits of a search, beside the last one on all rows."""
-    return [(point, fold) for point in range(len(search.cv_results_["params"])) for fold in range(2)]
-
-
-def test_what_fits_share_is_gone_when_they_are_no_longer_together(client: Client, tidy: None) -> None:
-    before = {dataset.id for dataset in client.datasets()}
-    with together():
-        cross_val_score(MLPClassifier(hidden_layer_sizes=(8,), max_iter=3), *IRIS, cv=2)
-        with pytest.raises(InvalidInputError):
-            MLPClassifier(solver={"name": "sgd", "momentum": 7.0}).fit(*IRIS)
-    assert {dataset.id for dataset in client.datasets()} == before
-    assert list(client.jobs(tag=TAG)) == []

@@ -1,0 +1,87 @@
+"""Searches and cross-validation over the scikit-learn estimators: in processes, one by one, and together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mlpq import Client, InvalidInputError, MLPClassifier, MLPRegressor
+from mlpq.estimators import together
+from mlpq.estimators.training import TAG
+
+IRIS = load_iris(return_X_y=True)
+DIABETES = load_diabetes(return_X_y=True)
+pytestmark = pytest.mark.usefixtures("everywhere")
+
+
+def test_it_is_searched_and_validated_in_several_processes_and_leaves_nothing_on_the_service(
+    client: Client, tidy: None
+) -> None:
+    x, y = IRIS
+    before = {dataset.id for dataset in client.datasets()}
+    steps = make_pipeline(StandardScaler(), MLPClassifier(max_iter=40, learning_rate_init=0.02, random_state=0))
+    grid = {"mlpclassifier__hidden_layer_sizes": [(), (16,)], "mlpclassifier__alpha": [1e-3, 10.0]}
+    search = GridSearchCV(steps, grid, cv=2, n_jobs=2).fit(x, y)
+    assert search.best_score_ > 0.93
+    assert search.best_params_["mlpclassifier__alpha"] == 1e-3
+    assert cross_val_score(MLPRegressor(max_iter=40, random_state=0), *DIABETES, cv=2).min() > 0.3
+    assert {dataset.id for dataset in client.datasets()} == before
+    assert list(client.jobs(tag=TAG)) == []
+
+
+@pytest.mark.parametrize("kind", ["grid", "random"])
+def test_a_search_together_finds_what_it_finds_one_by_one(kind: str, client: Client) -> None:
+    long = {"max_iter": 500, "batch_size": 4, "tol": None}  # no fit ends before the next is submitted
+    net = MLPClassifier(hidden_layer_sizes=(32,), random_state=0, keep=True, client=client, **long)
+    values = {"alpha": [1e-4, 1e-2], "learning_rate_init": [1e-3, 1e-1]}
+
+    def search() -> Any:
+        if kind == "grid":
+            return GridSearchCV(net, values, cv=2).fit(*IRIS)
+        return RandomizedSearchCV(net, values, n_iter=3, cv=2, random_state=1).fit(*IRIS)
+
+    alone = search()
+    before = {job.id for job in client.jobs(tag=TAG, limit=None)}
+    with together() as tag:
+        found = search()
+    told = {name for name in alone.cv_results_ if not name.endswith("_time")}
+    for name in told:
+        assert np.array_equal(np.asarray(found.cv_results_[name]), np.asarray(alone.cv_results_[name])), name
+    assert found.best_params_ == alone.best_params_
+    assert all(map(np.array_equal, found.best_estimator_.coefs_, alone.best_estimator_.coefs_))
+    jobs = sorted((job for job in client.jobs(tag=TAG, limit=None) if job.id not in before), key=moment_of)
+    fits = jobs[: len(told_splits(found))]
+    assert {job.id for job in jobs} == {job.id for job in client.jobs(tag=tag, limit=None)}, "they are listed as one"
+    assert len({job.record.dataset for job in fits}) == 2, "each fold is sent once"
+    waited = [
+        sum(other.record.created_at < one.record.finished_at for other in fits[place:])
+        for place, one in enumerate(fits)
+    ]
+    assert max(waited) > 1, "several were submitted before one had ended"
+    for job in client.jobs(tag=TAG, limit=None):
+        job.delete()
+
+
+def moment_of(job: Any) -> Any:
+    return job.record.created_at
+
+
+def told_splits(search: Any) -> list[tuple[int, int]]:
+    """The fits of a search, beside the last one on all rows."""
+    return [(point, fold) for point in range(len(search.cv_results_["params"])) for fold in range(2)]
+
+
+def test_what_fits_share_is_gone_when_they_are_no_longer_together(client: Client, tidy: None) -> None:
+    before = {dataset.id for dataset in client.datasets()}
+    with together():
+        cross_val_score(MLPClassifier(hidden_layer_sizes=(8,), max_iter=3), *IRIS, cv=2)
+        with pytest.raises(InvalidInputError):
+            MLPClassifier(solver={"name": "sgd", "momentum": 7.0}).fit(*IRIS)
+    assert {dataset.id for dataset in client.datasets()} == before
+    assert list(client.jobs(tag=TAG)) == []
