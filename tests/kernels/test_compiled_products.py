@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numba
 import numpy as np
 import pytest
 
+from kernels.compiled import products
 from kernels.compiled.jit import exact
 from kernels.compiled.panels import Panels, aligned, panels_of
-from kernels.compiled.products import DEPTH, address_of, multiply
-from kernels.compiled.tiles import width_of
+from kernels.compiled.products import DEPTH, FAR, address_of, multiply
+from kernels.compiled.tiles import fetch, width_of
 from kernels.compiled.workspace import samples_per_task
 
 SHAPES = [
@@ -68,6 +70,30 @@ def test_no_bit_of_a_row_depends_on_its_neighbours_or_its_place():
     for width in (1, 8, 9, 16, 33):
         part = product(a, np.ascontiguousarray(b[:, :width]), zeros[:width])
         assert np.array_equal(part[:, :width], whole[:, :width]), width
+
+
+@pytest.mark.parametrize(("m", "k", "is_far"), [(3, DEPTH + 9, True), (64, 2 * DEPTH, True), (64, 8, False)])
+def test_while_a_panel_is_multiplied_every_row_of_the_next_one_is_fetched_once(monkeypatch, m, k, is_far):
+    """The schedule, by the functions that are compiled, run by Python; passes over k end with the next pass's first."""
+    width, panels = width_of(np.dtype(np.float32)), 16
+    c, b = np.zeros(panels * m * width, np.float32), np.zeros(panels * k * width, np.float32)
+    assert (panels * k * width * 4 >= FAR) == is_far
+    fetched: list[int] = []
+    monkeypatch.setattr(products, "fetch", lambda array, place: fetched.append(place) if array is b else None)
+    for tile in ("full_1", "full_2", "full_4", "full_6"):
+        monkeypatch.setattr(products, tile, lambda *given: None)
+    monkeypatch.setattr(products, "_full", products._full.py_func)
+    products._multiply.py_func(c, k, 1, b, k * width, c, width, width, c, width, m * width, m, panels * width, k)
+    rows = np.arange(k)
+    later = [panel * k + rows for panel in range(1, panels)]
+    passes = [rows[start : start + DEPTH] + min(DEPTH, k - start) for start in range(0, k, DEPTH)]
+    assert sorted(fetched) == (sorted(np.concatenate([*later, *passes]) * width) if is_far else [])
+
+
+def test_to_fetch_is_an_instruction_of_its_own():
+    compiled = numba.njit("void(float32[::1], intp)")(lambda array, place: fetch(array, place))
+    [code] = compiled.inspect_llvm().values()
+    assert "call void @llvm.prefetch" in code
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
