@@ -2,6 +2,7 @@
 
 const KEY = "mlpq-key"; // kept for this tab only
 const RETRY_MS = 1000;
+const TRIES = 3; // of a question that finds the store away for a moment
 
 export class Problem extends Error {
   constructor(body, status) {
@@ -19,9 +20,20 @@ function authorization() {
   return key ? { Authorization: `Bearer ${key}` } : {};
 }
 
+// A store that was busy (503) is asked again; a POST has one key for all its tries, so that it is done once.
 export async function call(path, { method = "GET", body, signal } = {}) {
   const headers = { Accept: "application/json", ...authorization() };
   if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (method === "POST") headers["Idempotency-Key"] = crypto.getRandomValues(new Uint32Array(4)).join("-");
+  for (let left = TRIES - 1; ; left -= 1) {
+    try { return await once(path, { method, headers, body, signal }); } catch (error) {
+      if (!left || error.status !== 503 || signal?.aborted) throw error;
+    }
+    await pause(RETRY_MS);
+  }
+}
+
+async function once(path, { method, headers, body, signal }) {
   const answer = await reached(fetch(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) }), signal);
   const text = await reached(answer.text(), signal);
   if (!answer.ok) throw new Problem(problemOf(text), answer.status);

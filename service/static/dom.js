@@ -24,7 +24,7 @@ export function renew(place, ...parts) {
 export const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 
 // Why a job is in its state, where that says more than the state.
-export const reason = (job) => (job.status_reason === "completed" ? null : job.status_reason);
+export const reason = (job) => (["completed", job.status].includes(job.status_reason) ? null : job.status_reason);
 
 // A figure's or a setting's name as people read it.
 const WORDS = { cv: "cross-validated", val: "validation", r2: "R²" };

@@ -31,8 +31,9 @@ export async function jobView(main, id) {
   function draw() {
     due = null;
     drawn = record.latest ? performance.now() : -Infinity; // the first points are shown at once, others together
-    renew(head, ...header(job, move));
-    renew(facts, ...factsOf(job));
+    const now = asOf(job, record.latest);
+    renew(head, ...header(now, move));
+    renew(facts, ...factsOf(now));
     measured.replaceChildren(...figures(ENDED.has(job.status) ? job.metrics : { ...job.metrics, ...record.latest }));
     lines.show(curves(record));
     renew(after, ...downloads(job));
@@ -66,6 +67,13 @@ export async function jobView(main, id) {
   return () => { stop(); gone.abort(); clearTimeout(due); };
 }
 
+// The job with the epoch of its newest point, which comes more often than its record.
+function asOf(job, latest) {
+  if (!latest || ENDED.has(job.status)) return job;
+  return { ...job, progress: { ...job.progress, epoch: Math.max(job.progress?.epoch ?? 0, latest.epoch) } };
+}
+
+// The moves stand last, at the right edge: what appears beside them must not bring Cancel under a pointer that paused.
 function header(job, move) {
   const buttons = (MOVES[job.status] || []).map((action) => h("button", { onclick: () => move(action) }, action[0].toUpperCase() + action.slice(1)));
   const { epoch = 0, epochs = 0 } = job.progress || {};
@@ -74,8 +82,8 @@ function header(job, move) {
     h("div", { class: "head" },
       h("div", {}, h("h1", {}, job.name || job.id), h("span", { class: "soft" }, `${job.dataset} · `), status(job.status),
         reason(job) ? h("span", { class: "soft" }, ` (${reason(job)})`) : null),
-      h("div", { class: "actions" }, ...buttons, job.links.weights ? h("a", { class: "button", href: `#/fork/${job.id}` }, "Fork") : null,
-        h("a", { class: "button", href: `#/sweeps/new/${job.id}` }, "Sweep"), h("a", { class: "button", href: `#/new/${job.id}` }, "Change and retry"))),
+      h("div", { class: "actions" }, job.links.weights ? h("a", { class: "button", href: `#/fork/${job.id}` }, "Fork") : null,
+        h("a", { class: "button", href: `#/sweeps/new/${job.id}` }, "Sweep"), h("a", { class: "button", href: `#/new/${job.id}` }, "Change and retry"), ...buttons)),
     error,
     ENDED.has(job.status) ? null : h("progress", { max: epochs || 1, value: epoch, "aria-label": `epoch ${epoch} of ${epochs}` }),
   ].filter(Boolean);
@@ -109,9 +117,10 @@ function curves(record) {
 }
 
 function downloads(job) {
-  if (job.status !== "succeeded") return [];
-  const save = (text, path) => h("button", { onclick: () => download(`/v1/jobs/${job.id}/${path}`) }, text);
-  return [h("h2", {}, "Weights"), h("div", { class: "actions" },
-    save("npz", "weights?format=npz"), save("safetensors", "weights?format=safetensors"), save("ONNX", "weights?format=onnx"), save("PyTorch", "weights?format=torch"),
-    save("predict.py", "weights?format=predict.py"), save("curve as CSV", "metrics?format=csv"), save("model card", "card?format=md"))];
+  const { weights, metrics, card } = job.links;
+  if (!ENDED.has(job.status) || !weights) return [];
+  const save = (text, path, format) => h("button", { onclick: () => download(`${path}${path.includes("?") ? "&" : "?"}format=${format}`) }, text);
+  return [h("h2", {}, weights.includes("checkpoint=") ? "Weights of its last checkpoint" : "Weights"), h("div", { class: "actions" },
+    save("npz", weights, "npz"), save("safetensors", weights, "safetensors"), save("ONNX", weights, "onnx"), save("PyTorch", weights, "torch"),
+    save("predict.py", weights, "predict.py"), save("curve as CSV", metrics, "csv"), save("model card", card, "md"))];
 }

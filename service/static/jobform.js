@@ -68,7 +68,7 @@ export function jobForm(abilities, datasets, { body, fixed, start }) {
 
   const element = h("form", { class: "job-form", autocomplete: "off" },
     section("Data", "Drop a file anywhere on this form.", [start ? labelled("Start from", "The weights it begins with.", start) : null, dataset.element,
-      labelled("Your own", "CSV, Parquet, NPZ, NPY, CIFAR-10; of an IDX pair both.", upload.input), upload.status, about, features, columns].filter(Boolean)),
+      labelled("Your own", "CSV, JSON, Parquet, Feather, NPZ, NPY, CIFAR; of an IDX pair both.", upload.input), upload.status, about, features, columns].filter(Boolean)),
     ...sections(parts, drawing),
     section("As JSON", "What no field holds.", [h("details", { class: "wide", open: false }, h("summary", {}, "Other settings, as JSON"), h("p", { class: "soft" }, "Everything that a job may say; the fields above go first."), rest)]));
   upload.drop(element);

@@ -1,6 +1,6 @@
 // Parallel coordinates: an axis for every setting in which jobs differ and one for what came of it; a line for each job.
 import { node } from "./curve.js";
-import { h } from "./dom.js";
+import { h, spoken } from "./dom.js";
 import { number } from "./numbers.js";
 import { shown } from "./settings.js";
 
@@ -45,7 +45,7 @@ const HINT = "Point at a line, or go to it with the Tab key, to bring a job out.
 
 // A scale from values to places: of numbers, logarithmic where they span much, or of words in their order.
 function axis(name, values) {
-  const title = name.split(".").at(-1).replaceAll("_", " ");
+  const title = spoken(name.split(".").at(-1));
   const known = values.filter((value) => value !== undefined && value !== null);
   const text = (index) => (typeof values[index] === "number" ? number(values[index]) : shown(values[index]));
   const at = (share) => HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM - 12);

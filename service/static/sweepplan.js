@@ -30,7 +30,7 @@ export function sweepPlan(abilities, first, changed) {
   const rows = [], place = h("div", { class: "wide varied" });
   const add = h("button", { type: "button", onclick: () => more(free()) }, "Vary another setting");
   const figures = [labelled("Objective", "The figure that decides.", objective), labelled("Better is", "By the figure, unless you say.", direction)];
-  const adding = h("div", { class: "wide" }, add);
+  const adding = h("div", { class: "wide adding" }, add);
   const free = () => settings.flatMap(([, some]) => some).map((one) => one.path).find((path) => !rows.some((row) => row.path === path));
   const drawn = () => plan.value === "random" || plan.value === "asha";
 

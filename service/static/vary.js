@@ -24,6 +24,7 @@ export function settingsOf(abilities) {
 }
 
 const wordsOf = (path) => (path.endsWith(".name") ? titleOf(path.split(".")[0]) : titleOf(path.split(".").at(-1)));
+const bound = (control) => (control.value.trim() ? read("number", control.value) : null); // the service asks for it
 const valuesOf = (kind, text) => text.split(",").map((part) => part.trim()).filter(Boolean).map((part) => read(kind, part));
 
 // Returns {element, path, value(), controls}; drawn: whether it is drawn; gone() is called when it is taken away.
@@ -59,7 +60,7 @@ export function vary(settings, path, drawn, gone) {
     get count() { return valuesOf(one().kind, values.value).length; },
     value() {
       if (!drawn) return valuesOf(one().kind, values.value);
-      return ranged() ? { [draw.value]: [read("number", from.value), read("number", to.value)] } : { choice: valuesOf(one().kind, values.value) };
+      return ranged() ? { [draw.value]: [bound(from), bound(to)] } : { choice: valuesOf(one().kind, values.value) };
     },
     reform(next) { drawn = next; show(); },
   };

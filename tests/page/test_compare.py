@@ -81,11 +81,12 @@ def test_lines_lead_from_differing_settings_to_the_outcome_and_one_is_brought_ou
     losses = [client.get(f"/v1/jobs/{job}").json()["metrics"]["val_loss"] for job in jobs]
     page.goto(f"{running.url}/#/compare/{','.join(jobs)}")
     ways = page.get_by_role("group", name="Settings and outcome of each job")
-    expect(ways.locator("text.strong")).to_have_text(["hidden", "activation", "learning rate", "val loss"])
+    expect(ways.locator("text.strong")).to_have_text(["hidden", "activation", "learning rate", "validation loss"])
     lines = ways.get_by_role("img")
     expect(lines).to_have_count(3)
     about = [
-        f"learning rate {rate}, val loss {loss:.4g}" for (_, rate), loss in zip(kinds.values(), losses, strict=True)
+        f"learning rate {rate}, validation loss {loss:.4g}"
+        for (_, rate), loss in zip(kinds.values(), losses, strict=True)
     ]
     for line, text in zip(lines.all(), about, strict=True):
         expect(line).to_have_attribute("aria-label", re.compile(re.escape(text) + "$"))

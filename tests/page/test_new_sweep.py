@@ -49,6 +49,13 @@ def start(page: Page) -> None:
     expect(page).to_have_url(re.compile(r"#/sweeps/swp_\w+$"))
 
 
+def test_a_bound_that_is_not_written_is_asked_for(page: Page, running: Deployment) -> None:
+    begin(page, running, "random")
+    page.locator(".vary [name=from]").fill("")
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator(".vary .fault")).to_have_text("is null; must be a number")
+
+
 def test_a_grid_is_started_and_what_is_refused_is_said_at_its_field(
     page: Page, running: Deployment, client: httpx2.Client
 ) -> None:

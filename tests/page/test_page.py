@@ -13,7 +13,7 @@ import signal
 import httpx2
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from bench.deployment import Deployment, command_line, descendants
 from tests.page.conftest import STARTS
@@ -184,13 +184,57 @@ def test_pause_and_resume_from_the_page(page: Page, running: Deployment, client:
     job = client.post("/v1/jobs", json=LONG).raise_for_status().json()
     page.goto(f"{running.url}/#/jobs/{job['id']}")
     expect(page.locator("figure .line").first).to_be_visible(timeout=STARTS)
-    page.get_by_role("button", name="Pause").click()
+    where = page.get_by_role("button", name="Pause").bounding_box()
+    assert where is not None
+    middle = (where["x"] + where["width"] / 2, where["y"] + where["height"] / 2)
+    page.mouse.click(*middle)
     expect(page.locator(".status.paused")).to_be_visible(timeout=STARTS)
-    page.get_by_role("button", name="Resume").click()
+    expect(page.locator(".head")).not_to_contain_text("(paused)")
+    expect(page.get_by_role("link", name="Fork")).to_be_visible()
+    page.mouse.click(*middle)  # the same place means the opposite, whatever has appeared beside it
     expect(page.locator(".status.running")).to_be_visible(timeout=STARTS)
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(".status.cancelled")).to_be_visible(timeout=STARTS)
     assert client.get(f"/v1/jobs/{job['id']}").json()["attempt"] == 1
+    expect(page.get_by_role("heading", name="Weights of its last checkpoint")).to_be_visible()
+    with page.expect_download() as started:
+        page.get_by_role("button", name="npz").click()
+    assert started.value.suggested_filename.startswith(f"{job['id']}-step-")
+
+
+def test_a_job_that_finds_the_store_busy_is_sent_again_and_made_once(
+    page: Page, running: Deployment, client: httpx2.Client
+) -> None:
+    keys: list[str | None] = []
+
+    def busy(route: Route) -> None:
+        keys.append(route.request.header_value("Idempotency-Key"))
+        if len(keys) > 1:
+            route.continue_()
+            return
+        made = route.fetch()  # what was asked is done, and the answer comes too late
+        assert made.status == 202
+        route.fulfill(status=503, content_type="application/problem+json", body='{"detail": "busy"}')
+
+    page.route("**/v1/jobs", lambda route: busy(route) if route.request.method == "POST" else route.continue_())
+    page.goto(f"{running.url}/#/new")
+    page.locator("[name=name]").fill("sent again")
+    page.locator("[name=epochs]").fill("1")
+    page.get_by_role("button", name="Train").click()
+    expect(page.get_by_role("heading", name="sent again")).to_be_visible()
+    assert len(keys) == 2
+    assert keys[0] == keys[1] is not None
+    assert [job["name"] for job in client.get("/v1/jobs").json()["data"]].count("sent again") == 1
+
+
+def test_the_epoch_shown_is_that_of_the_newest_point(page: Page, running: Deployment, client: httpx2.Client) -> None:
+    job = client.post("/v1/jobs", json={**LONG, "training": {"epochs": 50_000, "checkpoint_every_s": 600}}).json()
+    page.goto(f"{running.url}/#/jobs/{job['id']}")
+    expect(page.locator("figure .line").first).to_be_visible(timeout=STARTS)
+    shown = page.locator("progress")
+    first = int(shown.get_attribute("value") or 0)
+    page.wait_for_function("first => document.querySelector('progress').value > first + 5", arg=first)
+    client.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
 
 
 def test_a_button_keeps_its_focus_and_its_click_while_the_curves_grow(
