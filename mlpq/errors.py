@@ -139,6 +139,8 @@ class ApiError(MlpqError):
         self.hint = _HINTS.get(self.code, self.hint)
         if any(error.pointer.startswith(_SETTINGS) or "known field" in error.detail for error in self.errors):
             self.hint = "`mlpq capabilities` lists every setting, `mlpq train --help` every option"
+        elif any(error.pointer == "/dataset" for error in self.errors):
+            self.hint = "`mlpq datasets` lists what there is; `mlpq upload` makes one of a file"
         super().__init__(self._sentence())
 
     def _sentence(self) -> str:

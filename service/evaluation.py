@@ -7,7 +7,7 @@ from threading import BoundedSemaphore
 from kernels.errors import InvalidInput, NotFound
 from service.context import Services
 from service.problems import Refused
-from service.text import echo
+from service.text import no_dataset
 from store.records import Job, Json
 
 MAX_CELLS = 2_000_000_000
@@ -28,7 +28,7 @@ def evaluation_of(services: Services, job: Job, dataset: str, checkpoint: str | 
     try:
         table = services.tables.table(dataset)
     except NotFound:
-        raise InvalidInput.at("/dataset", f"is {echo(dataset)}; there is no such data set") from None
+        raise no_dataset("/dataset", dataset) from None
     cells = table.info.n_rows * len(table.info.columns)
     if cells > MAX_CELLS:
         raise InvalidInput.at("/dataset", f"has {cells} cells; must be 1..{MAX_CELLS}")

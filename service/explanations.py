@@ -22,7 +22,7 @@ from nets.threads import beside_others
 from service.predictors import ByteCache, Predictors
 from service.problems import Refused
 from service.tables import Tables
-from service.text import echo
+from service.text import no_dataset
 from store.records import Job, Json
 
 CACHED_BYTES = 64 * 1024 * 1024
@@ -143,7 +143,7 @@ class Explanations:
         try:
             return self._tables.about(dataset)
         except NotFound:
-            raise InvalidInput.at("/query/dataset", f"is {echo(dataset)}; there is no such data set") from None
+            raise no_dataset("/query/dataset", dataset) from None
 
     def _check(self, row: Explanation, known: Known) -> None:
         reason = row.missing(known)

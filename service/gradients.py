@@ -23,7 +23,7 @@ from nets.training_spec import TrainingOptions
 from service.context import Services
 from service.models.requests import GradientCheckRequest
 from service.problems import Refused
-from service.text import echo
+from service.text import no_dataset
 from store.records import Job
 
 CHECK_OPERATIONS = 1e10
@@ -80,8 +80,7 @@ def gradient_check_of(services: Services, request: GradientCheckRequest) -> dict
     try:
         info = services.tables.info(request.dataset)
     except NotFound:
-        detail = f"is {echo(request.dataset)}; there is no such data set: see GET /v1/datasets"
-        raise InvalidInput.at("/dataset", detail) from None
+        raise no_dataset("/dataset", request.dataset) from None
     training = TrainingOptions(validation_fraction=0.0)  # nothing is trained: no row has to be held back
     spec = resolve(TrainingSpec(net=request.net, loss=request.loss, training=training), info)
     check = _afforded(services, request.dataset, spec, request.rows)

@@ -10,7 +10,7 @@ from nets.scoring import check_holdout
 from nets.table import TableInfo
 from nets.training_spec import TrainingOptions
 from service.context import Services
-from service.text import echo
+from service.text import echo, no_dataset
 
 _turns = BoundedSemaphore(2)
 """Requests whose parts are looked up row by row at the same time in one process; others wait."""
@@ -21,7 +21,7 @@ def info_of(services: Services, dataset_id: str, pointer: str = "/dataset") -> T
     try:
         return services.tables.info(dataset_id)
     except NotFound:
-        raise _no_dataset(dataset_id, pointer) from None
+        raise no_dataset(pointer, dataset_id) from None
 
 
 def reads(training: TrainingOptions) -> tuple[str, ...]:
@@ -55,9 +55,5 @@ def sizes_for(services: Services, dataset_id: str, training: TrainingOptions) ->
         try:
             table = services.tables.table(dataset_id)
         except NotFound:  # deleted since its description was read
-            raise _no_dataset(dataset_id) from None
+            raise no_dataset("/dataset", dataset_id) from None
         return parts_of(table, training).sizes(n_validation)
-
-
-def _no_dataset(dataset_id: str, pointer: str = "/dataset") -> InvalidInput:
-    return InvalidInput.at(pointer, f"is {echo(dataset_id)}; there is no such data set: see GET /v1/datasets")

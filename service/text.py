@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from difflib import get_close_matches
+
+from kernels.errors import InvalidInput
+from store.builtin import BUILTINS
 
 MAX_NAME_CHARACTERS = 200
 
@@ -60,3 +64,10 @@ def safe_sentence(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if forbidden_character(c) is None else f"\\u{ord(c):04x}" for c in text)
+
+
+def no_dataset(pointer: str, dataset_id: str) -> InvalidInput:
+    """Of a request that names a data set which is not there; a built-in one of nearly that name is offered."""
+    near = get_close_matches(dataset_id, BUILTINS, n=1)
+    meant = f"did you mean {echo(near[0])}? All are in" if near else "see"
+    return InvalidInput.at(pointer, f"is {echo(dataset_id)}; there is no such data set: {meant} GET /v1/datasets")

@@ -100,10 +100,23 @@ def _complain(message: str, hint: str = "") -> None:
         sys.stderr.write(f"      {hint}\n")
 
 
+_WANTED = {"int_parsing": "a whole number", "float_parsing": "a number"}
+
+
+def _unreadable(error: typer.TyperException) -> str:
+    """Which option has which value that is no number; empty for all other mistakes."""
+    option, told = getattr(error, "param", None), getattr(error.__cause__, "errors", None)
+    if option is None or told is None:
+        return ""
+    [item, *_] = told()
+    wanted = _WANTED.get(item["type"])
+    return f"{option.opts[0]} is {item['input']!r}; must be {wanted}" if wanted else ""
+
+
 def _exit_with_usage(error: typer.TyperException) -> None:
     """What is wrong with the words that were typed, and where to read about them."""
     context = getattr(error, "ctx", None)
-    message = error.format_message()
+    message = _unreadable(error) or error.format_message()
     if message:  # none where the help was shown instead
         _complain(message, f"see `{context.command_path if context else 'mlpq'} --help`")
     sys.exit(error.exit_code)

@@ -9,7 +9,7 @@ import typer
 
 from mlpq.cli.arguments import AsJson, JobId, Url, connect, find_job
 from mlpq.cli.exits import FAILED
-from mlpq.cli.output import console, duration, facts, number, print_json, say, table
+from mlpq.cli.output import console, duration, facts, number, print_json, say, table, told_status
 from mlpq.cli.results import save_weights, tell_file
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def describe(job: Job) -> None:
         [
             ("job", record.id),
             ("name", record.name),
-            ("status", record.status + (f" ({record.status_reason})" if record.status_reason else "")),
+            ("status", told_status(record.status, record.status_reason)),
             ("error", record.error and f"{record.error.code}: {record.error.message}"),
             ("data set", record.dataset),
             ("epoch", f"{progress.epoch}/{progress.epochs}"),

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlpq.cli.output import coloured, console, duration, number, plot_style, print_json
+from mlpq.cli.output import coloured, console, duration, number, plot_style, print_json, told_status
 from mlpq.events import EndEvent, LogEvent, MetricEvent, ResetEvent, StatusEvent
 from mlpq.plot import Series, draw, plain
 
@@ -94,7 +94,7 @@ class PlainView:
                 self.next_epoch = event.epoch + max(epochs / PLAIN_LINES, 1)
                 out.print(f"epoch {event.epoch:>5}/{epochs}  {self.curves.summary()}", markup=False)
         elif isinstance(event, StatusEvent):
-            out.print(f"{event.status}{f' ({event.reason})' if event.reason else ''}", markup=False)
+            out.print(told_status(event.status, event.reason), markup=False)
         elif isinstance(event, LogEvent):
             out.print(event.message, markup=False)
         elif isinstance(event, ResetEvent):

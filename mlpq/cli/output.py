@@ -122,6 +122,11 @@ def coloured(lines: Sequence[Line]) -> Text:
     return text
 
 
+def told_status(status: str, reason: str | None) -> str:
+    """A status, and why it is so where that says more."""
+    return status if reason in {None, "", status} else f"{status} ({reason})"
+
+
 def number(value: float | None, digits: int = 4) -> str:
     """A number for people; nothing for None."""
     return "" if value is None else f"{value:.{digits}g}"

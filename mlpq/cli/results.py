@@ -89,17 +89,20 @@ def evaluate(
     with connect(url) as client:
         job = find_job(client, job_id)
         options = read_like(client, job.record.dataset, dataset)
-        found = job.evaluate(dataset_id(client, dataset, options, quiet=as_json), checkpoint)
+        rows = dataset_id(client, dataset, options, quiet=as_json)
+        found = job.evaluate(rows, checkpoint)
     matrix = None if found.confusion is None else found.confusion.tolist()
     if as_json:
         figures = dict(found.metrics)
         shown = {"n_rows": found.n_rows, "metrics": figures, "classes": found.classes, "confusion_matrix": matrix}
         print_json(shown)
         return
+    if rows == job.record.dataset:
+        say("the job was trained on this data set; `mlpq show` has its scores on the rows that were held out")
     facts([("rows", found.n_rows), *((name.replace("_", " "), number(v, 5)) for name, v in found.metrics.items())])
     if matrix is not None and len(found.classes) <= SHOWN_CLASSES:
-        rows = [(name, *counts) for name, counts in zip(found.classes, matrix, strict=True)]
-        table(("true \\ predicted", *found.classes), rows)
+        counted = [(name, *counts) for name, counts in zip(found.classes, matrix, strict=True)]
+        table(("true \\ predicted", *found.classes), counted)
 
 
 def _fitted(client: Client, job: Job, source: str) -> Any:

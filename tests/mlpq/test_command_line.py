@@ -59,6 +59,7 @@ def test_a_file_is_predicted_and_evaluated_as_the_training_file_was_read(mlpq: M
     assert [row.partition(",")[0] for row in said[1:]] == mlpq("predict", "last", "people.csv").split()
     assert mlpq.json("weights", "last", "--format", "torch")["path"].endswith(".pt")
     shown = mlpq("evaluate", "last", "people.csv")
+    assert "the job was trained on this data set" in mlpq.stderr
     assert "balanced accuracy" in shown
     assert "predicted" in shown
 
@@ -224,6 +225,7 @@ def test_a_cancelled_job_is_no_success(mlpq: Mlpq) -> None:
     job = mlpq.json("train", "digits", "--epochs", "100000")["id"]
     assert job in mlpq("cancel", job)
     assert "cancelled" in mlpq("watch", job, status=1)
+    assert "(cancelled)" not in mlpq("show", job)
 
 
 @pytest.fixture
