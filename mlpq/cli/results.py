@@ -91,18 +91,25 @@ def evaluate(
         options = read_like(client, job.record.dataset, dataset)
         rows = dataset_id(client, dataset, options, quiet=as_json)
         found = job.evaluate(rows, checkpoint)
+        is_own = not as_json and _same_rows(client, rows, job.record.dataset)
     matrix = None if found.confusion is None else found.confusion.tolist()
     if as_json:
         figures = dict(found.metrics)
         shown = {"n_rows": found.n_rows, "metrics": figures, "classes": found.classes, "confusion_matrix": matrix}
         print_json(shown)
         return
-    if rows == job.record.dataset:
+    if is_own:
         say("the job was trained on this data set; `mlpq show` has its scores on the rows that were held out")
     facts([("rows", found.n_rows), *((name.replace("_", " "), number(v, 5)) for name, v in found.metrics.items())])
     if matrix is not None and len(found.classes) <= SHOWN_CLASSES:
         counted = [(name, *counts) for name, counts in zip(found.classes, matrix, strict=True)]
         table(("true \\ predicted", *found.classes), counted)
+
+
+def _same_rows(client: Client, one: str, other: str) -> bool:
+    """Whether two data sets are of the same file, however it was read."""
+    first, second = known(client, one), known(client, other)
+    return first is not None and second is not None and first.sha256 == second.sha256
 
 
 def _fitted(client: Client, job: Job, source: str) -> Any:
