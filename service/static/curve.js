@@ -1,6 +1,6 @@
 // One chart with axes as SVG, and a sparkline for lists.
 import { drawMany } from "./manylines.js";
-import { logTicks, mark, number, ticks } from "./numbers.js";
+import { logTicks, marked, number, ticks } from "./numbers.js";
 import { curve, extent, extents, inside, positive, smooth, thin, within } from "./points.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -52,9 +52,10 @@ export function draw(svg, sheet, lines, view, xLabel) {
   const x = scale(range, [LEFT, WIDTH - RIGHT]);
   const [y, marks] = vertical(usable, view);
   const parts = [];
-  for (const t of marks) {
+  const texts = marked(marks);
+  for (const [i, t] of marks.entries()) {
     parts.push(node("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y.at(t), y2: y.at(t) }));
-    parts.push(node("text", { class: "tick", x: LEFT - 6, y: y.at(t) + 4, "text-anchor": "end" }, mark(t)));
+    parts.push(node("text", { class: "tick", x: LEFT - 6, y: y.at(t) + 4, "text-anchor": "end" }, texts[i]));
   }
   for (const t of ticks(range[0], range[1], 5)) {
     parts.push(node("text", { class: "tick", x: x.at(t), y: HEIGHT - 8, "text-anchor": x.at(t) > WIDTH - 2 * RIGHT ? "end" : "middle" }, number(t, 6)));

@@ -17,7 +17,11 @@ const FRAME_MS = 150;
 export async function jobView(main, id) {
   const asked = call(`/v1/jobs/${id}`), gone = new AbortController(), record = recorder();
   const stop = follow(`/v1/jobs/${id}/events`, { // at once: its curve need not wait for its record
-    metric: (data) => { record.push(data); soon(); },
+    metric: (data) => {
+      if (!record.latest && !job?.environment?.parameters) refresh(); // what it runs on is known from the first point on
+      record.push(data);
+      soon();
+    },
     checkpoint: () => refresh(),
     status: () => refresh(),
     reset: () => record.clear(),

@@ -1,5 +1,7 @@
 // Numbers as people read them, and the marks of an axis.
 
+const MOST_DIGITS = 6; // of a mark
+
 export function number(value, digits = 4) {
   if (value === null || value === undefined) return "–";
   if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6)) return value.toExponential(2);
@@ -13,8 +15,18 @@ function formatOf(digits) {
   return formats.get(digits);
 }
 
-// A mark of an axis has room for few characters: 12,000 is 12K.
-export const mark = (value) => (Math.abs(value) >= 1e4 ? value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 }) : number(value, 3));
+// The marks of an axis: they have room for few characters (12,000 is 12K), and for as many as tell them apart.
+export function marked(values) {
+  for (let digits = 3; ; digits += 1) {
+    const texts = values.map((value) => mark(value, digits));
+    if (digits === MOST_DIGITS || new Set(texts).size === texts.length) return texts;
+  }
+}
+
+function mark(value, digits) {
+  if (Math.abs(value) >= 1e4) return value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: digits });
+  return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(digits - 1) : number(value, digits);
+}
 
 export function ticks(low, high, count) {
   const span = high - low || Math.abs(high) || 1;

@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 
 const KINDS = new Set(["integer", "number", "boolean", "choice"]);
 const WIDTHS = "net.hidden";
-const DRAWS = [["log_uniform", "evenly, in the logarithm"], ["uniform", "evenly"], ["int", "a whole number"], ["choice", "one of some values"]];
+const DRAWS = [["log_uniform", "evenly, log scale"], ["uniform", "evenly"], ["int", "a whole number"], ["choice", "one of some values"]];
 const EXAMPLES = { integer: "1, 2, 3", number: "0.001, 0.01, 0.1", boolean: "true, false", widths: "32, 64 32, none" };
 const LEAST = { draw: "log_uniform", from: "0.0001", to: "1", values: "0.001, 0.01, 0.1" };
 

@@ -234,6 +234,7 @@ def test_the_epoch_shown_is_that_of_the_newest_point(page: Page, running: Deploy
     shown = page.locator("progress")
     first = int(shown.get_attribute("value") or 0)
     page.wait_for_function("first => document.querySelector('progress').value > first + 5", arg=first)
+    expect(page.locator(".facts")).to_contain_text("Parameters")  # before any checkpoint
     client.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
 
 

@@ -45,6 +45,24 @@ def phone(browser: Browser, running: Deployment) -> Iterator[Page]:
     context.close()
 
 
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([0.00299, 0.002995, 0.003], ["0.00299", "0.002995", "0.003"]),
+        ([0.00049980, 0.00049984], ["4.9980e-4", "4.9984e-4"]),
+        ([12_000, 14_000], ["12K", "14K"]),
+        ([0.5, 1], ["0.5", "1"]),
+        ([1, 1], ["1", "1"]),
+    ],
+)
+def test_marks_of_an_axis_are_short_and_told_apart(
+    page: Page, running: Deployment, values: list[float], texts: list[str]
+) -> None:
+    page.goto(running.url)
+    told = page.evaluate("async (values) => (await import('/static/numbers.js')).marked(values)", values)
+    assert told == texts
+
+
 def compared(page: Page, running: Deployment, jobs: list[str]) -> tuple[Locator, FloatRect]:
     """The figure of the validation loss of all jobs, and where its chart is."""
     page.goto(f"{running.url}/#/compare/{','.join(jobs)}")
