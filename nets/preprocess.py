@@ -233,9 +233,9 @@ def _cycles(seconds: Floats) -> Floats:
 
 
 def _sorted_columns(x: Cells, rows: NDArray[np.int64], wanted: NDArray[np.bool_]) -> Iterator[tuple[Places, Floats]]:
-    """Wanted columns with as many known cells in these rows, and those cells in ascending order (K, N), a few at a time.
+    """Wanted columns with as many known cells in these rows, and those cells in ascending order (K, N).
 
-    Columns that hold no cell are left out.
+    A few at a time; columns that hold no cell are left out.
     """
     places, step = np.flatnonzero(wanted), max(1, _BLOCK // max(1, len(rows)))
     for start in range(0, len(places), step):
@@ -253,7 +253,7 @@ def _centres_and_spreads(values: Floats) -> tuple[Floats, Floats]:
     Of values whose squares overflow too.
     """
     largest = np.abs(values).max(axis=1)
-    unit = np.where((largest == 0.0) | ((1e-100 < largest) & (largest < 1e100)), 1.0, largest)
+    unit = np.where((largest == 0.0) | ((largest > 1e-100) & (largest < 1e100)), 1.0, largest)
     scaled = values / unit[:, None]
     std = scaled.std(axis=1) * unit
     return scaled.mean(axis=1) * unit, np.where(std > 1e-12 * np.maximum(1e-300, largest), std, 1.0)

@@ -11,8 +11,8 @@ import pytest
 from kernels.compiled import products
 from kernels.compiled.jit import exact
 from kernels.compiled.panels import Panels, aligned, panels_of
-from kernels.compiled.products import DEPTH, FAR, address_of, multiply
-from kernels.compiled.tiles import fetch, width_of
+from kernels.compiled.products import DEPTH, FAR, SPREAD, address_of, multiply
+from kernels.compiled.tiles import fetch, fetch_to_write, width_of
 from kernels.compiled.workspace import samples_per_task
 
 SHAPES = [
@@ -73,13 +73,19 @@ def test_no_bit_of_a_row_depends_on_its_neighbours_or_its_place():
 
 
 @pytest.mark.parametrize(("m", "k", "is_far"), [(3, DEPTH + 9, True), (64, 2 * DEPTH, True), (64, 8, False)])
-def test_while_a_panel_is_multiplied_every_row_of_the_next_one_is_fetched_once(monkeypatch, m, k, is_far):
-    """The schedule, by the functions that are compiled, run by Python; passes over k end with the next pass's first."""
+def test_while_a_panel_is_multiplied_what_comes_next_is_fetched_once(monkeypatch, m, k, is_far):
+    """The schedule, by the functions that are compiled, run by Python.
+
+    Of B the next panel's rows, of a large C the rows of all tiles but the first; passes over k end with the next
+    pass's first panel.
+    """
     width, panels = width_of(np.dtype(np.float32)), 16
     c, b = np.zeros(panels * m * width, np.float32), np.zeros(panels * k * width, np.float32)
     assert (panels * k * width * 4 >= FAR) == is_far
     fetched: list[int] = []
+    written: list[int] = []
     monkeypatch.setattr(products, "fetch", lambda array, place: fetched.append(place) if array is b else None)
+    monkeypatch.setattr(products, "fetch_to_write", lambda array, place: written.append(place) if array is c else None)
     for tile in ("full_1", "full_2", "full_4", "full_6"):
         monkeypatch.setattr(products, tile, lambda *given: None)
     monkeypatch.setattr(products, "_full", products._full.py_func)
@@ -88,10 +94,13 @@ def test_while_a_panel_is_multiplied_every_row_of_the_next_one_is_fetched_once(m
     later = [panel * k + rows for panel in range(1, panels)]
     passes = [rows[start : start + DEPTH] + min(DEPTH, k - start) for start in range(0, k, DEPTH)]
     assert sorted(fetched) == (sorted(np.concatenate([*later, *passes]) * width) if is_far else [])
+    below = [(panel * m + np.arange(6, m)) * width for panel in range(panels)] * len(passes)
+    assert sorted(written) == (sorted(np.concatenate(below)) if c.nbytes >= SPREAD else [])
 
 
-def test_to_fetch_is_an_instruction_of_its_own():
-    compiled = numba.njit("void(float32[::1], intp)")(lambda array, place: fetch(array, place))
+@pytest.mark.parametrize("nearer", [fetch, fetch_to_write])
+def test_to_fetch_is_an_instruction_of_its_own(nearer):
+    compiled = numba.njit("void(float32[::1], intp)")(lambda array, place: nearer(array, place))
     [code] = compiled.inspect_llvm().values()
     assert "call void @llvm.prefetch" in code
 
