@@ -104,8 +104,13 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ),
     (
         "bulk",
-        "tiny jobs while workers are killed at random: finished per second, lost or doubled",
-        lambda f: f"{f['jobs']} jobs, {f['kills']} kills: {f['finished_per_s']:.0f} / s, {f['lost'] + f['doubled']}",
+        "tiny jobs while workers are killed at random: finished per second, lost or doubled; of each the processor time"
+        " of all processes, events, memory of Redis; a page of jobs meanwhile, median",
+        lambda f: (
+            f"{f['jobs']} jobs, {f['kills']} kills: {f['finished_per_s']:.0f} / s, {f['lost'] + f['doubled']};"
+            f" {sum(f['per_job']['cpu_ms'].values()):.0f} ms, {f['per_job']['events']:.0f} events,"
+            f" {f['per_job']['bytes']['redis'] / 1e3:.1f} kB; {f['page_median_ms']:.0f} ms"
+        ),
     ),
     (
         "mixtures",

@@ -38,7 +38,8 @@ function preload(file) {
 
 async function viewOf(file, name) {
   preload(file);
-  const lost = (error) => { throw error instanceof TypeError ? new Problem({ detail: "the service cannot be reached" }, 0) : error; };
+  const unloaded = () => Object.assign(new Problem({ detail: "the service cannot be reached" }, 0), { unloaded: true });
+  const lost = (error) => { throw error instanceof TypeError ? unloaded() : error; };
   return (await import(`./${file}`).catch(lost))[name];
 }
 
@@ -84,12 +85,20 @@ function refused(error, mine) {
       h("div", { class: "actions" }, h("button", { onclick: show }, "Try again"), lost ? h("a", { class: "button", href: "#/" }, "All jobs") : null));
   } else {
     connection(false);
-    const timer = setTimeout(() => { if (mine === turn) show(); }, RETRY_MS);
+    const again = error.unloaded ? anew : show;
+    const timer = setTimeout(() => { if (mine === turn) again(); }, RETRY_MS);
     main.replaceChildren(h("h1", {}, "The service cannot be reached"), h("p", { class: "soft" }, "This page tries again by itself."),
-      h("button", { onclick: show }, "Try now"));
+      h("button", { onclick: again }, "Try now"));
     leave = () => clearTimeout(timer);
   }
   entitle();
+}
+
+// A browser may remember that a module could not be loaded: then the page begins anew, once the service answers.
+async function anew() {
+  const answers = await fetch(import.meta.url, { cache: "no-store" }).then((answer) => answer.ok, () => false);
+  if (answers) location.reload();
+  else show();
 }
 
 function askForKey() {
