@@ -104,7 +104,7 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ),
     (
         "bulk",
-        "tiny jobs, workers killed at random: finished per second, lost; CPU, events, Redis memory of each; a page of 50",
+        "tiny jobs, workers killed at random: finished a second, lost; CPU, events, Redis memory of each; a page of 50",
         lambda f: (
             f"{f['jobs']} jobs, {f['kills']} kills: {f['finished_per_s']:.0f} / s, {f['lost'] + f['doubled']};"
             f" {sum(f['per_job']['cpu_ms'].values()):.0f} ms, {f['per_job']['events']:.0f} events,"
