@@ -20,7 +20,6 @@ from kernels.backend import Backend
 from kernels.compiled import measures, steps, updates
 from kernels.compiled.orders import orders
 from kernels.compiled.panels import Panels, aligned
-from kernels.compiled.workspace import samples_per_task
 from nets.batches import Pool, RowOrder
 from nets.compiled_evaluator import CompiledEvaluator, each, kind_of, knows_loss, pooled_rows, workspace_for
 from nets.dropout import limit_of
@@ -183,11 +182,11 @@ class CompiledEngine:
         space.counters[:] = 0
         chunk = (rows, model.valid, model.scaled, model.weight, rates, sums, start, epoch, interval, figures, finite)
 
-        head, size = (*self._shared, *validation, block), samples_per_task(model.order.batch, team)
+        head = (*self._shared, *validation, block)
         rest = (*model.dropout, model.update, model.hyper, *learnt, *chunk)
 
         def join(thread: int, _thread: int) -> None:
-            place = (*space.heads[thread], *space.plan, size)
+            place = (*space.heads[thread], *space.plan, team)
             arguments: tuple[Any, ...] = (*place, *head, space.measured_at[thread], *rest)
             steps.advance(*arguments)
 

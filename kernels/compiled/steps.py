@@ -75,12 +75,12 @@ class Dropout(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Who may do what: parts (layer, first row, last row), tasks as ranges of parts, samples of a pass."""
+    """Who may do what: parts (layer, first row, last row), tasks as ranges of parts, counters of a team of threads."""
 
     parts: Table
     tasks: Table
     counters: Table
-    size: int
+    team: int
 
 
 class Chunk(NamedTuple):
@@ -183,9 +183,21 @@ def _ended(chunk: Chunk, s: int) -> int:
 
 
 @exact
-def _passes(plan: Plan, chunk: Chunk, s: int) -> int:
-    """Tasks that a step's batch is cut into."""
-    return int(-(-chunk.valid[(chunk.start + s) % chunk.valid.size] // plan.size))
+def _measured(chunk: Chunk, validation: Validation, s: int) -> int:
+    """Validation rows that are measured beside the passes of step s."""
+    return validation.chosen.size if _ended(chunk, s - 1) >= 0 else 0
+
+
+@exact
+def share_of(samples: int, measured: int, team: int) -> int:
+    """Samples of one task of a pass: with what is measured meanwhile a share for each thread, in pairs."""
+    return samples if team == 1 else min(samples, (samples + measured + 2 * team - 1) // (2 * team) * 2)
+
+
+@exact
+def _passes(samples: int, size: int) -> int:
+    """Tasks that the samples of a batch are cut into."""
+    return (samples + size - 1) // size
 
 
 @exact
@@ -193,8 +205,9 @@ def _tasks_of(plan: Plan, model: Model, chunk: Chunk, validation: Validation, s:
     """How many tasks a phase of step s has."""
     weights = plan.tasks.size - 1
     if phase == PASS:
-        measures = -(-validation.chosen.size // validation.block) if _ended(chunk, s - 1) >= 0 else 0
-        return _passes(plan, chunk, s) + measures
+        samples, measured = chunk.valid[(chunk.start + s) % chunk.valid.size], _measured(chunk, validation, s)
+        blocks = (measured + validation.block - 1) // validation.block
+        return _passes(samples, share_of(samples, measured, plan.team)) + blocks
     if phase == GRADIENT:
         return weights
     if phase == PREPARE:
@@ -233,10 +246,11 @@ def _run(
         wait_for(plan.counters, first)
         task = number - first
         if phase == PASS:
-            passes = _passes(plan, chunk, s)
+            valid = chunk.valid[(chunk.start + s) % chunk.valid.size]
+            size = share_of(valid, _measured(chunk, validation, s), plan.team)
+            passes = _passes(valid, size)
             if task < passes:
-                valid = chunk.valid[(chunk.start + s) % chunk.valid.size]
-                start, stop = task * plan.size, min((task + 1) * plan.size, valid)
+                start, stop = task * size, min((task + 1) * size, valid)
                 _pass(net, loss, rows, model, dropout, chunk, s, start, stop)
             else:
                 _measure(net, loss, model, chunk, validation, s - 1, task - passes)
@@ -255,7 +269,7 @@ def _run(
 def advance(
     product: int, layers: Table, constants: Floats, work: Floats,
     labels: NDArray[np.int32], spare: Floats, spare_at: int, losses: int, biased: int,
-    parts: Table, tasks: Table, counters: Table, size: int,
+    parts: Table, tasks: Table, counters: Table, team: int,
     loss: int, option: Any, tells: int, x: Floats, codes: Table, targets: Floats,
     val_x: Floats, val_codes: Table, val_targets: Floats, val_rows: Table, block: int, at: int,
     seed: np.uint64, limit: np.uint64, scale: Any,
@@ -272,7 +286,7 @@ def advance(
     """
     _run(
         Net(product, layers, constants, work, labels, spare, spare_at, losses, biased),
-        Plan(parts, tasks, counters, size),
+        Plan(parts, tasks, counters, team),
         Loss(loss, option, tells),
         Rows(x, codes, targets),
         Validation(Rows(val_x, val_codes, val_targets), val_rows, block, at),

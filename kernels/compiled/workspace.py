@@ -172,8 +172,3 @@ def _rows_keep_apart(lines: int) -> bool:
     """True if the rows of a tile, so many lines apart, begin well spread over a first-level cache's 64 sets."""
     places = sorted(row * lines % 64 for row in range(ROWS[0]))
     return min(b - a for a, b in pairwise([*places, places[0] + 64])) >= 7
-
-
-def samples_per_task(batch: int, threads: int) -> int:
-    """Samples of one task of a pass: a share for each thread, in pairs, which tiles cover well."""
-    return batch if threads == 1 else -(-batch // (2 * threads)) * 2

@@ -12,8 +12,8 @@ from kernels.compiled import products
 from kernels.compiled.jit import exact
 from kernels.compiled.panels import Panels, aligned, panels_of
 from kernels.compiled.products import DEPTH, FAR, SPREAD, address_of, multiply
+from kernels.compiled.steps import share_of
 from kernels.compiled.tiles import fetch, fetch_to_write, width_of
-from kernels.compiled.workspace import samples_per_task
 
 SHAPES = [
     (1, 1, 1), (5, 3, 2), (8, 20, 7), (7, 16, 5), (13, 17, DEPTH + 44), (25, 4, 30), (64, 10, 129), (65, 128, 64),
@@ -137,9 +137,15 @@ def test_aligned_buffers_begin_at_cache_lines_with_zeros():
         assert not buffer.any()
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3, 8])
-def test_a_teams_shares_cover_the_batch(threads):
+@pytest.mark.parametrize("team", [1, 2, 3, 8])
+def test_a_teams_shares_cover_the_batch(team):
     for batch in (1, 5, 32, 100, 128):
-        share = samples_per_task(batch, threads)
-        assert share >= 1
-        assert -(-batch // share) <= threads
+        share = share_of(batch, 0, team)
+        assert 1 <= share <= batch
+        assert -(-batch // share) <= team
+
+
+def test_whoever_measures_meanwhile_has_a_smaller_share_of_the_batch():
+    assert share_of(64, 6, 2) == 36  # 28 are left for the thread that measures 6
+    assert share_of(64, 1000, 2) == 64  # one thread passes, the others measure
+    assert share_of(64, 6, 1) == 64
