@@ -25,6 +25,7 @@ from service.explanations import Explanations
 from service.feed import Feed
 from service.guard import Guard
 from service.metrics import Metrics
+from service.models.answers import ProblemOut
 from service.models.many import BatchRequest, SweepRequest
 from service.models.requests import GradientCheckRequest, JobPatch, JobRequest, PredictRequest
 from service.predictors import Predictors
@@ -62,7 +63,7 @@ THREADS = 256
 """Requests that may wait for the store at once; while it hangs each holds a thread for 0.8 s."""
 
 BODIES = (JobRequest, BatchRequest, SweepRequest, JobPatch, PredictRequest, GradientCheckRequest)
-"""Models that `service.body.json_body` reads; FastAPI does not see them."""
+"""Models that `service.body.json_body` reads; FastAPI does not see them, nor `ProblemOut`, which refusals name."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -81,7 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.services = build(settings, metrics)
     # the busiest first
     for module in (jobs, events, results, curves, sweeps, explanations, gradients, datasets, lecture, system, page):
-        app.include_router(module.router)
+        app.router.routes.extend(module.router.routes)  # `include_router` would make each a second time
     for error in (MlpqError, HTTPException, RequestValidationError, ClientDisconnect):
         app.add_exception_handler(error, refuse)
     app.add_middleware(Edge, guard=Guard(settings), metrics=metrics)
@@ -155,7 +156,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         _, bodies = models_json_schema(
-            [(model, "validation") for model in BODIES], ref_template="#/components/schemas/{model}"
+            [*((model, "validation") for model in BODIES), (ProblemOut, "serialization")],
+            ref_template="#/components/schemas/{model}",
         )
         schemas = document["components"]["schemas"]
         schemas.update(bodies["$defs"])
@@ -172,13 +174,9 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 
 
 def _true_answers(responses: dict[str, Any]) -> dict[str, Any]:
-    """Without FastAPI's own 422, and with refusals as problem+json alone."""
-    found = {}
-    for status, answer in responses.items():
-        content = answer.get("content", {})
-        if "HTTPValidationError" in str(content):
-            continue
-        if "application/problem+json" in content:
-            answer = answer | {"content": {"application/problem+json": content["application/problem+json"]}}
-        found[status] = answer
-    return found
+    """Without FastAPI's own 422, which no route gives."""
+    return {
+        status: answer
+        for status, answer in responses.items()
+        if "HTTPValidationError" not in str(answer.get("content", {}))
+    }

@@ -13,7 +13,6 @@ from starlette.responses import Response
 
 from kernels.errors import InvalidInput, MalformedInput, NotFound
 from service.context import Services
-from service.models.answers import ProblemOut
 from service.text import echo
 
 _JOB_ID = re.compile(r"job_[0-9a-zA-Z]{1,64}", re.ASCII)
@@ -147,11 +146,14 @@ def page_of(items: list[dict[str, Any]], has_more: bool) -> dict[str, Any]:
 
 
 def answers(good: Mapping[int, Mapping[str, Any]], *refusals: int) -> dict[int | str, dict[str, Any]]:
-    """For a route's `responses`: what it gives, and the refusals it may answer beside those that every route has."""
+    """For a route's `responses`: what it gives, and the refusals it may answer beside those that every route has.
+
+    These name their schema: of a model FastAPI makes one more for each refusal of each route, when it starts.
+    """
     schema = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}}
     found: dict[int | str, dict[str, Any]] = {status: dict(answer) for status, answer in good.items()}
     for status in sorted({*refusals, *EVERYWHERE}):
-        found[status] = {"description": _MEANINGS[status], "model": ProblemOut, "content": schema}
+        found[status] = {"description": _MEANINGS[status], "content": schema}
     return found
 
 
