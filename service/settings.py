@@ -17,6 +17,9 @@ DEFAULT_DATA_DIR = "mlpq-data"
 MIN_KEY_CHARACTERS = 16
 """A key that guards more than this machine; 256 random bits in base64 are 43 characters."""
 
+EXIT_REFUSED = 2
+"""Exit status of a process that may not start as it was told to."""
+
 MEBIBYTE = 1024 * 1024
 
 

@@ -214,5 +214,5 @@ def test_another_typeface_helps_out_where_it_is_installed() -> None:
 
 
 def test_no_picture_no_matplotlib() -> None:
-    code = "import sys, service.app, service.__main__; assert 'matplotlib' not in sys.modules"
+    code = "import sys, service.start; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
