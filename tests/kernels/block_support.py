@@ -26,11 +26,14 @@ Array = np.ndarray[Any, Any]
 
 SHIM = Path(__file__).with_name("block_shim.hpp")
 RUNTIME = SHIM.with_suffix(".cpp")
+_LIBRARY = ("-O0", "-shared", "-fPIC")
+"""Steps are few and small: to make them quicker takes longer than they do."""
+FLOAT = "typedef float real;"
 ORDERS = (0, 1, 2, 3)
 """Thread orders: ascending, descending, two seeds of shuffles."""
 _DRIVER = """
 static void call(void** a) {{ {symbol}({arguments}); }}
-extern "C" int launch(
+extern "C" int {launch}(
     unsigned blocks, unsigned threads, unsigned long shared, unsigned order, int late, void** arguments) {{
   return shim::run(blocks, threads, shared, order, late, call, arguments);
 }}
@@ -41,6 +44,7 @@ int main(int, char** words) {{ return shim::run_guarded(words[1], *words[2] == '
 """
 
 
+_DEFINED = re.compile(r"^#define (\w+)", re.M)
 _TYPEDEF = re.compile(r"typedef ((?:unsigned )?\w+(?: long)?) (\w+);")
 _DTYPES = {
     "int": "int32",
@@ -61,21 +65,25 @@ def build(source: str, output: Path, *, guarded: bool = False) -> Path:
 
     The result is a library, or with `guarded` a program of its own in which a step beyond an array is found.
     """
+    kind = ("-O1", *CHECKED_BOUNDS) if guarded else _LIBRARY
+    return _compile(f"{source}{_driver(source, guarded=guarded)}", output, kind)
+
+
+def _compile(text: str, output: Path, kind: Sequence[str]) -> Path:
     code = output.with_suffix(".cpp")
-    code.write_text(f'#include "{SHIM}"\n{source}{_driver(source, guarded)}')
-    strict = FLOAT_ALONE if "typedef float real;" in source else ()
-    kind = ("-O1", *CHECKED_BOUNDS) if guarded else ("-O1", "-shared", "-fPIC")
+    code.write_text(f'#include "{SHIM}"\n{text}')
+    strict = FLOAT_ALONE if FLOAT in text else ()
     compile_for_host(*kind, "-Wno-unused-function", *strict, "-o", str(output), str(code), str(_runtime()))
     return output
 
 
-def _driver(source: str, guarded: bool) -> str:
+def _driver(source: str, launch: str = "launch", *, guarded: bool = False) -> str:
     """C that calls the program's one kernel with the addresses of its arguments."""
     ((symbol, parameters),) = _SIGNATURE.findall(source)
     types = [one.strip().rpartition(" ")[0] for one in parameters.split(",")]
     casts = [f"({kind})a[{k}]" if "*" in kind else f"*({kind}*)a[{k}]" for k, kind in enumerate(types)]
     main = _MAIN.format(count=len(types)) if guarded else ""
-    return _DRIVER.format(symbol=symbol, arguments=", ".join(casts)) + main
+    return _DRIVER.format(symbol=symbol, launch=launch, arguments=", ".join(casts)) + main
 
 
 def argument_dtypes(source: str) -> list[str | None]:
@@ -108,11 +116,17 @@ class HostCompiler:
         """(source, blocks, threads, shared bytes, arguments as they were) of every launch of a persistent program."""
         self.edit = lambda source: source
 
+    def prepare(self, sources: Iterable[str]) -> None:
+        """Build together what `compile` will be asked for: of each by itself the compiler's start is the most."""
+        missing = sorted({self.edit(source) for source in sources} - _LAUNCHES.keys())
+        for strict in (True, False):
+            _build_all([one for one in missing if (FLOAT in one) == strict])
+
     def compile(self, source: str, symbol: str, shared_bytes: int) -> Any:
         assert f"void {symbol}(" in source or f") {symbol}(" in source
         assert shared_bytes <= self.shared_bytes
         source = self.edit(source)
-        library, dtypes = _library(source), argument_dtypes(source)
+        run, dtypes = _launch(source), argument_dtypes(source)
 
         def launch(blocks: int, threads: int, arguments: Sequence[Any]) -> None:
             arrays = [np.asarray(one) for one in arguments]
@@ -123,7 +137,7 @@ class HostCompiler:
                 assert all(array.flags.c_contiguous for array in arrays)
                 self.launches.append((source, blocks, threads, shared_bytes, [array.copy() for array in arrays]))
             addresses = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
-            result = library.launch(
+            result = run(
                 ctypes.c_uint(blocks),
                 ctypes.c_uint(threads),
                 ctypes.c_ulong(shared_bytes),
@@ -146,16 +160,30 @@ class BlockBackend(NumpyBackend):
 
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="mlpq-blocks-")
-_LIBRARIES: dict[str, ctypes.CDLL] = {}
+_LAUNCHES: dict[str, Any] = {}
+"""What launches each program that was built in this run, by its source."""
 
 
-def _library(source: str) -> ctypes.CDLL:
-    """One build per program and test run."""
-    key = hashlib.sha256(source.encode()).hexdigest()[:16]
-    if key not in _LIBRARIES:
-        path = build(source, Path(_FOLDER.name) / f"{key}.so")
-        _LIBRARIES[key] = ctypes.CDLL(str(path))
-    return _LIBRARIES[key]
+def _launch(source: str) -> Any:
+    if source not in _LAUNCHES:
+        _build_all([source])
+    return _LAUNCHES[source]
+
+
+def _build_all(sources: Sequence[str]) -> None:
+    """One library of all, each with its own names."""
+    if not sources:
+        return
+    keys = [hashlib.sha256(source.encode()).hexdigest()[:16] for source in sources]
+    path = Path(_FOLDER.name) / f"{len(_LAUNCHES)}.so"
+    library = ctypes.CDLL(str(_compile("".join(map(_part, keys, sources)), path, _LIBRARY)))
+    _LAUNCHES.update({source: library[f"launch_{key}"] for key, source in zip(keys, sources, strict=True)})
+
+
+def _part(key: str, source: str) -> str:
+    inside = source.replace('extern "C" __global__', "__global__") + _driver(source, f"launch_{key}")
+    forget = "".join(f"#undef {name}\n" for name in dict.fromkeys(_DEFINED.findall(source)))
+    return f"namespace part_{key} {{\n{inside}\n}}\n{forget}"
 
 
 def guarded_run(

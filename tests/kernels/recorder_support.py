@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kernels.rounding import bfloat16_bits
-from kernels.step_plan import Matrix, Node, Product, StepPlan, bind, waits
+from kernels.step_plan import Kernel, Matrix, Node, Product, StepPlan, bind, waits
 from tests.kernels.block_support import BlockBackend, HostCompiler
 
 Array = np.ndarray[Any, Any]
@@ -67,6 +67,7 @@ class HostRecording:
         self.buffers: Mapping[str, Array] = {one.name: poisoned(one.size, one.dtype) for one in plan.buffers}
         self.details = {"recorded": "on the host"}
         self.played: list[int] = []
+        compiler.prepare(node.source for program in plan.programs for node in program if isinstance(node, Kernel))
         self._programs = [bind(program, self.buffers, compiler, HostProducts()) for program in plan.programs]
         if turn is not None:
             orders = [linearized(program, turn) for program in plan.programs]
