@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from redis import Redis
 
 from mlpq.embedded import EmbeddedServer
 
-ROOMS = ("system", "mlpq", "docs", "worker", "service", "store", "lecture", "nets", "kernels")
+ROOMS = ("system", "mlpq", "docs", "worker", "service", "store", "lecture", "kernels", "nets")
 """The order of the tests: files that wait for processes, and take minutes, come first; short ones fill what is left."""
 
 
@@ -22,6 +23,16 @@ def pytest_configure() -> None:
     """A run in the background (`.ci/run &`, nohup) begins with Ctrl-C ignored, and every process would inherit that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is made while tests are found stays: Python would search it for garbage again and again, and in vain."""
+    gc.disable()
+    found = yield
+    gc.freeze()
+    gc.enable()
+    return found
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
