@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from nets.member import Member, State
 from nets.optimizers import OPTIMIZERS
 from nets.persistent_program import Program
 from nets.progress import interval_of
+from nets.stack_state import LiveParameters
 
 MAX_CHUNK_STEPS: Final = 4096
 MAX_CHUNK_ROWS: Final = 1 << 24
@@ -44,7 +45,7 @@ class _Passed:
     """(L, kept, P)"""
 
 
-class PersistentEngine:
+class PersistentEngine(LiveParameters):
     """Engine whose `advance` is one launch of the program that `kernels.persistent_source` writes.
 
     Chunks run over the ends of epochs where nothing has to be decided there: without early stopping. Points on the
@@ -196,26 +197,13 @@ class PersistentEngine:
 
     # ---- state
 
+    @property
+    def _parameters(self) -> Array:
+        return self._state[0]
+
     def steps(self) -> list[int]:
         """See Engine."""
         return [int(step) for step in self._steps]
-
-    def weights(self, positions: Sequence[int]) -> NDArray[Any]:
-        """See Engine."""
-        return self._backend.to_host(self._chosen(positions))
-
-    def measure(self, evaluator: Evaluator, positions: Sequence[int], models: Sequence[int]) -> list[Measured]:
-        """See Engine."""
-        return evaluator.measure(self._chosen(positions), models)
-
-    def _chosen(self, positions: Sequence[int]) -> Array:
-        """The live parameters (K, P) of some models, on the device: all of them as they are, fewer as a copy."""
-        whole, places = self._state[0], [self._places[position] for position in positions]
-        return whole if places == list(range(len(whole))) else whole[places]
-
-    def finite(self) -> NDArray[np.bool_]:
-        """See Engine."""
-        return self._backend.to_host(self._backend.xp.isfinite(self._state[0]).all(axis=1))[self._places]
 
     def state(self, position: int) -> State:
         """See Engine."""

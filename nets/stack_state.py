@@ -1,10 +1,11 @@
-"""What engines have in common whose models' state lies on a device as named arrays: reading it, and the last good copy.
+"""What engines have in common whose models' state lies on a device: reading it, and the last good copy.
 
 Axis legend: M models, P numbers of an array.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,8 +20,37 @@ from nets.member import Member, State
 from nets.optimizers import idle_slots
 
 
-class StackState:
-    """The part of an Engine that reads and keeps state. Each model has a place, its row in every array (M, P).
+class LiveParameters(ABC):
+    """The part of an Engine that reads parameters. Each model has a place, its row in every array (M, P)."""
+
+    _backend: Backend
+    _places: list[int]
+
+    @property
+    @abstractmethod
+    def _parameters(self) -> Array:
+        """The parameters (M, P) of all places, as the last step left them."""
+
+    def weights(self, positions: Sequence[int]) -> NDArray[Any]:
+        """See Engine."""
+        return self._backend.to_host(self._chosen(positions))
+
+    def measure(self, evaluator: Evaluator, positions: Sequence[int], models: Sequence[int]) -> list[Measured]:
+        """See Engine."""
+        return evaluator.measure(self._chosen(positions), models)
+
+    def _chosen(self, positions: Sequence[int]) -> Array:
+        """The parameters (K, P) of some models, on the device: all of them as they are, fewer as a copy."""
+        whole, places = self._parameters, [self._places[position] for position in positions]
+        return whole if places == list(range(len(whole))) else whole[places]
+
+    def finite(self) -> NDArray[np.bool_]:
+        """See Engine."""
+        return self._backend.to_host(self._backend.xp.isfinite(self._parameters).all(axis=1))[self._places]
+
+
+class StackState(LiveParameters):
+    """The part of an Engine whose state is named arrays that reads and keeps it.
 
     `_kept` is where the run begins; an engine sets `_state`, the live arrays of the same names, itself. `blanks` are
     the arrays beside the parameters, as a fresh run has them.
@@ -42,26 +72,13 @@ class StackState:
         self._chunks = Chunks(members, pool, [int(state["step"]) for state in states])
         self._kept_steps = list(self._chunks.steps)
 
+    @property
+    def _parameters(self) -> Array:
+        return self._state["parameters"]
+
     def steps(self) -> list[int]:
         """See Engine."""
         return list(self._chunks.steps)
-
-    def weights(self, positions: Sequence[int]) -> NDArray[Any]:
-        """See Engine."""
-        return self._backend.to_host(self._chosen(positions))
-
-    def measure(self, evaluator: Evaluator, positions: Sequence[int], models: Sequence[int]) -> list[Measured]:
-        """See Engine."""
-        return evaluator.measure(self._chosen(positions), models)
-
-    def _chosen(self, positions: Sequence[int]) -> Array:
-        """The live parameters (K, P) of some models, on the device: all of them as they are, fewer as a copy."""
-        whole, places = self._state["parameters"], [self._places[position] for position in positions]
-        return whole if places == list(range(len(whole))) else whole[places]
-
-    def finite(self) -> NDArray[np.bool_]:
-        """See Engine."""
-        return self._backend.to_host(self._backend.xp.isfinite(self._state["parameters"]).all(axis=1))[self._places]
 
     def state(self, position: int) -> State:
         """See Engine."""
