@@ -27,7 +27,7 @@ from nets.engine import Crossing
 from nets.evaluate import Evaluator, Measured
 from nets.losses import LOSSES
 from nets.member import Member, State
-from nets.optimizers import OPTIMIZERS, keeps_zeros, zeros_of
+from nets.optimizers import OPTIMIZERS, keeps_zeros, reduced_rule
 from nets.progress import interval_of
 from nets.stacking import LARGE_STEP
 from nets.threads import Pace
@@ -304,9 +304,7 @@ class CompiledEngine:
 @lru_cache(maxsize=256)
 def _update_for(optimizer: str, options: tuple[tuple[str, Any], ...], dtype: np.dtype[Any]) -> int:
     """Where the compiled update of an optimizer with these options lies."""
-    row = OPTIMIZERS[optimizer]
-    known = dict.fromkeys(zeros_of(row, [dict(options)]) - {"decay"}, 0.0)
-    return updates.address_of(row.rule_for(dict(options)).given(known), dtype)
+    return updates.address_of(reduced_rule(OPTIMIZERS[optimizer], dict(options)), dtype)
 
 
 _NO_ROWS: Final = np.zeros(0, np.int64)

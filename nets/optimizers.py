@@ -146,12 +146,16 @@ def zeros_of(optimizer: Optimizer, stack: Sequence[Options]) -> frozenset[str]:
     return frozenset(names[~rows.any(axis=0)].tolist())
 
 
+def reduced_rule(optimizer: Optimizer, options: Options) -> UpdateRule:
+    """The rule with these options' switches, and without what their numbers that are 0 scale; `decay` stays."""
+    known = dict.fromkeys(zeros_of(optimizer, [options]) - {"decay"}, 0.0)
+    return optimizer.rule_for(options).given(known)
+
+
 @lru_cache(maxsize=256)
 def idle_slots(name: str, options: tuple[tuple[str, Value], ...]) -> frozenset[str]:
     """The slots that an optimizer with these options has no use for: they stay zero, whatever a stack writes there."""
-    optimizer = OPTIMIZERS[name]
-    known = dict.fromkeys(zeros_of(optimizer, [dict(options)]), 0.0)
-    rule = optimizer.rule_for(dict(options)).given(known)
+    rule = reduced_rule(OPTIMIZERS[name], dict(options))
     return frozenset(rule.slots).difference(rule.assigned)
 
 
