@@ -28,7 +28,7 @@ from nets.losses import LOSSES
 from nets.optimizers import OPTIMIZERS
 from nets.options import ACTIVATION_ROWS, CUSTOM, Option, Row, Value, number
 from nets.schedules import SCHEDULES
-from nets.spec_errors import shown
+from nets.spec_errors import meant, shown
 from nets.spec_fields import problem
 
 
@@ -51,7 +51,8 @@ class Choice(BaseModel):
     def _check(self) -> Self:
         row = self.registry.get(self.name)
         if row is None:
-            raise problem("name", f"is {shown(self.name)}; must be one of {', '.join(self.registry)}")
+            near = meant(self.name, self.registry)
+            raise problem("name", f"is {shown(self.name)}; must be one of {', '.join(self.registry)}{near}")
         self._check_settings(row)
         return self
 
@@ -60,7 +61,7 @@ class Choice(BaseModel):
         for name, value in self.given.items():
             if name not in options:
                 known = ", ".join(options) or "none"
-                raise problem(name, f"is not a setting of {self.name}; its settings are: {known}")
+                raise problem(name, f"is not a setting of {self.name}; its settings are: {known}{meant(name, options)}")
             if not options[name].accepts(value):
                 raise problem(name, f"is {shown(value)}; must be {options[name].allowed}")
 

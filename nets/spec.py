@@ -51,7 +51,7 @@ class TrainingSpec(Strict):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise InvalidInput(*field_errors(error)) from None
+            raise InvalidInput(*field_errors(error, cls)) from None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `parse` reads them back."""

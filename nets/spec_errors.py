@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from kernels.errors import FieldError
 
@@ -23,8 +25,58 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def field_errors(error: ValidationError, prefix: str = "") -> tuple[FieldError, ...]:
-    """A validation error as pointers and sentences, for InvalidInput; union labels are left out."""
+def meant(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: the one of `known` that is nearly it, if there is one."""
+    near = get_close_matches(name, known, n=1)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def unknown_field(model: type[BaseModel], location: Sequence[int | str]) -> str:
+    """What is wrong with a field that `model` has not at pydantic's `location`: the one that was meant, or all there.
+
+    A field of this very name elsewhere in the model comes before one of nearly this name here.
+    """
+    *above, name = location
+    elsewhere = _pointers(model).get(str(name))
+    if elsewhere is not None:
+        return f"is not a known field here; did you mean {elsewhere}?"
+    known = _fields_at(model, above)
+    allowed = f"; must be one of {', '.join(known)}"
+    return f"is not a known field{meant(str(name), known) or allowed}"
+
+
+def _fields_at(model: type[BaseModel], above: Sequence[int | str]) -> list[str]:
+    """The fields of the model below `model` that `above` leads to; places of lists, keys and union labels lead on."""
+    for step in above:
+        field = model.model_fields.get(str(step))
+        model = model if field is None else next(_models_in(field.annotation), model)
+    return list(model.model_fields)
+
+
+@lru_cache(maxsize=64)
+def _pointers(model: type[BaseModel]) -> Mapping[str, str]:
+    """By name the pointers of all fields and settings below the model's own fields; the first of equal names."""
+    found = dict[str, str]()
+    for name, field in model.model_fields.items():
+        for inner in _models_in(field.annotation):
+            rows = getattr(inner, "registry", {}).values()
+            settings = [option.name for row in rows for option in row.options]
+            own = settings if rows else inner.model_fields
+            for below, rest in [*((one, f"/{one}") for one in own), *_pointers(inner).items()]:
+                found.setdefault(below, f"/{name}{rest}")
+    return found
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that a field's type names, in order."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
+
+
+def field_errors(error: ValidationError, model: type[BaseModel]) -> tuple[FieldError, ...]:
+    """The errors of a `model` as pointers and sentences, for InvalidInput; union labels are left out."""
     found = []
     for item in error.errors(include_url=False):
         context = item.get("ctx", {})
@@ -32,12 +84,14 @@ def field_errors(error: ValidationError, prefix: str = "") -> tuple[FieldError, 
         if item["type"] == "setting":
             path += filter(None, [context["at"]])
             detail = context["detail"]
-        elif item["type"] in {"extra_forbidden", "missing"}:
-            detail = "is not a known field" if item["type"] == "extra_forbidden" else "is required"
+        elif item["type"] == "extra_forbidden":
+            detail = unknown_field(model, item["loc"])
+        elif item["type"] == "missing":
+            detail = "is required"
         else:
             detail = f"is {shown(item['input'])}; {demand(item['type'], item['msg'], context)}"
         pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
-        found.append(FieldError(prefix + pointer, detail))
+        found.append(FieldError(pointer, detail))
     return tuple(found)
 
 

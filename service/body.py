@@ -75,7 +75,7 @@ def validated(model: type[Model], value: Any) -> Model:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise invalid_input(error, value) from None
+        raise invalid_input(error, value, model) from None
     except RecursionError:
         raise InvalidInput.at("", "is nested too deeply") from None
 

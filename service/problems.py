@@ -9,14 +9,14 @@ from typing import Any
 
 import orjson
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from kernels import errors
 from kernels.errors import FieldError
-from nets.spec_errors import demand
+from nets.spec_errors import demand, unknown_field
 from service.strict_json import escape_pointer
 from service.text import echo, safe_sentence
 
@@ -103,7 +103,7 @@ def problem_of(error: Exception) -> Problem:
         case RequestValidationError():
             return _invalid(_parameter_errors(error))
         case ValidationError():
-            return _invalid(field_errors(error, None))
+            return _invalid(field_errors(error))
         case HTTPException():
             code, title = ROUTER.get(error.status_code, ("http_error", "The request was refused"))
             return Problem(error.status_code, code, title, str(error.detail), headers=error.headers or {})
@@ -136,21 +136,24 @@ def _sentences(found: Sequence[FieldError]) -> str:
     return "; ".join(f"{e.pointer or 'the body'}{':' if e.pointer else ''} {e.detail}" for e in found)
 
 
-def invalid_input(error: ValidationError, body: object) -> errors.InvalidInput:
-    """Pydantic's complaint about `body` as the tree's own error, field by field."""
-    return errors.InvalidInput(*field_errors(error, body))
+def invalid_input(error: ValidationError, body: object, model: type[BaseModel]) -> errors.InvalidInput:
+    """Pydantic's complaint about `body`, which is no `model`, as the tree's own error, field by field."""
+    return errors.InvalidInput(*field_errors(error, body, model))
 
 
-def field_errors(error: ValidationError, body: object) -> list[FieldError]:
-    """Each complaint with a pointer into `body` and a sentence: the value, then what is allowed."""
+def field_errors(error: ValidationError, body: object = None, model: type[BaseModel] | None = None) -> list[FieldError]:
+    """Each complaint with a pointer into `body` and a sentence: the value, then what is allowed.
+
+    As many unknown fields as are shown are compared with those of `model`: bodies may hold very many.
+    """
     found: dict[tuple[str, str], FieldError] = {}
     for item in error.errors(include_url=False):
-        for one in _explain(item, body):
+        for one in _explain(item, body, model if len(found) < _SHOWN_ERRORS else None):
             found.setdefault((one.pointer, one.detail), one)
     return list(found.values())
 
 
-def _explain(item: Any, body: object) -> list[FieldError]:
+def _explain(item: Any, body: object, model: type[BaseModel] | None) -> list[FieldError]:
     pointer = _pointer(item["loc"], body, missing=item["type"] == "missing")
     cause = item.get("ctx", {}).get("error")
     if item["type"] == "setting":  # a registry row's own check; see nets.spec.Choice
@@ -159,6 +162,8 @@ def _explain(item: Any, body: object) -> list[FieldError]:
         return [FieldError(pointer + step, context["detail"])]
     if isinstance(cause, errors.InvalidInput):
         return [FieldError(_joined(pointer, e.pointer), e.detail) for e in cause.errors]
+    if item["type"] == "extra_forbidden" and model is not None:
+        return [FieldError(pointer, unknown_field(model, item["loc"]))]
     return [FieldError(pointer, _sentence(item))]
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from kernels.errors import InvalidInput
 from nets.parts import Sizes
 from nets.spec import ResolvedSpec
-from nets.spec_errors import shown
+from nets.spec_errors import meant, shown
 
 Direction = Literal["minimize", "maximize"]
 
@@ -42,7 +42,9 @@ def figures(spec: ResolvedSpec, task: str, sizes: Sizes, *, while_training: bool
 def check_objective(objective: str, known: list[str]) -> None:
     """Raise InvalidInput for a figure that the jobs will not have."""
     if objective not in known:
-        raise InvalidInput.at("/objective", f"is {shown(objective)}; must be one of {', '.join(known)}")
+        raise InvalidInput.at(
+            "/objective", f"is {shown(objective)}; must be one of {', '.join(known)}{meant(objective, known)}"
+        )
 
 
 def value_of(metrics: Mapping[str, Any], objective: str) -> float | None:

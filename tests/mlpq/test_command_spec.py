@@ -50,8 +50,11 @@ def test_a_file_that_a_specification_names_is_uploaded(mlpq: Mlpq, tmp_path: Pat
 @pytest.mark.parametrize(
     ("stdin", "said"),
     [
-        ("dataset: iris\nnet: {hiden: [3]}", "/net/hiden: is not a known field [422 invalid_input]"),
-        ("dataset: iris\ntraning: {}", "/traning: is not a known field [422 invalid_input]"),
+        (
+            "dataset: iris\nnet: {hiden: [3]}",
+            '/net/hiden: is not a known field; did you mean "hidden"? [422 invalid_input]',
+        ),
+        ("dataset: iris\ntraning: {}", '/traning: is not a known field; did you mean "training"? [422 invalid_input]'),
         ("dataset: iris\nnet: {hidden: [yes]}", "/net/hidden/0"),
         ("net: {hidden: [3]}", "no data set is named"),
         ("a: [1", "standard input is no YAML: expected"),

@@ -142,6 +142,35 @@ def test_a_refusal_is_a_sentence_in_the_words_of_json(api: httpx2.Client, body: 
     assert error["detail"].startswith(SENTENCES[body])
 
 
+MEANT = [
+    ("/v1/jobs", {"dataset": "iris", "nett": {}}, "/nett", 'is not a known field; did you mean "net"?'),
+    ("/v1/jobs", {"dataset": "iris", "epochs": 3}, "/epochs", "here; did you mean /training/epochs?"),
+    ("/v1/jobs", {"dataset": "iris", "zzz": 1}, "/zzz", "is not a known field; must be one of features, net, loss,"),
+    ("/v1/jobs", {"dataset": "iris", "optimizer": {"name": "adm"}}, "/optimizer/name", 'did you mean "adam"?'),
+    ("/v1/jobs:batch", {"jobs": [{"dataset": "iris", "tag": []}]}, "/jobs/0/tag", 'did you mean "tags"?'),
+    ("/v1/sweeps", {"dataset": "iris", "gird": {}, "list": [{}]}, "/gird", 'did you mean "grid"?'),
+    ("/v1/sweeps", {"dataset": "iris", "list": [{}], "base": {"nett": {}}}, "/base/nett", 'did you mean "net"?'),
+    ("/v1/sweeps", {"dataset": "iris", "list": [{"net.hiden": [8]}]}, "/list/0/net.hiden", 'did you mean "hidden"?'),
+    ("/v1/gradient_checks", {"dataset": "iris", "row": 3}, "/row", 'did you mean "rows"?'),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "pointer", "words"), MEANT, ids=[pointer for _, _, pointer, _ in MEANT])
+def test_an_unknown_name_is_answered_with_the_one_that_was_meant(
+    api: httpx2.Client, path: str, body: dict[str, object], pointer: str, words: str
+) -> None:
+    problem = assert_problem(api.post(path, json=body), 422, "invalid_input")
+    assert [words in error["detail"] for error in problem["errors"] if error["pointer"] == pointer] == [True], problem
+
+
+def test_a_body_of_unknown_fields_is_refused_soon(api: httpx2.Client) -> None:
+    body = {"dataset": "iris"} | {f"trainin{number}": 0 for number in range(20_000)}
+    began = time.monotonic()
+    problem = assert_problem(api.post("/v1/jobs", json=body), 422, "invalid_input")
+    assert len(problem["errors"]) == 20
+    assert time.monotonic() - began < 5
+
+
 def test_every_wrong_field_is_named_at_once(api: httpx2.Client) -> None:
     problem = assert_problem(post(api, '{"dataset": "iris", "training": {"epochs": 0, "seed": -1}, "x": 1}'), 422)
     assert {error["pointer"] for error in problem["errors"]} == {"/training/epochs", "/training/seed", "/x"}
