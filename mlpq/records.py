@@ -63,6 +63,11 @@ class JobRecord:
         """Whether the status is final."""
         return self.status in TERMINAL
 
+    @property
+    def dataset_name(self) -> str:
+        """What people call its data set; the id where the service does not say."""
+        return str(self.raw.get("dataset_name") or self.dataset)
+
 
 @dataclass(frozen=True)
 class Column:

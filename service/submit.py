@@ -48,6 +48,7 @@ def new_job(request: JobRequest, found: Resolved, asked: Json, owner: str) -> Ne
         asked=asked,
         stack=None if shape is None else Stackable(shape.key, shape.bytes, shape.steps, shape.work),
         owner=owner,
+        dataset_name=found.dataset_name,
     )
 
 
@@ -118,6 +119,7 @@ class Resolved:
     spec: ResolvedSpec
     about: TableInfo
     sizes: Sizes
+    dataset_name: str
 
     @cached_property
     def memory_bytes(self) -> int:
@@ -133,7 +135,7 @@ def resolved_of(services: Services, request: JobRequest, sizes: Sizes | None = N
     info = info_of(services, request.dataset)
     sizes = sizes or sizes_for(services, request.dataset, request.training)
     spec = resolve(request, info, sizes)
-    found = Resolved(spec, inputs_of(info, spec.training), sizes)
+    found = Resolved(spec, inputs_of(info, spec.training), sizes, services.tables.name(request.dataset))
     _check_classes(found)
     _check_device(services, spec.training)
     _check_capacity(services, found)

@@ -30,6 +30,7 @@ def sweep_view(sweep: Sweep) -> dict[str, Any]:
         "kind": kind,
         kind: plan,
         "dataset": sweep.dataset,
+        "dataset_name": sweep.dataset_name,
         "base": sweep.base,
         "objective": sweep.objective,
         "direction": sweep.direction,

@@ -54,6 +54,7 @@ def _new_sweep(services: Services, request: SweepRequest, points: list[Point], o
         jobs=_jobs(Resolver(services, owner), request, base, points, found.spec.to_json()),
         name=request.name or "",
         halving=halving,
+        dataset_name=found.dataset_name,
     )
 
 

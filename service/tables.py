@@ -19,17 +19,25 @@ class Tables:
 
     def __init__(self, datasets: DatasetStore) -> None:
         self._datasets = datasets
-        self._known: OrderedDict[str, TableInfo] = OrderedDict()
+        self._known: OrderedDict[str, tuple[TableInfo, str]] = OrderedDict()
         self._lock = threading.Lock()
 
     def info(self, dataset_id: str) -> TableInfo:
         """The description of a data set; the store says at submit whether it is still there. Raises NotFound."""
+        return self._described(dataset_id)[0]
+
+    def name(self, dataset_id: str) -> str:
+        """What people call a data set, remembered like its description. Raises NotFound."""
+        return self._described(dataset_id)[1]
+
+    def _described(self, dataset_id: str) -> tuple[TableInfo, str]:
         with self._lock:
             found = self._known.get(dataset_id)
             if found is not None:
                 self._known.move_to_end(dataset_id)
                 return found
-        found = TableInfo.from_json(self._datasets.get(dataset_id).info)
+        record = self._datasets.get(dataset_id)
+        found = TableInfo.from_json(record.info), record.name
         with self._lock:
             self._known[dataset_id] = found
             while len(self._known) > KEPT:

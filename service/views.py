@@ -46,6 +46,7 @@ def job_view(job: Job, nobody_takes: Callable[[str], bool]) -> dict[str, Any]:
         "environment": job.environment,
         "spec": job.spec,
         "dataset": job.dataset,
+        "dataset_name": job.dataset_name,
         "origin": None if job.origin is None else {key: job.origin[key] for key in ("job", "checkpoint")},
         "metrics": job.metrics,
         "error": None if job.error is None else {"param": None} | job.error,

@@ -60,7 +60,8 @@ class NewJob:
     `asked` is what the user said, without what was filled in. `origin` is what a fork starts from: `job`, `checkpoint`
     (a step, or None for the result), and the `key`, `sha256` and `bytes` of its own copy of those weights.
     `point` is what its sweep has set; after `halt_epoch` it pauses until its sweep decides. `owner` stands for the API
-    key that it came with, whose secret is in no record; "" where none was asked for.
+    key that it came with, whose secret is in no record; "" where none was asked for. `dataset_name` is kept where it is
+    not the id: what people call the data set, also when it is gone.
     """
 
     spec: Json
@@ -77,6 +78,7 @@ class NewJob:
     point: Json | None = None
     halt_epoch: int | None = None
     owner: str = ""
+    dataset_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ class Job:
     rung: int | None = None
     halt_epoch: int | None = None
     owner: str = ""
+    dataset_name: str = ""
 
     @property
     def terminal(self) -> bool:
@@ -208,6 +211,7 @@ def new_job_parts(new: NewJob) -> list[str | bytes | int]:
         *("priority", check_priority(new.priority)),
         *("wanted", _device(new.spec)),
         *(("owner", new.owner) if new.owner else ()),
+        *(("dataset_name", new.dataset_name) if new.dataset_name not in ("", new.dataset) else ()),
         *(("asked", encode(new.asked)) if new.asked else ()),
         *(("origin", encode(new.origin)) if new.origin is not None else ()),
         *(("sweep", new.sweep) if new.sweep is not None else ()),
@@ -306,6 +310,7 @@ def job_from_parts(parts: Sequence[bytes]) -> Job:
         rung=found.integer(b"rung"),
         halt_epoch=found.integer(b"halt_epoch"),
         owner=found.text(b"owner") or "",
+        dataset_name=found.text(b"dataset_name") or found[b"dataset"].decode(),
     )
 
 

@@ -38,6 +38,7 @@ class NewSweep:
     jobs: Sequence[NewJob]
     name: str = ""
     halving: Halving | None = None
+    dataset_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Sweep:
     cancelled_at_ms: int | None
     counts: Mapping[Status, int]
     halving: Halving | None
+    dataset_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class SweepStore(JobStore):
             *("name", new.name),
             *("plan", encode(new.plan)),
             *("dataset", new.dataset),
+            *(("dataset_name", new.dataset_name) if new.dataset_name not in ("", new.dataset) else ()),
             *("base", encode(new.base)),
             *("objective", new.objective),
             *("direction", new.direction),
@@ -198,6 +201,7 @@ def _sweep(sweep_id: str, answers: Sequence[Any]) -> Sweep:
         halving=None
         if halving is None
         else Halving(tuple(halving["rungs"]), halving["reduction"], halving["maximize"]),
+        dataset_name=text(b"dataset_name" if b"dataset_name" in fields else b"dataset"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,18 @@ import typer
 
 from mlpq.cli.arguments import AsJson, JobId, Url, connect, find_job
 from mlpq.cli.exits import FAILED
-from mlpq.cli.output import console, duration, facts, number, print_json, say, table, told_status
+from mlpq.cli.output import (
+    console,
+    dataset_cells,
+    duration,
+    facts,
+    number,
+    print_json,
+    say,
+    table,
+    told_status,
+    with_id,
+)
 from mlpq.cli.results import save_weights, tell_file
 
 if TYPE_CHECKING:
@@ -37,7 +49,7 @@ def jobs(
     if as_json:
         print_json({"object": "list", "data": [job.to_json() for job in found]})
         return
-    table(("job", "status", "data set", "epoch", "val loss", "score", "name"), [_row(job) for job in found])
+    table(("job", "status", "data set", "epoch", "val loss", "score", "name"), _rows(found))
 
 
 def show(job_id: JobId, url: Url = None, as_json: AsJson = False) -> None:
@@ -107,12 +119,16 @@ def follow_job(job: Job, as_json: bool, save: Path | None) -> None:
         tell_file(job, save_weights(job, save), as_json=False, quiet=as_json)
 
 
-def _row(job: Job) -> tuple[Any, ...]:
+def _rows(found: Sequence[Job]) -> list[tuple[Any, ...]]:
+    data = dataset_cells([(job.record.dataset, job.record.dataset_name) for job in found])
+    return [_row(job, on) for job, on in zip(found, data, strict=True)]
+
+
+def _row(job: Job, data: str) -> tuple[Any, ...]:
     progress, metrics = job.progress, job.final_metrics
     score = metrics.get("val_accuracy", metrics.get("val_r2"))
     epoch = f"{progress.epoch}/{progress.epochs}"
-    name = job.record.name
-    return (job.id, job.status, job.record.dataset, epoch, number(metrics.get("val_loss")), number(score), name)
+    return (job.id, job.status, data, epoch, number(metrics.get("val_loss")), number(score), job.record.name)
 
 
 def describe(job: Job) -> None:
@@ -126,7 +142,7 @@ def describe(job: Job) -> None:
             ("name", record.name),
             ("status", told_status(record.status, record.status_reason)),
             ("error", record.error and f"{record.error.code}: {record.error.message}"),
-            ("data set", record.dataset),
+            ("data set", with_id(record.dataset, record.dataset_name)),
             ("epoch", f"{progress.epoch}/{progress.epochs}"),
             ("left", duration(progress.eta_s) if progress.eta_s and not record.ended else None),
             ("ran", duration(ran) if ran else None),

@@ -91,6 +91,19 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     out.print(drawn)
 
 
+def dataset_cells(found: Sequence[tuple[str, str]]) -> list[str]:
+    """Data sets, of each the id and the name, as cells: the id beside the name where another one has the same name."""
+    ids = dict[str, set[str]]()
+    for dataset_id, name in found:
+        ids.setdefault(name, set()).add(dataset_id)
+    return [with_id(dataset_id, name) if len(ids[name]) > 1 else name for dataset_id, name in found]
+
+
+def with_id(dataset_id: str, name: str) -> str:
+    """A data set by name and id; built-in ones have one word for both."""
+    return name if name == dataset_id else f"{name} ({dataset_id})"
+
+
 def facts(pairs: Iterable[tuple[str, Any]]) -> None:
     """Names and values, one pair a line; what is None is left out."""
     known = [(name, value) for name, value in pairs if value is not None]

@@ -12,7 +12,7 @@ from mlpq.cli.arguments import AsJson, Url, connect
 from mlpq.cli.complete import datasets_or_files
 from mlpq.cli.data import dataset_id
 from mlpq.cli.exits import FAILED
-from mlpq.cli.output import console, number, print_json, say, table
+from mlpq.cli.output import console, dataset_cells, number, print_json, say, table
 from mlpq.cli.spec import assign, merge, read_spec, read_specs
 from mlpq.errors import InvalidArgumentError
 
@@ -96,11 +96,13 @@ def sweeps(
         print_json({"object": "list", "data": [one.to_json() for one in found]})
         return
     rows = []
-    for one in found:
+    sets = [(one.record["dataset"], one.record.get("dataset_name", one.record["dataset"])) for one in found]
+    data = dataset_cells(sets)
+    for one, on in zip(found, data, strict=True):
         counts = one.record["counts"]
         done = counts["succeeded"] + counts["failed"] + counts["cancelled"]
         jobs = f"{done}/{one.record['n_jobs']}"
-        rows.append((one.id, one.status, one.record["dataset"], one.record["kind"], jobs, one.record["name"]))
+        rows.append((one.id, one.status, on, one.record["kind"], jobs, one.record["name"]))
     table(("sweep", "status", "data set", "kind", "ended", "name"), rows)
 
 

@@ -11,7 +11,17 @@ import typer
 
 from mlpq.cli.arguments import AsJson, Url, connect
 from mlpq.cli.keys import keyboard
-from mlpq.cli.output import STATUS_COLOURS, coloured, console, duration, number, plot_style, print_json, printable
+from mlpq.cli.output import (
+    STATUS_COLOURS,
+    coloured,
+    console,
+    dataset_cells,
+    duration,
+    number,
+    plot_style,
+    print_json,
+    printable,
+)
 from mlpq.errors import ServiceUnreachableError, UnavailableError
 
 if TYPE_CHECKING:
@@ -133,11 +143,12 @@ def _workers(moment: Moment) -> RenderableType:
 
 def _jobs(moment: Moment) -> RenderableType:
     rows = []
-    for job in moment.jobs:
+    data = dataset_cells([(job.record.dataset, job.record.dataset_name) for job in moment.jobs])
+    for job, on in zip(moment.jobs, data, strict=True):
         done, epochs = job.progress.epoch, job.progress.epochs
         losses = moment.curves.get(job.id, {}).get("val_loss") or [None]
         left = duration(job.progress.eta_s) if job.progress.eta_s else ""
-        row = (job.id, job.status, job.record.dataset, f"{done}/{epochs}", number(losses[-1]), left, job.record.name)
+        row = (job.id, job.status, on, f"{done}/{epochs}", number(losses[-1]), left, job.record.name)
         rows.append(row)
     return _table(("job", "status", "data set", "epoch", "val loss", "left", "name"), rows)
 

@@ -29,7 +29,7 @@ _FAINT = "opacity:.7"
 def job_card(record: JobRecord, curve: Mapping[str, Sequence[float | None]]) -> str:
     """A job: status, progress, curve, figures, and why it failed."""
     title = f"{_status(record.status)} <b>{escape(record.name or record.id)}</b>"
-    about = f"{record.id} on {record.dataset}" if record.name else f"on {record.dataset}"
+    about = f"{record.id} on {record.dataset_name}" if record.name else f"on {record.dataset_name}"
     parts = [f'<div>{title} <span style="{_FAINT}">{escape(about)}</span></div>', _progress(record)]
     if record.status_reason and record.status != "succeeded":
         parts.append(f'<div style="{_FAINT}">{escape(record.status_reason)}</div>')

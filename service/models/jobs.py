@@ -50,6 +50,7 @@ class JobOut(Out):
     backend: str | None
     spec: dict[str, Any]
     dataset: str
+    dataset_name: str
     origin: OriginOut | None
     metrics: dict[str, float | None]
     error: JobErrorOut | None

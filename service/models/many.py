@@ -45,6 +45,7 @@ class SweepOut(Out):
     status: Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
     kind: Literal["grid", "random", "list", "asha"]
     dataset: str
+    dataset_name: str
     base: dict[str, Any]
     objective: str
     direction: Literal["minimize", "maximize"]

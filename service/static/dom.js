@@ -33,6 +33,9 @@ export const titled = (name) => { const words = spoken(name); return words[0].to
 
 export const status = (name) => h("span", { class: `status ${name}` }, name);
 
+// The data set of a job or a sweep, by its name; its id is there for whoever looks closer.
+export const dataset = (of) => h("span", of.dataset_name === of.dataset ? {} : { title: of.dataset }, of.dataset_name);
+
 export function alert(error) {
   const list = (error.errors?.length > 1 ? error.errors : []).map((e) => h("li", {}, `${e.pointer} ${e.detail}`));
   return h("div", { class: "alert", role: "alert" }, error.message, list.length ? h("ul", {}, ...list) : null);

@@ -29,7 +29,7 @@ export function filters(query, changed) {
     },
     fits(job) {
       const words = text.value.toLowerCase().split(/\s+/).filter(Boolean);
-      const whole = [job.name, job.dataset, job.id, ...(job.tags || [])].join(" ").toLowerCase();
+      const whole = [job.name, job.dataset, job.dataset_name, job.id, ...(job.tags || [])].join(" ").toLowerCase();
       return words.every((word) => whole.includes(word));
     },
     clear() {

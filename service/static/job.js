@@ -3,7 +3,7 @@ import { answered, call, download, follow } from "./api.js";
 import { connection } from "./app.js";
 import { calls } from "./calls.js";
 import { charts } from "./charts.js";
-import { alert, duration, ENDED, h, reason, renew, status } from "./dom.js";
+import { alert, dataset, duration, ENDED, h, reason, renew, status } from "./dom.js";
 import { figures } from "./figures.js";
 import { learned } from "./learned.js";
 import { number } from "./numbers.js";
@@ -84,7 +84,7 @@ function header(job, move) {
   const error = job.error ? alert({ message: `${job.error.code}: ${job.error.message}` }) : null;
   return [
     h("div", { class: "head" },
-      h("div", {}, h("h1", {}, job.name || job.id), h("span", { class: "soft" }, `${job.dataset} · `), status(job.status),
+      h("div", {}, h("h1", {}, job.name || job.id), h("span", { class: "soft" }, dataset(job), " · "), status(job.status),
         reason(job) ? h("span", { class: "soft" }, ` (${reason(job)})`) : null),
       h("div", { class: "actions" }, job.links.weights ? h("a", { class: "button", href: `#/fork/${job.id}` }, "Fork") : null,
         h("a", { class: "button", href: `#/sweeps/new/${job.id}` }, "Sweep"), h("a", { class: "button", href: `#/new/${job.id}` }, "Change and retry"), ...buttons)),

@@ -1,6 +1,6 @@
 // One row of the list of jobs: status, progress, figures and a sparkline, changed in place as events arrive.
 import { sparkline } from "./curve.js";
-import { ago, ENDED, h, status } from "./dom.js";
+import { ago, dataset, ENDED, h, status } from "./dom.js";
 import { number } from "./numbers.js";
 
 export function row(job, box) {
@@ -11,7 +11,7 @@ export function row(job, box) {
   const values = [];
   const element = h("tr", {},
     h("td", { class: "tick-box" }, box),
-    h("td", {}, h("a", { href: `#/jobs/${job.id}` }, job.name || job.id), h("small", {}, [job.dataset, ...(job.tags || []).map((tag) => `#${tag}`)].join(" "))),
+    h("td", {}, h("a", { href: `#/jobs/${job.id}` }, job.name || job.id), h("small", {}, dataset(job), ...(job.tags || []).map((tag) => ` #${tag}`))),
     state, loss, spark, validation, h("td", { class: "hide-narrow soft" }, ago(job.started_at || job.created_at)));
   let due = null;
   function draw() {

@@ -14,7 +14,7 @@ export function plain(value) {
 
 // [[setting, [value of each job]]] of those whose values are not all the same; undefined where a job lacks it.
 export function differing(jobs) {
-  const tables = jobs.map((job) => new Map(flat({ dataset: job.dataset, ...job.spec })));
+  const tables = jobs.map((job) => new Map(flat({ dataset: job.dataset_name === job.dataset ? job.dataset : `${job.dataset_name} (${job.dataset})`, ...job.spec })));
   const names = [...new Set(tables.flatMap((table) => [...table.keys()]))];
   return names
     .map((name) => [name, tables.map((table) => table.get(name))])

@@ -4,7 +4,7 @@ import { connection } from "./app.js";
 import { sweepCalls } from "./calls.js";
 import { charts } from "./charts.js";
 import { lookOf } from "./compare.js";
-import { ago, alert, ENDED, h, reason, spoken, status, titled } from "./dom.js";
+import { ago, alert, dataset, ENDED, h, reason, spoken, status, titled } from "./dom.js";
 import { number } from "./numbers.js";
 import { parallel } from "./parallel.js";
 import { curve } from "./points.js";
@@ -19,7 +19,7 @@ export async function sweepsView(main) {
   const { data } = await call(`/v1/sweeps?limit=${PAGE}`);
   const heads = ["Sweep", "Status", "Data set", "Plan", "Ended", "Started"];
   const rows = data.map((sweep) => h("tr", {}, h("td", {}, h("a", { href: `#/sweeps/${sweep.id}` }, sweep.name || sweep.id)), h("td", {}, status(sweep.status)),
-    h("td", {}, sweep.dataset), h("td", {}, sweep.kind), h("td", { class: "number" }, `${ended(sweep)}/${sweep.n_jobs}`), h("td", { class: "soft" }, ago(sweep.created_at))));
+    h("td", {}, dataset(sweep)), h("td", {}, sweep.kind), h("td", { class: "number" }, `${ended(sweep)}/${sweep.n_jobs}`), h("td", { class: "soft" }, ago(sweep.created_at))));
   const start = h("a", { class: "button", href: "#/sweeps/new" }, "New sweep");
   main.replaceChildren(h("div", { class: "head" }, h("h1", {}, "Sweeps"), start), data.length ? h("div", { class: "scroll" }, table(heads, rows, ["Ended"]))
     : h("div", { class: "empty" }, h("p", {}, "None yet: many jobs that differ in a few settings, and which is best."), h("a", { class: "button", href: "#/sweeps/new" }, "Start the first")));
@@ -53,7 +53,7 @@ export async function sweepView(main, id) {
     if (next === drawn) return;
     drawn = next;
     const ranked = inOrder(sweep), objective = spoken(sweep.objective);
-    head.textContent = sweep.name || `Sweep on ${sweep.dataset}`;
+    head.textContent = sweep.name || `Sweep on ${sweep.dataset_name}`;
     cancel.hidden = ENDED.has(sweep.status);
     const best = sweep.best && [h("a", { href: `#/jobs/${sweep.best.id}` }, nameOf(sweep.best)), `: ${number(sweep.best.objective)}`];
     facts.replaceChildren(...[["status", status(sweep.status)], ["jobs ended", `${ended(sweep)} of ${sweep.n_jobs}`], ["decides", `${objective}, ${sweep.direction === "minimize" ? "less" : "more"} is better`], ["best", ...(best || ["–"])]]

@@ -99,6 +99,24 @@ def test_kinds_of_columns_are_chosen_and_shown(mlpq: Mlpq, tmp_path: Path) -> No
     assert mlpq.json("evaluate", "last", "days.csv")["n_rows"] == 60
 
 
+def test_a_job_is_listed_with_its_data_set_by_name(mlpq: Mlpq, tmp_path: Path) -> None:
+    def job_on(file: str, name: str) -> tuple[str, str]:
+        data = mlpq.json("upload", file, "--name", name)["id"]
+        return data, mlpq.json("train", data, "--epochs", "1", "--hidden", "4", "--watch")["id"]
+
+    for file, first in (("a.csv", 0), ("b.csv", 1), ("c.csv", 2)):
+        (tmp_path / file).write_text("x,y\n" + "".join(f"{x},{x % 3}\n" for x in range(first, first + 60)))
+    (one, _), (two, _), (three, job) = job_on("a.csv", "twins"), job_on("b.csv", "twins"), job_on("c.csv", "alone")
+    mlpq("sweep", three, "--grid", "training.seed=1", "--set", "training.epochs=1", "--watch")
+    mlpq("datasets", three, "--delete")
+    mlpq("train", "iris", "--epochs", "1", "--hidden", "4")
+    shown = mlpq("jobs", "--limit", "5")
+    assert [row in shown for row in (f"twins ({one})", f"twins ({two})", " alone ", " iris ")] == [True] * 4
+    assert three not in shown
+    assert f"alone ({three})" in mlpq("show", job)
+    assert " alone " in mlpq("sweeps", "--limit", "1")
+
+
 def test_names_and_labels_are_shown_as_they_are_and_steer_no_terminal(mlpq: Mlpq, tmp_path: Path) -> None:
     name = "[/b] [red]half"
     mlpq("train", "iris", "--epochs", "1", "--hidden", "4", "--name", name, "--watch")

@@ -81,6 +81,10 @@ def test_an_idx_pair_is_uploaded_on_the_page_and_trained(
     with page.expect_download() as started:
         page.get_by_role("button", name="model card").click()
     assert started.value.path().read_text().startswith("# Model card: ")
+    named = page.get_by_text("images-idx3-ubyte", exact=True).first
+    expect(named).to_have_attribute("title", chosen)
+    page.goto(f"{running.url}/#/")
+    expect(named).to_have_attribute("title", chosen)
 
 
 CSV = "kind,size,zip\n" + "".join(f"{'ab'[n % 2]},{n % 7 if n % 10 else ''},{8000 + n % 3}\n" for n in range(40))
