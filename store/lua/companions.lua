@@ -14,7 +14,8 @@ local function step(share)
     share.chunk = redis.call('ZRANGE', share.name, share.at, share.at + CHUNK - 1, 'WITHSCORES')
   end
   local id, score = share.chunk[2 * at + 1], tonumber(share.chunk[2 * at + 2])
-  share.next = id and { id = id, score = score, priority = priority_of(score), turn = share.taken + share.at }
+  share.next = id and
+    { id = id, score = score, priority = priority_of(score), turn = share.taken + share.at, tag = share.tag }
   share.at = share.at + 1
 end
 
@@ -32,7 +33,8 @@ end
 local function offer(owner)
   owner.share = best_of(owner.shares)
   local job = owner.share and owner.share.next
-  owner.next = job and { id = job.id, score = job.score, priority = job.priority, turn = owner.taken }
+  owner.next = job and { id = job.id, score = job.score, priority = job.priority, turn = owner.taken, tag = job.tag,
+    owner = owner.name }
 end
 
 -- Every owner, with those of its tags whose first jobs are before all others: nobody else can come among `most`.
@@ -46,9 +48,10 @@ local function owners_of()
   local seats = (#ARGV - 3) / 2
   for _, name in ipairs(redis.call('SMEMBERS', KEY.stack_owners:format(key))) do
     local mine = taken[name] or { seats = 0, tags = {} }
-    local owner = { taken = mine.seats, shares = {} }
+    local owner = { name = name, taken = mine.seats, shares = {} }
     for i, tag in ipairs(redis.call('ZRANGE', KEY.stack_tags:format(key, name), 0, most + seats - 1)) do
-      owner.shares[i] = { name = KEY.stack_share:format(key, name, tag), taken = mine.tags[tag] or 0, at = 0 }
+      owner.shares[i] =
+        { tag = tag, name = KEY.stack_share:format(key, name, tag), taken = mine.tags[tag] or 0, at = 0 }
       step(owner.shares[i])
     end
     offer(owner)
@@ -100,17 +103,29 @@ local function next_stranger()
   return head
 end
 
+-- An entry that does not belong into its share must not keep others out. No script leaves one, but those that move a job
+-- whose tags are damaged do not know its former share; there it is no more, and the next answer has it in its own.
+local function put_right(one, status, tag)
+  leave_share(key, one.owner, one.tag, one.id)
+  if status == 'queued' then
+    join_share(key, one.owner, tag, one.score, one.id)
+  elseif status then
+    dequeue(one.id)
+  end
+end
+
 local head = next_stranger()
 local answer = { head < math.huge and string.format('%.0f', head) or '' }
 local fields = { 'id', 'priority', 'sequence', 'tags', 'crashes', 'stack', 'owner', 'status' }
 for _, one in ipairs(most > 0 and by_turns() or {}) do
   local values = redis.call('HMGET', KEY.job:format(one.id), unpack(fields))
   local status = table.remove(values)
-  if status == 'queued' then
+  local tag = tags_in(values[4])[1] or ''
+  if status == 'queued' and tag == one.tag then
     values[#values + 1] = string.format('%.0f', place_of(queues, values[7] or '', one.score))
     answer[#answer + 1] = values
-  elseif status then
-    dequeue(one.id) -- a stray entry, which no script leaves, must not keep others out
+  else
+    put_right(one, status, tag)
   end
 end
 return answer

@@ -62,6 +62,23 @@ def test_the_head_is_whom_this_device_may_take(store: JobStore) -> None:
     assert store.companions("s", "cuda:0", 10).head == -5e13
 
 
+def test_a_job_whose_tags_were_damaged_leaves_its_former_share(store: JobStore, redis: Redis) -> None:
+    waiting, moved, patched, ended, gone, sound = (submit(store, tags=("a",)) for _ in range(6))
+    for one in (waiting, moved, patched, ended, gone):
+        redis.hset(keys.job(one), "tags", "[")
+    store.claim_also("w", [moved])
+    store.patch(patched, tags=["b"])
+    for one in (ended, gone):
+        store.request(one, "cancel")
+    store.delete(gone)
+    assert [one.id for one in store.companions("s", "cpu", 10).waiting] == [patched, sound]
+    assert [one.id for one in store.companions("s", "cpu", 10).waiting] == [waiting, patched, sound]
+    shares = {name: redis.zrange(keys.stack_share("s", "", name), 0, -1) for name in ("a", "b", "")}
+    assert shares == {"a": [sound.encode()], "b": [patched.encode()], "": [waiting.encode()]}
+    store.patch(waiting, tags=["c"])
+    assert [one.id for one in store.companions("s", "cpu", 10).waiting] == [waiting, patched, sound]
+
+
 def test_a_stray_entry_keeps_nobody_out(store: JobStore, redis: Redis) -> None:
     stray, waiting = submit(store), submit(store)
     entry = {stray: redis.zscore(keys.stack("s", ""), stray)}
