@@ -20,7 +20,9 @@ MlpqError
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,12 @@ class FieldError:
 
     pointer: str
     detail: str
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: the one of `known` that is nearly it, if there is one."""
+    near = get_close_matches(name, known, n=1)
+    return f'; did you mean "{near[0]}"?' if near else ""
 
 
 class MlpqError(Exception):

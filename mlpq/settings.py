@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, TypedDict
 
 from mlpq.errors import InvalidArgumentError
@@ -107,6 +108,13 @@ def job_specification(dataset: str, settings: Mapping[str, Any]) -> dict[str, An
     return body
 
 
+def _meant(keyword: str) -> str:
+    """The setting that is nearly this, or all of them."""
+    known = sorted((*_WHOLE, *_PARTS, *_PART_OF))
+    near = get_close_matches(keyword, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"settings are {', '.join(known)}"
+
+
 def name_optimizer(body: dict[str, Any]) -> None:
     """Name the optimizer whose settings are given without it."""
     part = body.get("optimizer")
@@ -134,6 +142,5 @@ def job_changes(settings: Mapping[str, Any]) -> dict[str, Any]:
                 raise InvalidArgumentError(f"{keyword} is given twice: as {keyword}= and in {_PART_OF[keyword]}=")
             part[keyword] = list(value) if isinstance(value, tuple | range) else value
         elif keyword not in _PARTS:
-            known = ", ".join(sorted((*_WHOLE, *_PARTS, *_PART_OF)))
-            raise InvalidArgumentError(f"{keyword} is no setting of a job; settings are {known}")
+            raise InvalidArgumentError(f"{keyword} is no setting of a job; {_meant(keyword)}")
     return body

@@ -19,7 +19,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from kernels.custom import PARAMETER_LIMIT, custom_operation
-from kernels.errors import InvalidInput
+from kernels.errors import InvalidInput, meant
 from kernels.operations import Operation
 from nets.features.featuriser import Featuriser
 from nets.features.registry import FEATURISERS
@@ -28,7 +28,7 @@ from nets.losses import LOSSES
 from nets.optimizers import OPTIMIZERS
 from nets.options import ACTIVATION_ROWS, CUSTOM, Option, Row, Value, number
 from nets.schedules import SCHEDULES
-from nets.spec_errors import meant, shown
+from nets.spec_errors import shown
 from nets.spec_fields import problem
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from kernels.errors import FieldError
+from kernels.errors import FieldError, meant
 
 UNION_LABELS = frozenset({"<one>", "<many>"})
 """Names of the branches of a union in nets.spec; nobody outside should meet them."""
@@ -23,12 +22,6 @@ def shown(value: object) -> str:
     strange = isinstance(value, float) and not math.isfinite(value)
     text = repr(value) if strange else json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def meant(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the one of `known` that is nearly it, if there is one."""
-    near = get_close_matches(name, known, n=1)
-    return f'; did you mean "{near[0]}"?' if near else ""
 
 
 def unknown_field(model: type[BaseModel], location: Sequence[int | str]) -> str:

@@ -190,6 +190,9 @@ def dataset_id(client: Any, dataset: str, options: Mapping[str, Any], *, quiet: 
     from mlpq.client import looks_like_file
 
     if not looks_like_file(dataset):
+        if options.get("target") is not None:
+            hint = "upload its file again for another one: mlpq upload FILE --target COLUMN"
+            raise InvalidArgumentError(f"--target is for a file; the data set {dataset} has its target", hint)
         return dataset
     return str(upload_with_bar(client, [Path(dataset)], options, quiet=quiet).id)
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from kernels.errors import InvalidInput
+from kernels.errors import InvalidInput, meant
 from nets.parts import Sizes
 from nets.spec import ResolvedSpec
-from nets.spec_errors import meant, shown
+from nets.spec_errors import shown
 
 Direction = Literal["minimize", "maximize"]
 

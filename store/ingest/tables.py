@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kernels.errors import meant
 from store.ingest.arrays import Floats, NpyWriter
 from store.ingest.columns import Column, Statistics
 from store.ingest.kinds import check_kinds, with_kinds
@@ -49,7 +50,7 @@ def choose_columns(names: Sequence[str], options: IngestOptions) -> tuple[list[i
     if len(names) < 2:
         raise of_file(f"has {len(names)} column; at least one feature and a target are needed")
     if options.target is not None and options.target not in names:
-        raise of_option("target", f"is {shown(options.target)}; the columns are {_listed(names)}")
+        raise of_option("target", f"is {shown(options.target)}; {_columns(names, options.target)}")
     target = names.index(options.target) if options.target is not None else len(names) - 1
     if options.features is None:
         return [index for index in range(len(names)) if index != target], target
@@ -65,13 +66,15 @@ def choose_features(names: Sequence[str], features: Sequence[str] | None) -> lis
     place = {name: index for index, name in enumerate(names)}
     for name in features:
         if name not in place:
-            raise of_option("features", f"names {shown(name)}; the columns are {_listed(names)}")
+            raise of_option("features", f"names {shown(name)}; {_columns(names, name)}")
     return [place[name] for name in features]
 
 
-def _listed(names: Sequence[str]) -> str:
+def _columns(names: Sequence[str], wanted: str) -> str:
+    """The columns that there are, and the one that was meant."""
     cut = ", ".join(shown(name) for name in names[:20])
-    return cut if len(names) <= 20 else f"{cut} and {len(names) - 20} more"
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return f"the columns are {cut}{more}{meant(wanted, names)}"
 
 
 def finish(raw: RawTable, request: Request) -> dict[str, Any]:

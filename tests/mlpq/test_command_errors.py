@@ -35,6 +35,7 @@ def ended(service_url: str) -> str:
         (["train", "iris", "--epochs", "many"], 2, "--epochs is 'many'; must be a whole number", "mlpq train --help"),
         (["train", "iris", "--learning-rate", "x"], 2, "--learning-rate is 'x'; must be a number", "mlpq train --help"),
         (["train", "irs"], 2, 'did you mean "iris"?', "mlpq datasets"),
+        (["train", "iris", "--target", "x"], 2, "the data set iris has its target", "mlpq upload FILE --target COLUMN"),
         (["train", "iris", "--epoch", "3"], 2, "No such option: --epoch", "mlpq train --help"),
         (["train", "iris", "--set", "x"], 2, "--set is 'x'", "mlpq train"),
         (["tarin"], 2, "Did you mean 'train'", "mlpq --help"),

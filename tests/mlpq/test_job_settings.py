@@ -59,6 +59,8 @@ def test_the_same_setting_twice_is_refused() -> None:
 
 
 def test_an_unknown_keyword_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"hiden is no setting of a job; did you mean hidden\?"):
+        job_specification("iris", {"hiden": [3]})
     with pytest.raises(InvalidArgumentError, match=r"lr is no setting.*learning_rate"):
         job_specification("d", {"lr": 0.1})
 

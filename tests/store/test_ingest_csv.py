@@ -48,6 +48,7 @@ def test_target_and_features_are_chosen_by_name(tmp_path: Path) -> None:
     ("options", "pointer", "said"),
     [
         ({"target": "z"}, "/options/target", 'is "z"; the columns are "a", "b", "kind"'),
+        ({"target": "knid"}, "/options/target", 'the columns are "a", "b", "kind"; did you mean "kind"?'),
         ({"features": ["a", "z"]}, "/options/features", 'names "z"'),
         ({"features": ["a", "kind"]}, "/options/features", 'names the target "kind"'),
         ({"task": "regression"}, "/options/task", 'the target "kind" holds text such as "x"'),
