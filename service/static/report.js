@@ -40,10 +40,17 @@ function row(column, changed) {
     h("td", { class: "number" }, number(column.cardinality, 6)), h("td", {}, range(column)));
 }
 
-function range({ categories = [], minimum, maximum }) {
+function range({ kind, categories = [], minimum, maximum }) {
   if (categories.length) return categories.slice(0, MOST_CATEGORIES).join(", ") + (categories.length > MOST_CATEGORIES ? ", …" : "");
   if (minimum === undefined || minimum === null) return "–";
-  return typeof minimum === "number" ? `${number(minimum)} … ${number(maximum)}` : `${minimum} … ${maximum}`;
+  const written = kind === "datetime" ? moment : number;
+  return `${written(minimum)} … ${written(maximum)}`;
+}
+
+// Seconds since 1970 as a date, and the time of the day where it is not midnight.
+function moment(seconds) {
+  const [day, time] = new Date(seconds * 1000).toISOString().replace(/\.000Z|Z/, "").split("T");
+  return time === "00:00:00" ? day : `${day} ${time}`;
 }
 
 function overrides(dataset, kinds, again) {

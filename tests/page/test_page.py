@@ -87,7 +87,9 @@ def test_an_idx_pair_is_uploaded_on_the_page_and_trained(
     expect(named).to_have_attribute("title", chosen)
 
 
-CSV = "kind,size,zip\n" + "".join(f"{'ab'[n % 2]},{n % 7 if n % 10 else ''},{8000 + n % 3}\n" for n in range(40))
+CSV = "kind,born,size,zip\n" + "".join(
+    f"{'ab'[n % 2]},2024-02-{n % 29 + 1:02d},{n % 7 if n % 10 else ''},{8000 + n % 3}\n" for n in range(40)
+)
 
 DROP = """(form, text) => {
   const data = new DataTransfer();
@@ -107,9 +109,10 @@ def test_a_dropped_file_is_reported_on_and_read_again_as_a_person_says(
     page.goto(f"{running.url}/#/new")
     assert page.locator("form").evaluate(DROP, CSV)
     about = page.get_by_role("region", name="About t")
-    expect(about).to_contain_text("t: 40 rows · 2 features · zip: 3 classes")
+    expect(about).to_contain_text("t: 40 rows · 3 features · zip: 3 classes")
     row = about.get_by_role("row").filter(has_text="size")
     expect(row.locator("td")).to_have_text([re.compile("numeric"), "4", "7", "0 … 6"])
+    expect(about.get_by_role("row").filter(has_text="born")).to_contain_text("2024-02-01 … 2024-02-29")
     about.get_by_label("Target", exact=True).select_option("kind")
     about.get_by_label("kind of size").select_option("categorical")
     about.get_by_role("button", name="Read again").click()
@@ -117,6 +120,7 @@ def test_a_dropped_file_is_reported_on_and_read_again_as_a_person_says(
     dataset = client.get(f"/v1/datasets/{page.locator('[name=dataset]').input_value()}").json()
     assert dataset["target"] == "kind"
     assert {column["name"]: column["kind"] for column in dataset["columns"]} == {
+        "born": "datetime",
         "size": "categorical",
         "zip": "numeric",
     }
