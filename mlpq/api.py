@@ -307,7 +307,7 @@ def _checked(reply: Reply, request: Request, attempt: int) -> Reply:
     """An answer below 400, or its exception. What a lost DELETE already removed counts as removed."""
     if reply.status < 400:
         return reply
-    error = error_from(reply.status, reply.content)
+    error = error_from(reply.status, reply.content, request.path)
     error.retried = attempt > 0
     if isinstance(error, NotFoundError) and request.method == "DELETE" and error.retried:
         return reply

@@ -102,6 +102,7 @@ class FieldProblem:
 
 
 _HINTS: Mapping[str, str] = {
+    "conflict": "",  # of a data set or a sweep, whose sentence says all
     "no_weights": "`mlpq show` tells how the job is; `--checkpoint latest` takes the weights of its last checkpoint",
 }
 """By the problem's code, where the class of its status knows less."""
@@ -119,13 +120,15 @@ class ApiError(MlpqError):
         detail: the problem's sentence.
         errors: the refused fields, possibly none.
         problem: the whole problem document as it came.
+        path: what was asked for, where that is known.
         retried: whether an earlier attempt of the same call was lost, and so may have been carried out.
     """
 
     retried = False
 
-    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+    def __init__(self, status: int, problem: Mapping[str, Any], path: str = "") -> None:
         self.status = status
+        self.path = path
         self.problem = problem
         self.code = str(problem.get("code") or f"http_{status}")
         self.title = str(problem.get("title") or "")
@@ -150,7 +153,8 @@ class ApiError(MlpqError):
             return f"{first} [{self.status} {self.code}]" + "".join(f"\n  {line}" for line in others)
         said = [str(error) for error in self.errors if str(error) not in self.detail]
         if not said:
-            return f"{self.detail} [{self.status} {self.code}]"
+            there = f" at {self.path}" if self.path and self.code == "not_found" else ""
+            return f"{self.detail}{there} [{self.status} {self.code}]"
         if len(said) == 1:
             return f"{said[0]} [{self.status} {self.code}]"
         return f"{self.detail} [{self.status} {self.code}]" + "".join(f"\n  {line}" for line in said)
@@ -201,12 +205,12 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
 }
 
 
-def error_from(status: int, body: bytes) -> ApiError:
-    """The exception for an answer of `status` >= 400, whether or not its body is problem+json."""
+def error_from(status: int, body: bytes, path: str = "") -> ApiError:
+    """The exception for an answer of `status` >= 400 to `path`, whether or not its body is problem+json."""
     try:
         problem = json.loads(body)
     except ValueError:
         problem = {"detail": body[:200].decode(errors="replace").strip()}
     if not isinstance(problem, dict):
         problem = {"detail": str(problem)[:200]}
-    return _BY_STATUS.get(status, ApiError)(status, problem)
+    return _BY_STATUS.get(status, ApiError)(status, problem, path)

@@ -104,7 +104,7 @@ def demand(kind: str, message: str, context: Mapping[str, Any]) -> str:
     """What must be instead, for a type of pydantic's errors with its message and context: `must be an integer`."""
     if kind in _WANTED:
         return f"must be {_WANTED[kind]}"
-    if kind == "literal_error":
+    if kind in ("literal_error", "enum"):
         return "must be " + str(context["expected"]).replace("'", '"')
     if kind == "too_short":
         return f"must hold at least {context['min_length']}"

@@ -55,7 +55,7 @@ def read_rows(source: str, known: Sequence[str] = (), text: Mapping[str, Any] | 
 
 
 def _none(source: str) -> NoReturn:
-    raise InvalidArgumentError(f"{source} holds no rows", HINT)
+    raise InvalidArgumentError(f"{'standard input' if source == '-' else source} holds no rows", HINT)
 
 
 def _reason(error: Exception, text: Mapping[str, Any]) -> str:

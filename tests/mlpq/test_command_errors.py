@@ -24,7 +24,7 @@ def ended(service_url: str) -> str:
     ("words", "status", "message", "hint"),
     [
         (["jobs", "--url", "http://127.0.0.1:9"], 4, "no service answers at http://127.0.0.1:9", "mlpq up"),
-        (["show", "job_absent"], 3, "404", "mlpq jobs"),
+        (["show", "job_absent"], 3, "There is no such resource at /v1/jobs/job_absent [404 not_found]", "mlpq jobs"),
         (["datasets", "ds_absent"], 3, "404", "mlpq datasets"),
         (["pause", "ENDED"], 5, "cannot pause", "mlpq show"),
         (["resume", "ENDED"], 5, "cannot resume", "mlpq show"),
@@ -40,6 +40,7 @@ def ended(service_url: str) -> str:
         (["train", "iris", "--set", "x"], 2, "--set is 'x'", "mlpq train"),
         (["tarin"], 2, "Did you mean 'train'", "mlpq --help"),
         (["predict", "ENDED", "absent.csv"], 2, "absent.csv", "rows are a CSV, JSON"),
+        (["predict", "ENDED"], 2, "standard input holds no rows", "rows are a CSV, JSON"),
         (["weights", "ENDED", "-o", "/proc/none"], 2, "cannot be written", "-o"),
         (["explain", "ENDED", "conf"], 2, "conf is no explanation", "mlpq explain"),
         (["completion", "tcsh"], 2, "'tcsh' is not one of", "mlpq completion --help"),
@@ -54,6 +55,11 @@ def test_an_error_is_a_line_and_a_hint(
     assert said.startswith("mlpq: ")
     assert message in said
     assert hint in advice
+
+
+def test_a_conflict_about_a_data_set_gives_no_hint_about_a_job(mlpq: Mlpq) -> None:
+    assert mlpq("datasets", "iris", "--delete", status=5) == ""
+    assert mlpq.stderr.splitlines() == ["mlpq: iris is built in and cannot be deleted [409 conflict]"]
 
 
 @pytest.fixture(scope="module")

@@ -102,7 +102,8 @@ def test_kinds_of_columns_are_chosen_and_shown(mlpq: Mlpq, tmp_path: Path) -> No
 def test_a_job_is_listed_with_its_data_set_by_name(mlpq: Mlpq, tmp_path: Path) -> None:
     def job_on(file: str, name: str) -> tuple[str, str]:
         data = mlpq.json("upload", file, "--name", name)["id"]
-        return data, mlpq.json("train", data, "--epochs", "1", "--hidden", "4", "--watch")["id"]
+        mlpq("train", data, "--epochs", "1", "--hidden", "4", "--watch")
+        return data, mlpq.json("show", "last")["id"]
 
     for file, first in (("a.csv", 0), ("b.csv", 1), ("c.csv", 2)):
         (tmp_path / file).write_text("x,y\n" + "".join(f"{x},{x % 3}\n" for x in range(first, first + 60)))

@@ -303,6 +303,11 @@ def test_a_wrong_query_is_422(api: httpx2.Client, query: str) -> None:
     assert problem["errors"][0]["pointer"] == f"/query/{query.split('=')[0]}"
 
 
+def test_the_choices_of_a_query_are_named_as_those_of_a_body(api: httpx2.Client) -> None:
+    (error,) = assert_problem(api.get("/v1/jobs?status=done"), 422)["errors"]
+    assert error["detail"].startswith('is "done"; must be "queued", "running", ')
+
+
 @pytest.mark.parametrize("value", ["x", "-1", "1.5", "1e3", "9" * 30, "", " 1", "٣"])
 def test_a_bad_event_position_is_400(api: httpx2.Client, value: str) -> None:
     job = submitted(api)
