@@ -96,7 +96,7 @@ def sweeps(
         print_json({"object": "list", "data": [one.to_json() for one in found]})
         return
     rows = []
-    sets = [(one.record["dataset"], one.record.get("dataset_name", one.record["dataset"])) for one in found]
+    sets = [(one.record["dataset"], str(one.record.get("dataset_name") or one.record["dataset"])) for one in found]
     data = dataset_cells(sets)
     for one, on in zip(found, data, strict=True):
         counts = one.record["counts"]
