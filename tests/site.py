@@ -41,11 +41,9 @@ ENDLESS: dict[str, Any] = STEADY | {"training": STEADY["training"] | {"epochs": 
 class Site:
     """One Redis, one data directory, the store over them, and whatever processes a test starts."""
 
-    def __init__(self, server: EmbeddedServer, folder: Path, builtin_sets: Path) -> None:
+    def __init__(self, server: EmbeddedServer, folder: Path, data_dir: Path) -> None:
         self.server = server
-        self.data_dir = folder / "data"
-        self.data_dir.mkdir(exist_ok=True)
-        (self.data_dir / "datasets").symlink_to(builtin_sets)
+        self.data_dir = data_dir
         self.store = JobStore(Redis.from_url(server.url))
         self.processes = Processes(folder, server.url, self.data_dir)
         self.accepted: list[str] = []
@@ -87,6 +85,14 @@ class Site:
         return check(self.store, self.data_dir, self.accepted)
 
 
+def data_dir_of(folder: Path, builtin_sets: Path) -> Path:
+    """A data directory below `folder` that has its data sets there."""
+    data_dir = folder / "data"
+    data_dir.mkdir()
+    (data_dir / "datasets").symlink_to(builtin_sets)
+    return data_dir
+
+
 @pytest.fixture(scope="session")
 def builtin_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of data sets that all sites share, so that built-in ones are made once."""
@@ -96,7 +102,7 @@ def builtin_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def site(redis: Redis, valkey: EmbeddedServer, tmp_path: Path, builtin_sets: Path) -> Iterator[Site]:
     """A site on the session's server; its processes end with the test."""
-    site = Site(valkey, tmp_path, builtin_sets)
+    site = Site(valkey, tmp_path, data_dir_of(tmp_path, builtin_sets))
     with site.processes:
         yield site
     site.store.redis.close()
@@ -107,7 +113,7 @@ def own_site(tmp_path: Path, builtin_sets: Path) -> Iterator[Site]:
     """A site with a server of its own, which the test may kill."""
     server = EmbeddedServer(tmp_path / "valkey")
     server.start()
-    site = Site(server, tmp_path, builtin_sets)
+    site = Site(server, tmp_path, data_dir_of(tmp_path, builtin_sets))
     try:
         with site.processes:
             yield site
@@ -122,7 +128,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory, builtin_sets: Path) -> I
     folder = tmp_path_factory.mktemp("reference")
     server = EmbeddedServer(folder / "valkey")
     server.start()
-    site = Site(server, folder, builtin_sets)
+    site = Site(server, folder, data_dir_of(folder, builtin_sets))
     with site.processes:
         site.processes.worker(MLPQ_COMPILED="0").ready()  # as in every test that compares: layer by layer
         site.wait(site.submit(STEADY), timeout_s=90)

@@ -11,9 +11,6 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from redis import Redis
-
-from mlpq.embedded import EmbeddedServer
 from store.identity import Ownership, identity_of
 from store.transitions import Status
 from tests.processes import Processes, Service, wait_until
@@ -71,10 +68,10 @@ def test_whoever_finds_the_database_with_another_lets_go_of_it(own_site: Site, t
     wait_until(lambda: readiness(service)[0] == 200, 10, "the database is nobody's and so ours again")
 
 
-def test_mlpq_up_refuses_it_before_it_starts_anything(redis: Redis, valkey: EmbeddedServer, tmp_path: Path) -> None:
-    Ownership(redis, tmp_path / "a").check()
+def test_mlpq_up_refuses_it_before_it_starts_anything(own_site: Site, tmp_path: Path) -> None:
+    Ownership(own_site.store.redis, tmp_path / "a").check()
     command = [sys.executable, "-m", "mlpq", "up", "--port", "0", "--data-dir", str(tmp_path / "b")]
-    environment = os.environ | {"REDIS_URL": valkey.url}
+    environment = os.environ | {"REDIS_URL": own_site.server.url}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 6
     said = " ".join(done.stderr.split())

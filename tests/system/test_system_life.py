@@ -17,7 +17,7 @@ from nets.export import load_npz
 from nets.weights import Predictor
 from store.transitions import Status
 from tests.history import read_history
-from tests.processes import wait_until
+from tests.processes import Service, wait_until
 from tests.site import ENDLESS, QUICK, STEADY, Site
 
 
@@ -46,11 +46,10 @@ def stream(url: str, job_id: str, after: int = 0) -> Iterator[Told]:
 
 
 @pytest.fixture
-def url(site: Site) -> str:
+def url(site: Site, service: Service) -> str:
     """A service with one warm worker."""
-    service, worker = site.processes.service(), site.processes.worker()
-    worker.ready()
-    return service.ready().url
+    site.processes.worker().ready()
+    return service.url
 
 
 def test_a_job_goes_from_http_to_weights_that_predict(url: str, site: Site) -> None:

@@ -15,7 +15,7 @@ from tests.system.stack_parts import Deployment, spec
 
 
 def test_two_workers_share_the_queue_and_no_job_is_trained_twice(deployed: Deployment) -> None:
-    ids = deployed.submit(*(spec(seed) for seed in range(16)))
+    ids = deployed.submit(*(spec(seed, epochs=150) for seed in range(16)))
     workers = [deployed.site.processes.worker() for _ in range(2)]
     assert set(deployed.ended(ids)) == {Status.SUCCEEDED}
     trained = [job_id for worker in workers for job_id in re.findall(r"event=training job=(\S+)", worker.log)]

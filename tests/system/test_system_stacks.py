@@ -125,7 +125,7 @@ def test_a_stop_gives_the_whole_stack_back(deployed: Deployment) -> None:
 
 
 def test_short_of_memory_half_of_the_stack_goes_back(deployed: Deployment) -> None:
-    ids = deployed.submit(*(spec(seed, **LONG) for seed in range(6)))
+    ids = deployed.submit(*(spec(seed) for seed in range(6)))
     worker = deployed.site.processes.worker(OUT_OF_MEMORY_ABOVE="2").ready()
     assert set(deployed.ended(ids)) == {Status.SUCCEEDED}
     assert "event=stack_broken code=out_of_memory" in worker.log

@@ -65,8 +65,8 @@ def check_halving(site: Site, sweep: dict[str, Any]) -> list[History]:
     return histories
 
 
-def test_a_grid_trains_and_tells_its_best(site: Site) -> None:
-    service, _ = site.processes.service().ready(), site.processes.worker()
+def test_a_grid_trains_and_tells_its_best(site: Site, service: Service) -> None:
+    site.processes.worker()
     grid = {"optimizer.learning_rate": [1e-6, 0.01], "training.seed": [1, 2, 3]}
     sweep = submit(service, grid=grid, base={**QUICK, "training": {"epochs": 4}})
     shown = ended(site, service, sweep["id"])
@@ -77,8 +77,8 @@ def test_a_grid_trains_and_tells_its_best(site: Site) -> None:
     assert all(curve["val_loss"][-1] == objectives[name] for name, curve in shown["curves"].items())
 
 
-def test_a_trial_that_was_promoted_is_what_it_would_be_alone(site: Site) -> None:
-    service, _ = site.processes.service().ready(), site.processes.worker()
+def test_a_trial_that_was_promoted_is_what_it_would_be_alone(site: Site, service: Service) -> None:
+    site.processes.worker()
     sweep = submit(service, asha=ASHA, base=QUICK)
     shown = ended(site, service, sweep["id"])
     check_halving(site, shown)
@@ -101,9 +101,9 @@ def test_a_trial_that_was_promoted_is_what_it_would_be_alone(site: Site) -> None
     ids=["folds", "stop early", "both"],
 )
 def test_trials_are_judged_by_their_folds_and_by_where_they_stopped(
-    site: Site, training: dict[str, Any], objective: str
+    site: Site, service: Service, training: dict[str, Any], objective: str
 ) -> None:
-    service, _ = site.processes.service().ready(), site.processes.worker(CRASH_AT="after_publish")
+    site.processes.worker(CRASH_AT="after_publish")
     base = {**QUICK, "training": {**QUICK["training"], **training}}
     shown = ended(site, service, submit(service, asha=ASHA, base=base, objective=objective)["id"])
     assert shown["status"] == "succeeded"
@@ -123,8 +123,7 @@ def test_trials_are_judged_by_their_folds_and_by_where_they_stopped(
     assert site.wait(alone["id"]).metrics == winner.metrics, "what it would be alone"
 
 
-def test_two_workers_and_kills_lose_and_double_nothing(site: Site) -> None:
-    service = site.processes.service().ready()
+def test_two_workers_and_kills_lose_and_double_nothing(site: Site, service: Service) -> None:
     workers = [site.processes.worker().ready(), site.processes.worker().ready()]
     chance = random.Random(7)
     sweep = submit(service, asha=ASHA, base=SLOW)
@@ -136,8 +135,7 @@ def test_two_workers_and_kills_lose_and_double_nothing(site: Site) -> None:
 
 
 @pytest.mark.parametrize("place", ["before_publish", "after_publish"])
-def test_a_decider_that_dies_is_made_good(place: str, site: Site) -> None:
-    service = site.processes.service().ready()
+def test_a_decider_that_dies_is_made_good(place: str, site: Site, service: Service) -> None:
     site.processes.worker(CRASH_AT=place)
     sweep = submit(service, asha=ASHA, base=QUICK)
     check_halving(site, ended(site, service, sweep["id"]))
@@ -153,8 +151,7 @@ def test_a_redis_that_restarts_costs_nothing(own_site: Site) -> None:
     check_halving(own_site, ended(own_site, service, sweep["id"]))
 
 
-def test_a_sweep_that_is_cancelled_ends_at_once(site: Site) -> None:
-    service = site.processes.service().ready()
+def test_a_sweep_that_is_cancelled_ends_at_once(site: Site, service: Service) -> None:
     site.processes.worker().ready()
     sweep = submit(service, asha=ASHA, base=SLOW)
     wait_until(lambda: site.store.counts()[Status.RUNNING], what="a trial trains")
