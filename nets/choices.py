@@ -78,7 +78,8 @@ class Choice(BaseModel):
     @property
     def options(self) -> dict[str, Value]:
         """Every setting of the row: as given, else its default."""
-        return {o.name: self.given.get(o.name, o.default) for o in (*self.row.options, *self.common)}
+        given = self.given
+        return {o.name: given.get(o.name, o.default) for o in (*self.row.options, *self.common)}
 
     def number(self, name: str) -> float:
         """One numeric setting."""

@@ -6,10 +6,9 @@ is kept is exactly what would be computed again.
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from dataclasses import dataclass
-from itertools import chain
+from functools import cached_property
 
 from nets.member import Member, State
 from nets.origin import Origin
@@ -35,6 +34,9 @@ _NOT_PREPARATION = {
     "test_dataset",
 }
 """Training options that do not touch the prepared arrays; every other one, new ones too, is part of the key."""
+
+_ENTRY_BYTES = 4096
+"""Memory of what is kept for a job, beside the numbers of its arrays: measured, with 4 columns and 3 classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,19 +64,25 @@ class _Kept:
     sizes: Sizes
     test: Rows
 
+    @cached_property
+    def nbytes(self) -> int:
+        """Bytes that it takes; the table's are in a file."""
+        return sum(data.nbytes for data in self.data) + self.test.nbytes + _ENTRY_BYTES
+
 
 class DataCache:
     """Tables and prepared data sets, the least recently used forgotten first.
 
     Args:
         datasets: where the tables come from.
-        limit_bytes: bound on the prepared arrays kept. (Tables are memory-mapped files and cost nothing.)
+        limit_bytes: bound on what is kept. (Tables are memory-mapped files and cost nothing.)
     """
 
     def __init__(self, datasets: DatasetStore, limit_bytes: int) -> None:
         self._datasets = datasets
         self._limit_bytes = limit_bytes
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+        self._kept_bytes = 0
 
     def subject(self, job: Job, state: State | None, origin: Origin | None = None) -> Subject:
         """What `fit` needs to train `job` from `state` (a checkpoint's arrays, or None from the start), and of what.
@@ -86,14 +94,18 @@ class DataCache:
             NotFound, Corrupted: the data set is gone or damaged.
         """
         asked = TrainingSpec.parse(job.spec)
-        features = json.dumps(asked.to_json().get("features"))
         fork = "" if job.origin is None else str(job.origin["sha256"])
-        key = (job.dataset, fork + features + asked.training.model_dump_json(exclude=_NOT_PREPARATION))
-        if key not in self._kept:
-            self._kept[key] = self._load(job.dataset, asked, origin)
-        self._kept.move_to_end(key)
-        kept = self._kept[key]
-        spec, about = resolve(asked, kept.table.info, kept.sizes), inputs_of(kept.table.info, asked.training)
+        words = asked.model_dump_json(include={"features", "training"}, exclude={"training": _NOT_PREPARATION})
+        key = (job.dataset, fork + words)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            kept = self._kept[key]
+            spec = resolve(asked, kept.table.info, kept.sizes)
+        else:
+            spec, kept = self._load(job.dataset, asked, origin)
+            self._kept[key] = kept
+            self._kept_bytes += kept.nbytes
+        about = inputs_of(kept.table.info, asked.training)
         start = None
         if origin is not None:
             origin.check(spec, about)
@@ -103,11 +115,11 @@ class DataCache:
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes of the prepared arrays that are kept."""
-        return sum(data.nbytes for data in chain.from_iterable(kept.data for kept in self._kept.values()))
+        """Bytes of all that is kept."""
+        return self._kept_bytes
 
-    def _load(self, dataset: str, asked: TrainingSpec, origin: Origin | None) -> _Kept:
-        """The table, and prepared from it the job's own data and those of its folds."""
+    def _load(self, dataset: str, asked: TrainingSpec, origin: Origin | None) -> tuple[ResolvedSpec, _Kept]:
+        """The table, and prepared from it the job's own data and those of its folds, as the resolved spec has it."""
         same = (kept.table for (name, _), kept in self._kept.items() if name == dataset)
         table = next(same, None) or self._table(dataset)
         validation = self._other(asked.training.validation_dataset)
@@ -117,7 +129,7 @@ class DataCache:
         fitted = None if origin is None else origin.preprocessing
         self._make_room(_expected_bytes(spec, table.info, sizes))
         data = prepare(table, spec, parts=parts, validation=validation, fitted=fitted)
-        return _Kept(table, (data, *prepare_folds(table, spec, parts=parts)), sizes, parts.test)
+        return spec, _Kept(table, (data, *prepare_folds(table, spec, parts=parts)), sizes, parts.test)
 
     def _holdout(self, training: TrainingOptions, kept: _Kept) -> Holdout | None:
         other = self._other(training.test_dataset)
@@ -134,8 +146,9 @@ class DataCache:
 
     def _make_room(self, needed: int) -> None:
         """Forget until what is to be prepared fits within the bound as well, or nothing is kept."""
-        while self._kept and self.kept_bytes + needed > self._limit_bytes:
-            self._kept.popitem(last=False)
+        while self._kept and self._kept_bytes + needed > self._limit_bytes:
+            _, forgotten = self._kept.popitem(last=False)
+            self._kept_bytes -= forgotten.nbytes
 
 
 def _expected_bytes(spec: ResolvedSpec, info: TableInfo, sizes: Sizes) -> int:

@@ -261,6 +261,22 @@ def test_what_was_prepared_before_is_forgotten_before_more_is_prepared(
     assert cache.kept_bytes > 0
 
 
+def test_however_many_are_prepared_what_is_kept_stays_within_its_bound(site: Site) -> None:
+    def subject(cache: DataCache, seed: int) -> Any:
+        created, _ = site.store.create(NewJob(spec=_with(SMALL, seed=seed), dataset="iris"))
+        return cache.subject(created, None).member
+
+    store = DatasetStore(site.store.redis, site.data_dir)
+    one = DataCache(store, limit_bytes=1 << 20)
+    data = subject(one, 0).data
+    assert one.kept_bytes > 4096, "a thousand tiny ones are more than their numbers"
+    cache = DataCache(store, limit_bytes=3 * one.kept_bytes)
+    kept = [(subject(cache, seed), cache.kept_bytes) for seed in range(7)]
+    assert [held for _, held in kept] == [min(count, 3) * one.kept_bytes for count in range(1, 8)]
+    assert subject(cache, 6).data is kept[6][0].data
+    assert (subject(cache, 0).data.x_train == data.x_train).all()
+
+
 def test_a_cancel_is_carried_out_within_a_second(bench: Bench) -> None:
     """Promised are 0.5 s until it is seen. The best of three: a busy machine may delay any one of them."""
     took: list[float] = []
