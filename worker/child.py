@@ -34,7 +34,8 @@ from worker.memory import total_bytes
 from worker.outage import Outage
 from worker.publish import Files
 from worker.runner import Runner
-from worker.settings import DATA_CACHE_BYTES, EXIT_UNUSABLE, SWITCH_S
+from worker.settings import DATA_CACHE_BYTES, EXIT_UNUSABLE, NICE, SWITCH_S
+from worker.yielding import give_way
 
 _PR_SET_PDEATHSIG = 1
 
@@ -129,9 +130,13 @@ class Child:
 
 
 def _warm() -> None:
-    """Load what compiled code needs; nothing of it is garbage, so that no later collection looks through it again."""
+    """Load what compiled code needs, then give way to others: until here a job may be waiting for a fresh process.
+
+    Nothing of it is garbage, so that no later collection looks through it again.
+    """
     warm()
     gc.freeze()
+    give_way(NICE)
 
 
 def _memory(backend: Backend) -> dict[str, int | None]:

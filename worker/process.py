@@ -34,7 +34,7 @@ class TrainingProcess:
                 stdin=subprocess.DEVNULL,
                 env={**environment, "REDIS_URL": settings.redis_url},  # it may hold a password, which `ps` would show
                 pass_fds=[theirs.fileno()],
-                process_group=0,  # Ctrl-C in a terminal reaches the worker alone, which stops us in order
+                start_new_session=True,  # Ctrl-C in a terminal reaches the worker alone, which stops us in order
             )
         self.channel = Channel(ours)
         self.pid = self._process.pid

@@ -78,6 +78,10 @@ SWITCH_S = 0.0005
 """Seconds that a thread computes in Python while others wait: those that train need it for a moment between two calls
 of compiled code, and processors wait with them."""
 
+NICE = 10
+"""By how much the training process gives way to the service and to Redis: a page that takes them a few milliseconds of
+the processors waits for many turns of its threads otherwise. Of 0, not at all, to 19."""
+
 EXIT_UNUSABLE = 3
 """Exit status of a training process that can never work as it was told to (no such device)."""
 
