@@ -9,7 +9,7 @@ import socket
 import sys
 from pathlib import Path
 
-from worker.settings import RECYCLE_AFTER_RUNS, Settings
+from worker.settings import LEAST_URGENT, NICE, RECYCLE_AFTER_RUNS, Settings
 
 _DEVICE = re.compile(r"auto|cpu|cuda:\d{1,3}")
 _EPILOG = """\
@@ -25,6 +25,12 @@ def _device(text: str) -> str:
     if _DEVICE.fullmatch(text) is None:
         raise argparse.ArgumentTypeError(f"is {text!r}; must be auto, cpu or cuda:<number>")
     return text
+
+
+def _nice(text: str) -> int:
+    if not (text.isdecimal() and int(text) <= LEAST_URGENT):
+        raise argparse.ArgumentTypeError(f"is {text!r}; must be a whole number from 0 to {LEAST_URGENT}")
+    return int(text)
 
 
 def parse(arguments: list[str] | None = None) -> Settings:
@@ -63,11 +69,20 @@ def parse(arguments: list[str] | None = None) -> Settings:
         metavar="N",
         help="runs after which the training process is replaced by a fresh one (default: %(default)s)",
     )
+    parser.add_argument(
+        "--nice",
+        type=_nice,
+        default=os.environ.get("MLPQ_NICE") or str(NICE),
+        metavar="N",
+        help="how far training gives way to other programs: 0, not at all, to 19 (default: $MLPQ_NICE, else 10)",
+    )
     given = parser.parse_args(arguments)
     for option in ("redis_url", "data_dir"):
         if not getattr(given, option):
             parser.error(f"--{option.replace('_', '-')} is missing, and so is its environment variable")
-    return Settings(given.redis_url, Path(given.data_dir), given.device, given.name[:64], given.recycle_after)
+    return Settings(
+        given.redis_url, Path(given.data_dir), given.device, given.name[:64], given.recycle_after, given.nice
+    )
 
 
 def main() -> int:

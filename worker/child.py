@@ -34,7 +34,7 @@ from worker.memory import total_bytes
 from worker.outage import Outage
 from worker.publish import Files
 from worker.runner import Runner
-from worker.settings import DATA_CACHE_BYTES, EXIT_UNUSABLE, NICE, SWITCH_S
+from worker.settings import DATA_CACHE_BYTES, EXIT_UNUSABLE, SWITCH_S
 from worker.yielding import give_way
 
 _PR_SET_PDEATHSIG = 1
@@ -129,14 +129,14 @@ class Child:
             os._exit(1)
 
 
-def _warm() -> None:
+def _warm(nice: int) -> None:
     """Load what compiled code needs, then give way to others: until here a job may be waiting for a fresh process.
 
     Nothing of it is garbage, so that no later collection looks through it again.
     """
     warm()
     gc.freeze()
-    give_way(NICE)
+    give_way(nice)
 
 
 def _memory(backend: Backend) -> dict[str, int | None]:
@@ -151,6 +151,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--parent", type=int, required=True)
     for option in ("--data-dir", "--device", "--name", "--worker-id"):
         parser.add_argument(option, required=True)
+    parser.add_argument("--nice", type=int, required=True)
     return parser.parse_args()
 
 
@@ -171,7 +172,9 @@ def main() -> int:
         channel.send({"event": "unusable", "message": str(error)})
         return EXIT_UNUSABLE
     child = Child(arguments, channel, inbox, backend)
-    threading.Thread(target=_warm, name="compiler", daemon=True).start()  # a job that comes sooner waits for it
+    threading.Thread(
+        target=_warm, args=(arguments.nice,), name="compiler", daemon=True
+    ).start()  # a job that comes sooner waits for it
     channel.send({"event": "ready", "device": backend.device, "backend": backend.name, **_memory(backend)})
     child.serve()
     return 0

@@ -27,7 +27,7 @@ class TrainingProcess:
                 *(sys.executable, "-m", "worker.child"),
                 *("--channel", str(theirs.fileno()), "--parent", str(os.getpid())),
                 *("--data-dir", str(settings.data_dir), "--device", settings.device),
-                *("--name", settings.name, "--worker-id", worker_id),
+                *("--name", settings.name, "--worker-id", worker_id, "--nice", str(settings.nice)),
             ]
             self._process = subprocess.Popen(
                 command,

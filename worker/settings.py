@@ -80,7 +80,10 @@ of compiled code, and processors wait with them."""
 
 NICE = 10
 """By how much the training process gives way to the service and to Redis: a page that takes them a few milliseconds of
-the processors waits for many turns of its threads otherwise. Of 0, not at all, to 19."""
+the processors waits for many turns of its threads otherwise."""
+
+LEAST_URGENT = 19
+"""Most that a process can give way on Linux; 0 is not at all."""
 
 EXIT_UNUSABLE = 3
 """Exit status of a training process that can never work as it was told to (no such device)."""
@@ -95,3 +98,4 @@ class Settings:
     device: str
     name: str
     recycle_after: int = RECYCLE_AFTER_RUNS
+    nice: int = NICE

@@ -287,9 +287,11 @@ def test_settings_come_from_options_or_environment(monkeypatch: pytest.MonkeyPat
     settings = parse(["--redis-url", "redis://here", "--device", "cuda:1"])
     assert (settings.redis_url, settings.data_dir, settings.device) == ("redis://here", Path("/data"), "cuda:1")
     assert replace(settings, device="cpu").recycle_after > 0
+    monkeypatch.setenv("MLPQ_NICE", "3")
+    assert (parse([]).nice, parse(["--nice", "0"]).nice) == (3, 0)
 
 
-@pytest.mark.parametrize("arguments", [["--device", "tpu"], ["--device", "cuda:"], []])
+@pytest.mark.parametrize("arguments", [["--device", "tpu"], ["--device", "cuda:"], ["--nice", "20"], []])
 def test_a_wrong_command_line_is_told_before_anything_starts(
     arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,7 +299,9 @@ def test_a_wrong_command_line_is_told_before_anything_starts(
     with pytest.raises(SystemExit) as ended:
         parse(arguments)
     assert ended.value.code == 2
-    assert "must be auto, cpu or cuda" in (text := capsys.readouterr().err) or "--redis-url is missing" in text
+    told = "must be auto, cpu or cuda", "must be a whole number from 0 to 19", "--redis-url is missing"
+    text = capsys.readouterr().err
+    assert any(one in text for one in told)
 
 
 def test_a_worker_starts_without_numerics() -> None:

@@ -14,7 +14,6 @@ from store.transitions import Status
 from store.workers import Workers
 from tests.processes import is_alive, resident_bytes, wait_until
 from tests.site import ENDLESS, QUICK, Site
-from worker.settings import NICE
 
 
 def test_the_training_process_is_recycled_after_n_runs(site: Site) -> None:
@@ -55,18 +54,18 @@ def test_a_device_that_is_not_there_is_refused_with_a_status(site: Site) -> None
 
 
 def test_the_training_process_gives_way_to_the_others(site: Site) -> None:
-    worker = site.processes.worker().ready()
+    worker = site.processes.worker("--nice", "7").ready()
     assert site.wait(site.submit(QUICK, "iris")).status is Status.SUCCEEDED, "it is warm"
     trainer, ours = worker.trainer_pid(), os.getpriority(os.PRIO_PROCESS, 0)
 
     def priorities() -> set[int]:
         return {os.getpriority(os.PRIO_PROCESS, int(path.name)) for path in Path(f"/proc/{trainer}/task").iterdir()}
 
-    wait_until(lambda: priorities() == {min(ours + NICE, 19)}, what="all of its threads give way")
+    wait_until(lambda: priorities() == {min(ours + 7, 19)}, what="all of its threads give way")
     assert os.getpriority(os.PRIO_PROCESS, worker.popen.pid) == ours
     group, own = Path(f"/proc/{trainer}/autogroup"), Path("/proc/self/autogroup")
     if group.exists():
-        wait_until(lambda: group.read_text().endswith(f"nice {NICE}\n"), what="its session does")
+        wait_until(lambda: group.read_text().endswith("nice 7\n"), what="its session does")
         assert own.read_text() != group.read_text()
 
 
