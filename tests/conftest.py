@@ -15,6 +15,7 @@ import pytest
 from redis import Redis
 
 from mlpq.embedded import EmbeddedServer
+from tests.processes import valkey_in
 
 ROOMS = ("system", "mlpq", "docs", "worker", "service", "store", "lecture", "kernels", "nets")
 """The order of the tests: files that wait for processes, and take minutes, come first; short ones fill what is left."""
@@ -74,10 +75,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     """A running Valkey server shared by the session. Tests that kill a server start their own."""
-    server = EmbeddedServer(tmp_path_factory.mktemp("valkey"))
-    server.start()
-    yield server
-    server.stop()
+    with valkey_in(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -19,16 +19,27 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 import httpx2
 
-from mlpq.embedded import die_with_parent
+from mlpq.embedded import EmbeddedServer, die_with_parent
 
 T = TypeVar("T")
+
+
+@contextmanager
+def valkey_in(folder: Path) -> Iterator[EmbeddedServer]:
+    """A Valkey server whose data lie in the folder, stopped at the end."""
+    server = EmbeddedServer(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def wait_until(condition: Callable[[], T], timeout_s: float = 30.0, what: str = "", every_s: float = 0.02) -> T:

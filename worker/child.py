@@ -172,9 +172,8 @@ def main() -> int:
         channel.send({"event": "unusable", "message": str(error)})
         return EXIT_UNUSABLE
     child = Child(arguments, channel, inbox, backend)
-    threading.Thread(
-        target=_warm, args=(arguments.nice,), name="compiler", daemon=True
-    ).start()  # a job that comes sooner waits for it
+    compiler = threading.Thread(target=_warm, args=(arguments.nice,), name="compiler", daemon=True)
+    compiler.start()  # a job that comes sooner waits for it
     channel.send({"event": "ready", "device": backend.device, "backend": backend.name, **_memory(backend)})
     child.serve()
     return 0

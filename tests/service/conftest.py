@@ -11,17 +11,15 @@ from redis import Redis
 
 from mlpq.embedded import EmbeddedServer
 from store.jobs import JobStore
-from tests.processes import Processes, Service, http_client
+from tests.processes import Processes, Service, http_client, valkey_in
 from tests.service.api_parts import twin_of
 
 
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     """A server of this folder's own: the shared process reaps on it until the session ends, in nobody else's store."""
-    server = EmbeddedServer(tmp_path_factory.mktemp("service-valkey"))
-    server.start()
-    yield server
-    server.stop()
+    with valkey_in(tmp_path_factory.mktemp("service-valkey")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from mlpq import Client
 from mlpq.embedded import EmbeddedServer
 from nets.engines import COMPILED_VARIABLE
 from tests.history import History
-from tests.processes import Processes, Service
+from tests.processes import Processes, Service, valkey_in
 from tests.site import Site, builtin_sets, data_dir_of, own_site, reference
 from tests.system.stack_parts import Deployment
 
@@ -28,10 +28,8 @@ def layer_by_layer(monkeypatch):
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     """A server of this folder's own: the shared service reaps on it until the session ends, in nobody else's store."""
-    server = EmbeddedServer(tmp_path_factory.mktemp("system-valkey"))
-    server.start()
-    yield server
-    server.stop()
+    with valkey_in(tmp_path_factory.mktemp("system-valkey")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
