@@ -160,3 +160,19 @@ def emitted(function: Callable[..., Any]) -> Callable[..., Any]:
     """Inside compiled code the decorated function is the instructions that it writes: numba's `intrinsic`."""
     made: Callable[..., Any] = intrinsic(function)
     return made
+
+
+@emitted
+def lent(_typing: Any, array: Any) -> Any:
+    """The same array, which the caller of all compiled code keeps: references to it and its slices are not counted.
+
+    Counting is an indivisible operation of the processor, for every slice and every function that is given one.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        made = context.make_array(signature.args[0])(context, builder, given[0])
+        made.meminfo = ir.Constant(made.meminfo.type, None)
+        made.parent = ir.Constant(made.parent.type, None)
+        return made._getvalue()
+
+    return array(array), generate

@@ -19,7 +19,7 @@ from kernels.compiled.jit import exact, inlined
 from kernels.compiled.losses import SOFTMAX, SVM, pointwise, softmax, svm
 from kernels.compiled.products import multiply
 from kernels.compiled.programs import run
-from kernels.compiled.tiles import copy_row, transpose_square
+from kernels.compiled.tiles import copy_row, sum_rows, transpose_square
 from kernels.compiled.vectors import VECTOR_BYTES
 
 Floats = NDArray[Any]
@@ -267,12 +267,7 @@ def gradient_of(net: Net, inputs: Columns, out: Floats, k: int, p: int, start: i
         multiply(net.product, inputs.numbers[inputs.at :], inputs.step, inputs.pitch, work[dz:], 0, work, 0, 0,
                  out, width, 0, last - start, min(width, O - p * width), B)  # fmt: skip
     if stop > I:
-        total = out[(I - start) * width : (I - start + 1) * width]
-        total[:] = 0
-        for b in range(B):
-            row = work[dz + b * width : dz + (b + 1) * width]
-            for o in range(width):
-                total[o] += row[o]
+        sum_rows(work, dz, out, (I - start) * width, B)
 
 
 @exact

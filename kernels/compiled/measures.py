@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.compiled.dropout import Drop
-from kernels.compiled.jit import exact, loose
+from kernels.compiled.jit import exact, lent, loose
 from kernels.compiled.layers import (
     NO_CLASS,
     SIGN,
@@ -100,7 +100,13 @@ def evaluate(
     parameters: Floats, out: Floats,
 ) -> None:  # fmt: skip
     """See `measure`: `block` of the chosen rows at a time, each with a row of its own in out (K, 2)."""
-    net = Net(product, layers, constants, work, labels, spare, spare_at, losses, biased)
+    net = Net(product, lent(layers), lent(constants), lent(work), lent(labels), lent(spare), spare_at, losses, biased)
+    rows, all_chosen, weights, figures = (
+        Rows(lent(x), lent(codes), lent(targets)),
+        lent(chosen),
+        lent(parameters),
+        lent(out),
+    )
     for k in range(out.shape[0]):
-        part = chosen[k * block : (k + 1) * block]
-        measure(net, Loss(loss, option, tells), parameters, Rows(x, codes, targets), part, np.int64(0), out[k])
+        part = all_chosen[k * block : (k + 1) * block]
+        measure(net, Loss(loss, option, tells), weights, rows, part, np.int64(0), figures[k])

@@ -41,9 +41,15 @@ class Program:
 
 def program(expression: Expression, parameters: Mapping[str, float], dtype: np.dtype[Any]) -> Program:
     """An expression in the names of INPUTS and in parameters, compiled for this precision."""
-    names = _parameters_of(expression.steps)
-    engine = _compiled(expression.steps, dtype.name)
-    return Program(int(engine.get_function_address(_NAME)), tuple(parameters[name] for name in names), engine)
+    address, names, engine = _found(expression, dtype.name)
+    return Program(address, tuple(parameters[name] for name in names), engine)
+
+
+@lru_cache(maxsize=256)
+def _found(expression: Expression, precision: str) -> tuple[int, list[str], Any]:
+    """Where a loop lies, the parameters that it takes, and what holds its code: expressions are quicker than steps."""
+    engine = _compiled(expression.steps, precision)
+    return int(engine.get_function_address(_NAME)), _parameters_of(expression.steps), engine
 
 
 def _parameters_of(steps: tuple[Step, ...]) -> list[str]:

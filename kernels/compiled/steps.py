@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.compiled.dropout import Drop
-from kernels.compiled.jit import exact, inlined
+from kernels.compiled.jit import exact, inlined, lent
 from kernels.compiled.layers import (
     FAN_IN,
     FAN_OUT,
@@ -285,12 +285,15 @@ def advance(
     (K, blocks, 2) get validation losses and hits, and finite (K,) whether all parameters are; 0 belongs to `epoch`.
     """
     _run(
-        Net(product, layers, constants, work, labels, spare, spare_at, losses, biased),
-        Plan(parts, tasks, counters, team),
+        Net(product, lent(layers), lent(constants), lent(work), lent(labels), lent(spare), spare_at, losses, biased),
+        Plan(lent(parts), lent(tasks), lent(counters), team),
         Loss(loss, option, tells),
-        Rows(x, codes, targets),
-        Validation(Rows(val_x, val_codes, val_targets), val_rows, block, at),
-        Model(update_at, hyper, parameters, gradient, slots, stride),
+        Rows(lent(x), lent(codes), lent(targets)),
+        Validation(Rows(lent(val_x), lent(val_codes), lent(val_targets)), lent(val_rows), block, at),
+        Model(update_at, lent(hyper), lent(parameters), lent(gradient), lent(slots), stride),
         Dropout(seed, limit, scale),
-        Chunk(rows, valid, weights, counted, rates, sums, start, epoch, interval, figures, finite),
-    )
+        Chunk(
+            lent(rows), lent(valid), lent(weights), lent(counted), lent(rates), lent(sums), start, epoch, interval,
+            lent(figures), lent(finite),
+        ),
+    )  # fmt: skip

@@ -128,6 +128,26 @@ class _Emitter(Numbers):
             result[-1].add_incoming(next_, loop)
         return result
 
+    def summed(self, rows: Any, target: Any, count: Any) -> None:
+        """Write the sum of so many rows of a panel: it stays in registers meanwhile."""
+        builder = self.builder
+        before, loop = builder.block, builder.append_basic_block("row")
+        body, after = builder.append_basic_block("add"), builder.append_basic_block("summed")
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        at, *sums = [builder.phi(kind) for kind in (rows.type, self.kind, self.kind)]
+        builder.cbranch(builder.icmp_unsigned("<", at, builder.gep(rows, [self._rows(count)])), body, after)
+        builder.position_at_end(body)
+        further = [builder.gep(at, [self._rows(_ONE)])]
+        further += [self.add(total, self.load_vector(at, v)) for v, total in enumerate(sums)]
+        for phi, start, next_ in zip((at, *sums), (rows, self.constant(0), self.constant(0)), further, strict=True):
+            phi.add_incoming(start, before)
+            phi.add_incoming(next_, body)
+        builder.branch(loop)
+        builder.position_at_end(after)
+        for v, total in enumerate(sums):
+            self.store_vector(total, target, v)
+
     def _opaque(self, number: Any) -> Any:
         """The number, of which LLVM knows nothing: it stays in a register instead of being computed from others."""
         kind = ir.FunctionType(number.type, [number.type])
@@ -202,6 +222,19 @@ def copy_row(_typing: Any, a: Any, _a_at: Any, c: Any, _c_at: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(a, types.intp, c, types.intp), generate
+
+
+@emitted
+def sum_rows(_typing: Any, a: Any, _a_at: Any, c: Any, _c_at: Any, _count: Any) -> Any:
+    """Add up so many rows of a panel, in their order: f(a, a_at, c, c_at, count)."""
+    i = types.intp
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        source, target = _pointers(context, builder, signature, given, 0, 2)
+        _Emitter(context, builder, signature.args[0].dtype).summed(source, target, given[4])
+        return context.get_dummy_value()
+
+    return types.void(a, i, c, i, i), generate
 
 
 @emitted
