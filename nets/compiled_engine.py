@@ -72,6 +72,7 @@ class _Model:
     """(S, B) in the gradient."""
     epoch: int = -1
     rows: NDArray[np.int64] | None = None
+    """Of `epoch`, where a chunk may go on inside it."""
     span: int = -1
     rates: NDArray[Any] | None = None
     crossed: list[Crossing] | None = None
@@ -103,9 +104,9 @@ class CompiledEngine:
         self._names = ("parameters", *self._optimizer.slots)
         self._packed = self._panels.pack([state.get(name) for name in self._names for state in states])
         self._state = self._views()
-        self._kept = {name: array.copy() for name, array in self._state.items()}
+        self._places = list(range(len(members)))
         self._steps = [int(state.get("step", np.zeros(()))) for state in states]
-        self._kept_steps = list(self._steps)
+        self._begun, self._kept, self._kept_steps = states, dict[str, NDArray[Any]](), list(self._steps)
         pool = pool or Pool.of(members, "train", backend, ones=False)
         self._is_mean = LOSSES[first.spec.loss.name].is_mean(first.spec.loss.options)
         self._models = [self._model(place, member, pool) for place, member in enumerate(members)]
@@ -121,7 +122,7 @@ class CompiledEngine:
         self._pending: list[NDArray[np.float64]] = []
 
     def _views(self) -> dict[str, NDArray[Any]]:
-        """Parameters and slots by name, M models in panels, each."""
+        """Parameters and slots by name, each (M, P) in panels: a model has one place, its row in all of them."""
         return dict(zip(self._names, np.split(self._packed, len(self._names)), strict=True))
 
     def _model(self, place: int, member: Member, pool: Pool) -> _Model:
@@ -175,9 +176,10 @@ class CompiledEngine:
         block = self._val.block if self._val else 1
         figures, finite = np.zeros((n_epochs, -(-len(validation[-1]) // block), 2)), np.ones(n_epochs)
         interval = interval_of(model.member.spec.training.epochs)
-        first_slot = self._state[self._names[min(1, len(self._names) - 1)]][position]
-        between = self._packed.strides[0] // self._packed.itemsize * len(self._models)  # from slot to slot
-        learnt = (self._packed[position], self._gradients[place], first_slot, between)
+        row, models = self._places[position], len(self._state["parameters"])
+        first_slot = self._state[self._names[min(1, len(self._names) - 1)]][row]
+        between = self._packed.strides[0] // self._packed.itemsize * models  # from slot to slot
+        learnt = (self._packed[row], self._gradients[place], first_slot, between)
         rows, rates = self._rows(model, epoch, start, len(sums)), self._rates(model, step, len(sums))
         space.counters[:] = 0
         chunk = (rows, model.valid, model.scaled, model.weight, rates, sums, start, epoch, interval, figures, finite)
@@ -203,13 +205,16 @@ class CompiledEngine:
                 if order.row_weight is not None:
                     model.weight, model.scaled = drawn.weight, self._scaled(drawn.weight, drawn.valid)
             return model.rows[start : start + n_steps]
-        per_epoch = order.steps_per_epoch
-        epochs = -(-(start + n_steps) // per_epoch)
-        keys = np.empty((2, order.count + 8), np.uint64)
-        rows = np.empty((epochs, per_epoch * order.batch), np.int64)
-        shuffle = order.shuffle and per_epoch > 1
-        orders(np.uint64(order.seed), epoch, shuffle, order.count, order.offset, keys, rows)
-        return rows.reshape(epochs * per_epoch, order.batch)[start : start + n_steps]
+        last, inside = divmod(start + n_steps, order.steps_per_epoch)
+        rows = np.empty((last + bool(inside), order.steps_per_epoch * order.batch), np.int64)
+        known = 0
+        if model.rows is not None and model.epoch == epoch:  # the chunk before ended inside it
+            rows[0], known = model.rows, 1
+        if len(rows) > known:
+            keys, shuffle = np.empty((2, order.count + 8), np.uint64), order.shuffle and order.steps_per_epoch > 1
+            orders(np.uint64(order.seed), epoch + known, shuffle, order.count, order.offset, keys, rows[known:])
+        model.epoch, model.rows = (epoch + last, rows[-1].copy()) if inside else (-1, None)
+        return rows.reshape(-1, order.batch)[start : start + n_steps]
 
     def _rates(self, model: _Model, step: int, n_steps: int) -> NDArray[Any]:
         """(N, n_rates): what the optimizer needs that changes from step to step."""
@@ -233,7 +238,9 @@ class CompiledEngine:
         interval: int,
     ) -> list[Crossing]:
         """The points inside the chunk: epochs that ended before its last step, every `interval`-th of them."""
-        per_epoch, found = model.order.steps_per_epoch, []
+        per_epoch, found = model.order.steps_per_epoch, list[Crossing]()
+        if start + n_steps <= per_epoch:
+            return found
         totals = figures.sum(axis=1).tolist()
         for ended, (loss, hits) in enumerate(totals):
             done = (ended + 1) * per_epoch - start
@@ -257,18 +264,22 @@ class CompiledEngine:
         """See Engine."""
         return list(self._steps)
 
+    def _parameters(self, positions: Sequence[int]) -> list[NDArray[Any]]:
+        """Of some models, in panels."""
+        return [self._state["parameters"][self._places[position]] for position in positions]
+
     def finite(self) -> NDArray[np.bool_]:
         """See Engine."""
-        return np.array([measures.all_finite(row) for row in self._state["parameters"]])
+        return np.array([measures.all_finite(row) for row in self._parameters(range(len(self._models)))])
 
     def weights(self, positions: Sequence[int]) -> NDArray[Any]:
         """See Engine."""
-        return self._panels.unpack([self._state["parameters"][position] for position in positions])
+        return self._panels.unpack(self._parameters(positions))
 
     def measure(self, evaluator: Evaluator, positions: Sequence[int], models: Sequence[int]) -> list[Measured]:
         """See Engine."""
         if isinstance(evaluator, CompiledEvaluator):
-            return evaluator.measure_panels([self._state["parameters"][position] for position in positions], models)
+            return evaluator.measure_panels(self._parameters(positions), models)
         return evaluator.measure(self.weights(positions), models)
 
     def state(self, position: int) -> State:
@@ -277,27 +288,41 @@ class CompiledEngine:
 
     def keep_copy(self) -> None:
         """See Engine."""
+        self._kept = self._kept or {name: np.empty_like(array) for name, array in self._state.items()}
         for name, array in self._state.items():
             np.copyto(self._kept[name], array)
-        self._kept_steps = list(self._steps)
+        self._begun, self._kept_steps = [], list(self._steps)
 
     def kept_state(self, position: int) -> State:
         """See Engine."""
-        return self._one(self._kept, self._kept_steps, position)
+        if self._kept:
+            return self._one(self._kept, self._kept_steps, position)
+        begun, step = self._begun[position], np.array(self._kept_steps[position], np.int64)
+        nothing = np.zeros_like(begun["parameters"])
+        return {name: begun.get(name, nothing) for name in self._names} | {"step": step}
 
     def keep(self, positions: Sequence[int]) -> None:
-        """See Engine."""
+        """See Engine. Places of the others stay, empty, until they are half of all."""
         chosen = list(positions)
         self._models = [self._models[p] for p in chosen]
         self._steps = [self._steps[p] for p in chosen]
         self._kept_steps = [self._kept_steps[p] for p in chosen]
-        models, names = len(self._packed) // len(self._names), range(len(self._names))
-        self._packed = self._panels.chosen(self._packed, [name * models + place for name in names for place in chosen])
+        self._begun = [self._begun[p] for p in chosen] if self._begun else []
+        self._places = [self._places[p] for p in chosen]
+        if 2 * len(chosen) <= len(self._state["parameters"]):
+            self._move_up()
+
+    def _move_up(self) -> None:
+        """Leave no place empty."""
+        places, count, names = self._places, len(self._state["parameters"]), range(len(self._names))
+        self._packed = self._panels.chosen(self._packed, [name * count + place for name in names for place in places])
         self._state = self._views()
-        self._kept = {name: array[chosen] for name, array in self._kept.items()}
+        self._kept = {name: array[places] for name, array in self._kept.items()}
+        self._places = list(range(len(places)))
 
     def _one(self, arrays: Mapping[str, NDArray[Any]], counts: Sequence[int], position: int) -> State:
-        state: State = {name: self._panels.unpack(array[position : position + 1])[0] for name, array in arrays.items()}
+        place = self._places[position]
+        state: State = {name: self._panels.unpack(array[place : place + 1])[0] for name, array in arrays.items()}
         return state | {"step": np.array(counts[position], np.int64)}
 
 

@@ -39,22 +39,22 @@ class Member:
         """Layout of its flat parameters."""
         return layout_of(self.spec, self.data.n_inputs, self.data.n_outputs)
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype[Any]:
         """float32 or float64."""
         return self.spec.training.dtype
 
-    @property
+    @cached_property
     def steps_per_epoch(self) -> int:
         """Updates of one pass over the training rows."""
         return -(-len(self.data.x_train) // self.spec.training.batch_size)
 
-    @property
+    @cached_property
     def total_steps(self) -> int:
         """Updates of the whole planned run."""
         return self.steps_per_epoch * self.spec.training.epochs
 
-    @property
+    @cached_property
     def halt_step(self) -> int | None:
         """Updates after which it pauses by itself."""
         return None if self.halt_epoch is None else self.halt_epoch * self.steps_per_epoch

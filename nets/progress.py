@@ -21,8 +21,9 @@ MAX_POINTS = 2_000
 
 
 LEARNING_RATES: Final = 1024
-FEW: Final = 8
 """Learning rates that are computed at once."""
+FEW: Final = 64
+"""Steps whose sums are added up one by one, which takes less than NumPy's calls."""
 
 
 def interval_of(epochs: int) -> int:
@@ -49,22 +50,26 @@ class Progress:
         self._interval = interval_of(training.epochs)
         self.step = int(state.get("step", np.zeros(())))
         loss_sum, rows = state.get("interval_sums", np.zeros(2))
-        self._loss_sum, self._rows = float(loss_sum), float(rows)
+        self._loss_sum = float(loss_sum)
+        self._point_rows = self._rows_before(self.step) - int(rows)
         self.elapsed_s = float(state.get("elapsed_s", np.zeros(())))
         self.stopping = training.early_stopping
         self.best = Best(math.inf, 0)
         if "best" in state:
             value, epoch = state["best"]
             self.best = Best(float(value), int(epoch), state.get("best_parameters"))
-        self._row_sums = self._rows_per_step()
         self._learning_rates: tuple[int, list[float]] | None = None
 
-    def _rows_per_step(self) -> NDArray[np.float64]:
-        """(S,) rows of every batch of an epoch."""
-        count, batch = len(self._member.data.x_train), self._member.spec.training.batch_size
-        rows = np.full(self._member.steps_per_epoch, float(batch))
-        rows[-1] -= len(rows) * batch - count
-        return rows
+    @property
+    def _rows(self) -> int:
+        """Rows that were trained on since the last point."""
+        return self._rows_before(self.step) - self._point_rows
+
+    def _rows_before(self, step: int) -> int:
+        """Rows of all batches before a step."""
+        epochs, batches = divmod(step, self._member.steps_per_epoch)
+        count = len(self._member.data.x_train)
+        return epochs * count + min(batches * self._member.spec.training.batch_size, count)
 
     @property
     def epoch(self) -> int:
@@ -100,17 +105,11 @@ class Progress:
 
     def add(self, loss_sums: NDArray[np.float64]) -> None:
         """Account for the steps whose weighted loss sums (N,) these are."""
-        if len(loss_sums) <= FEW:  # the same sums without NumPy's calls
+        if len(loss_sums) <= FEW:
             for loss in loss_sums.tolist():
                 self._loss_sum += loss
-                self._rows += float(self._row_sums[self.step % len(self._row_sums)])
-                self.step += 1
-            return
-        places = np.arange(self.step, self.step + len(loss_sums)) % len(self._row_sums)
-        rows = self._row_sums[places]
-        # accumulate runs strictly from left to right: the sum is the same however steps are grouped
-        self._loss_sum = float(np.add.accumulate(np.concatenate([[self._loss_sum], loss_sums]))[-1])
-        self._rows += float(rows.sum())
+        else:  # accumulate runs strictly from left to right: the sum is the same however steps are grouped
+            self._loss_sum = float(np.add.accumulate(np.concatenate([[self._loss_sum], loss_sums]))[-1])
         self.step += len(loss_sums)
 
     def learning_rate(self) -> float:
@@ -122,12 +121,12 @@ class Progress:
             self._learning_rates = first, rates.tolist()
         return self._learning_rates[1][place]
 
-    def close_interval(self) -> tuple[float, float]:
+    def close_interval(self) -> tuple[float, int]:
         """(train loss, rows) since the last point: the mean over rows, or for a summed loss over epochs."""
         rows = self._rows
         per = rows if self._is_mean else rows / len(self._member.data.x_train)
         loss = self._loss_sum / per
-        self._loss_sum = self._rows = 0.0
+        self._loss_sum, self._point_rows = 0.0, self._point_rows + rows
         return loss, rows
 
     def should_stop(self, train_loss: float, val: Measured | None, parameters: NDArray[Any]) -> bool:
@@ -144,7 +143,7 @@ class Progress:
     def state(self) -> State:
         """What a checkpoint keeps beside the engine's state."""
         state = {
-            "interval_sums": np.array([self._loss_sum, self._rows]),
+            "interval_sums": np.array([self._loss_sum, float(self._rows)]),
             "elapsed_s": np.array(self.elapsed_s),
             "epoch": np.array(self.epoch, np.int64),
         }

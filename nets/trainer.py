@@ -196,25 +196,28 @@ class _Run:
         sums = self._engine.drain()  # the one wait for the device
         took = max(self._clock() - before, 1e-6)
         self._clocks.chunk_steps = max(1, min(int(self._chunk_s * steps / took), 8 * self._clocks.chunk_steps))
-        finite = np.asarray(np.isfinite(sums).all(axis=0))
-        for position, member in enumerate(self.active):
-            finite[position] &= self._account(position, sums[:, position], before, took)
-            self._progress[member].elapsed_s += took
-        self._leave_diverged(finite)
-
-    def _account(self, position: int, sums: NDArray[np.float64], before: float, took: float) -> bool:
-        """Add up one model's steps, report the points that it passed; False if it was not finite at one of them."""
-        member, done = self.active[position], 0
         finite = np.isfinite(sums)
-        sound = len(sums) if finite.all() else int(finite.argmin())
+        sound = np.where(finite.all(axis=0), len(sums), finite.argmin(axis=0)).tolist()
+        whole = np.ones(len(sound), np.bool_)
+        for position, member in enumerate(self.active):
+            whole[position] = self._account(position, sums[:, position], sound[position], before, took)
+            self._progress[member].elapsed_s += took
+        self._leave_diverged(whole)
+
+    def _account(self, position: int, sums: NDArray[np.float64], sound: int, before: float, took: float) -> bool:
+        """Add up one model's steps, of which the first `sound` are finite, and report the points that it passed.
+
+        False if it was not finite at one of them, or in a step.
+        """
+        progress, done = self._progress[self.active[position]], 0
         for crossing in self._engine.crossed(position):
             if not crossing.finite or crossing.done > sound:
                 return False
-            self._progress[member].add(sums[done : crossing.done])
-            self._report_point(member, crossing.measured, before + took * crossing.done / len(sums))
+            progress.add(sums[done : crossing.done])
+            self._report_point(self.active[position], crossing.measured, before + took * crossing.done / len(sums))
             done = crossing.done
-        self._progress[member].add(sums[done:])
-        return True
+        progress.add(sums[done:])
+        return sound == len(sums)
 
     def after_chunk(self) -> None:
         """Everything that happens between chunks, in an order that does not depend on the clock."""
