@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from redis import Redis
 
 from mlpq.embedded import EmbeddedServer
@@ -22,9 +23,14 @@ ROOMS = ("system", "mlpq", "docs", "worker", "service", "store", "lecture", "ker
 
 
 def pytest_configure() -> None:
-    """A run in the background (`.ci/run &`, nohup) begins with Ctrl-C ignored, and every process would inherit that."""
+    """A run in the background (`.ci/run &`, nohup) begins with Ctrl-C ignored, and every process would inherit that.
+
+    How long an example takes says nothing where other tests keep the processors busy: Hypothesis sets no deadline.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings.register_profile("any machine", deadline=None)
+    settings.load_profile("any machine")
     os.environ.setdefault("MLPQ_NICE", "0")  # other tests keep the processors busy, and this one waits for its jobs
 
 

@@ -182,7 +182,7 @@ def well_formed(expression: Expression) -> None:
     assert len(expression.steps) <= Limits().steps
 
 
-@settings(max_examples=400, deadline=None, database=None)
+@settings(max_examples=400, database=None)
 @given(st.one_of(st.text(max_size=60), st.lists(ALPHABET, max_size=40).map("".join)))
 def test_hostile_text_is_refused_or_harmless(text: str) -> None:
     outcome = attempt(text)
@@ -234,7 +234,7 @@ def oracle(node: ast.expr, names: dict[str, np.ndarray]) -> np.ndarray:
     raise AssertionError(ast.dump(node))
 
 
-@settings(max_examples=200, deadline=None, database=None)
+@settings(max_examples=200, database=None)
 @given(texts())
 def test_random_expressions_equal_an_independent_evaluator(text: str) -> None:
     expression = attempt(text)

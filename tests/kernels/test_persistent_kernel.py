@@ -135,7 +135,7 @@ def regions(plan: PersistentPlan) -> list[tuple[int, int]]:
 shapes = st.builds(Shape, st.lists(st.integers(1, 90), min_size=2, max_size=7).map(tuple), st.booleans())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(shapes, st.integers(1, 200), st.sampled_from(["float32", "float64"]), st.integers(0, 2), st.integers(1, 9))
 def test_places_never_overlap_and_end_within_the_shared_memory(
     shape: Shape, batch: int, dtype: str, n_slots: int, n_targets: int

@@ -66,7 +66,7 @@ def test_draws_never_change_from_release_to_release() -> None:
     }  # fmt: skip
 
 
-@settings(deadline=None, database=None)
+@settings(database=None)
 @given(st.integers(0, MAX_SEED), st.integers(0, 2**40), st.integers(1, 500))
 def test_permutation_holds_every_row_once(seed: int, epoch: int, n: int) -> None:
     order = permutation(seed, epoch, n)

@@ -46,7 +46,7 @@ def assert_each_is_what_it_is_alone(engine: str, drawn: Sequence[Member], first:
     return len(together.info) - first
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(models, min_size=3, max_size=6), st.sampled_from(["compiled", "layered"]), st.integers(1, 3))
 def test_a_random_stack_that_others_join_is_its_models_alone(drawn, engine, every):
     with pytest.MonkeyPatch.context() as patch:

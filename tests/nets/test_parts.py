@@ -50,7 +50,7 @@ def refused(table: Table, **training: Any) -> str:
 # ---- draws
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(8, 200),
     st.integers(0, 3),

@@ -103,7 +103,7 @@ shapes = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(models, min_size=2, max_size=5), st.sampled_from(["sgd", "adam", "rmsprop"]), shapes)
 def test_a_random_stack_run_by_layers_is_its_models_alone(drawn, optimizer, shape):
     with pytest.MonkeyPatch.context() as patch:
@@ -111,7 +111,7 @@ def test_a_random_stack_run_by_layers_is_its_models_alone(drawn, optimizer, shap
         assert_each_is_what_it_is_alone("layered", [member_of(d, optimizer, shape, clips=True) for d in drawn])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(models, min_size=2, max_size=5), st.sampled_from(["sgd", "adam"]), shapes)
 def test_a_random_stack_run_by_compiled_code_is_its_models_alone(drawn, optimizer, shape):
     assert_each_is_what_it_is_alone("compiled", [member_of(d, optimizer, shape, clips=True) for d in drawn])
@@ -120,7 +120,7 @@ def test_a_random_stack_run_by_compiled_code_is_its_models_alone(drawn, optimize
 KERNEL_SHAPE = {"net": {"hidden": [7], "activation": "tanh"}, "loss": "softmax", "precision": "float32"}
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.lists(models, min_size=2, max_size=4))
 def test_a_random_stack_run_by_the_persistent_kernel_is_its_models_alone(drawn):
     assert_each_is_what_it_is_alone("persistent", [member_of(d, "adam", KERNEL_SHAPE, clips=False) for d in drawn])

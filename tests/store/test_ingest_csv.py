@@ -127,7 +127,7 @@ def tables(draw: st.DrawFn) -> list[list[float | str]]:
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(table=tables(), delimiter=st.sampled_from(",;\t|"))
 def test_any_table_written_as_csv_is_read_back_equal(table: list[list[float | str]], delimiter: str) -> None:
     buffer = io.StringIO()

@@ -32,7 +32,7 @@ def test_delimiters_and_line_endings_are_found(tmp_path: Path, delimiter: str, e
 DIVIDING = st.text(alphabet='a;,|\t"\n', max_size=5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sampled_from(",;\t|"),
     st.integers(1, 3).flatmap(lambda n: st.lists(st.lists(DIVIDING, min_size=n, max_size=n), min_size=1, max_size=3)),

@@ -57,19 +57,19 @@ def edited(data: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
     return data
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(edits=EDITS)
 def test_damaged_tables_are_read_or_refused(edits: list[tuple[int, int, bytes]]) -> None:
     read_or_refused(edited(TABLE, edits), "a.csv")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(edits=EDITS)
 def test_damaged_gzip_files_are_read_or_refused(edits: list[tuple[int, int, bytes]]) -> None:
     read_or_refused(edited(gzip.compress(TABLE), edits), "a.csv.gz")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.sampled_from([ARRAYS, IMAGES]), edits=EDITS)
 def test_damaged_archives_are_read_or_refused(data: bytes, edits: list[tuple[int, int, bytes]]) -> None:
     read_or_refused(edited(data, edits), "a.npz")
@@ -81,39 +81,39 @@ BATCH = batch(np.zeros((4, 32, 32, 3), np.uint8), np.array([0, 1, 0, 1]))
 CIFAR = gzip.decompress(tar(data_batch_1__bin=BATCH, batches__meta__txt=b"a\nb\n"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(edits=EDITS, zipped=st.booleans())
 def test_damaged_idx_pairs_are_read_or_refused(edits: list[tuple[int, int, bytes]], zipped: bool) -> None:
     data = edited(gzip.compress(idx(PIXELS)), edits) if zipped else edited(idx(PIXELS), edits)
     read_or_refused(data, "images", LABELS, format="idx")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(edits=EDITS)
 def test_damaged_npy_files_are_read_or_refused(edits: list[tuple[int, int, bytes]]) -> None:
     read_or_refused(edited(npy(np.arange(20.0).reshape(5, 4)), edits), "t.npy", format="npy")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(edits=EDITS, zipped=st.booleans())
 def test_damaged_cifar_archives_are_read_or_refused(edits: list[tuple[int, int, bytes]], zipped: bool) -> None:
     data = edited(gzip.compress(CIFAR), edits) if zipped else edited(CIFAR, edits)
     read_or_refused(data, "c.tar", format="cifar10")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.binary(max_size=1100), form=st.sampled_from(["npy", "npz", "parquet", "cifar10", "csv"]))
 def test_any_bytes_said_to_be_of_a_format_are_read_or_refused(data: bytes, form: str) -> None:
     read_or_refused(data, "upload", format=form)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text(st.sampled_from('ab01.,;\t|"\n\r -_+eénaNI?'), max_size=60))
 def test_any_small_text_is_read_or_refused(text: str) -> None:
     read_or_refused(text.encode(), "a.csv")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.binary(max_size=80), filename=st.sampled_from(["a.csv", "a.npz", "a", "a.csv.gz"]))
 def test_any_bytes_are_read_or_refused(data: bytes, filename: str) -> None:
     read_or_refused(data, filename)

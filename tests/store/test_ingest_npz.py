@@ -50,7 +50,7 @@ def test_numbers_of_any_type_and_order_are_read_as_written(tmp_path: Path, dtype
     assert [column["name"] for column in found.info["columns"]] == ["x0", "x1"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     x=hnp.arrays(
         np.float64,

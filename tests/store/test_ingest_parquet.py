@@ -154,7 +154,7 @@ def test_places_beyond_the_dictionary_are_refused(tmp_path: Path) -> None:
                 read(tmp_path / f"{place}-{value}", data, "t.parquet", format="parquet")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @example(place=179, value=6)
 @given(place=st.integers(0, len(GOOD) - 1), value=st.integers(0, 255))
 def test_any_changed_byte_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, place: int, value: int) -> None:

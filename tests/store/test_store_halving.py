@@ -71,7 +71,7 @@ sweeps = st.builds(
 figures = st.one_of(st.floats(-5, 5), st.none())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(sweeps, st.data())
 def test_every_trial_ends_and_the_best_of_the_first_rung_trained_to_the_end(sweep: Sweep, data: st.DataObject) -> None:
     while names := sweep.training():
@@ -88,7 +88,7 @@ def test_every_trial_ends_and_the_best_of_the_first_rung_trained_to_the_end(swee
     assert {trial.id for trial in ranked[: max(count // sweep.reduction, 1)]} <= promoted
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(sweeps, st.data())
 def test_nobody_waits_for_ever_whatever_fails_or_is_cancelled(sweep: Sweep, data: st.DataObject) -> None:
     over = {State.ENDED, State.STOPPED}

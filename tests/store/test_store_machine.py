@@ -229,7 +229,6 @@ def test_no_sequence_of_users_workers_and_reapers_breaks_a_law(machine: type[Lif
         settings=settings(
             max_examples=25,
             stateful_step_count=40,
-            deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
         ),

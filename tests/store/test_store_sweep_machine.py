@@ -106,7 +106,6 @@ def test_no_sequence_leaves_a_trial_behind(valkey: EmbeddedServer) -> None:
         settings=settings(
             max_examples=12,
             stateful_step_count=40,
-            deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
         ),
