@@ -16,8 +16,9 @@ HERE = Path(__file__).parent
 HTTP_HEAD = """# The HTTP API
 
 Written by `make docs` from the service's OpenAPI document, which is at `/openapi.json` and can be tried at `/docs`; do
-not edit. Errors are `application/problem+json` (RFC 9457) with a stable `code` and, of a refused body, `errors` with a
-pointer each. Every POST takes an `Idempotency-Key`."""
+not edit. Errors are `application/problem+json` (RFC 9457) with a stable `code` and, of a refused body or query,
+`errors` with a pointer each; a query parameter that a route does not know is refused. Every POST takes an
+`Idempotency-Key`."""
 
 CLI_HEAD = """# The command line
 

@@ -34,9 +34,10 @@ class FieldError:
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the one of `known` that is nearly it, if there is one."""
-    near = get_close_matches(name, known, n=1)
-    return f'; did you mean "{near[0]}"?' if near else ""
+    """The end of a sentence about an unknown name: the one of `known` that is nearly it, whatever the case, if any."""
+    folded = {one.lower(): one for one in known}
+    near = get_close_matches(name.lower(), folded, n=1)
+    return f'; did you mean "{folded[near[0]]}"?' if near else ""
 
 
 class MlpqError(Exception):

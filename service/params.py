@@ -157,8 +157,8 @@ def answers(good: Mapping[int, Mapping[str, Any]], *refusals: int) -> dict[int |
     return found
 
 
-EVERYWHERE = (401, 403, 421, 503)
-"""What any route may answer: the guard's refusals, and that the store is away."""
+EVERYWHERE = (401, 403, 421, 422, 503)
+"""What any route may answer: the guard's refusals, that a query parameter is unknown, that the store is away."""
 
 
 _MEANINGS = {

@@ -22,8 +22,8 @@ from service.text import echo, safe_sentence
 
 MEDIA_TYPE = "application/problem+json"
 
-_SHOWN_ERRORS = 20
-"""A body of a million bad numbers is told about its first twenty, and about the first in every item of a list."""
+SHOWN_ERRORS = 20
+"""Who sends a million bad numbers is told about the first twenty, and about the first in every item of a list."""
 _SHOWN_ITEMS = 1_000
 _ITEM = re.compile(r"/[a-z]+/[0-9]+(?=/|$)")
 
@@ -84,13 +84,13 @@ class Problem:
 
 
 def _worth_showing(found: Sequence[FieldError]) -> list[FieldError]:
-    shown, items = list(found[:_SHOWN_ERRORS]), set[str]()
+    shown, items = list(found[:SHOWN_ERRORS]), set[str]()
     for place, error in enumerate(found):
         item = _ITEM.match(error.pointer)
         if item is None or item[0] in items:
             continue
         items.add(item[0])
-        if place >= _SHOWN_ERRORS and len(items) <= _SHOWN_ITEMS:
+        if place >= SHOWN_ERRORS and len(items) <= _SHOWN_ITEMS:
             shown.append(error)
     return shown
 
@@ -148,7 +148,7 @@ def field_errors(error: ValidationError, body: object = None, model: type[BaseMo
     """
     found: dict[tuple[str, str], FieldError] = {}
     for item in error.errors(include_url=False):
-        for one in _explain(item, body, model if len(found) < _SHOWN_ERRORS else None):
+        for one in _explain(item, body, model if len(found) < SHOWN_ERRORS else None):
             found.setdefault((one.pointer, one.detail), one)
     return list(found.values())
 

@@ -7,6 +7,7 @@ is spooled twice, and nothing is kept of a body that turns out too long or broke
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import fields
 from typing import TYPE_CHECKING, Protocol
 
 from anyio.to_thread import run_sync
@@ -16,6 +17,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from kernels.errors import InvalidInput, MalformedInput, TooLarge
 from service.text import echo
 from store.ingest.intake import IncomingFile, Intake
+from store.ingest.options import IngestOptions
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -25,6 +27,9 @@ BATCH_BYTES = 1 << 20
 
 OPTIONS_BYTES = 1 << 20
 """Of the form field `options`: names of many columns fit."""
+
+OPTIONS = frozenset(option.name for option in fields(IngestOptions))
+"""What that field may say."""
 
 HEADER_BYTES = 8 * 1024
 """Of all headers of one part."""
@@ -166,7 +171,7 @@ class MultipartBody:
         kind, parameters = parse_options_header(self._headers.get(b"content-disposition", b""))
         name = parameters.get(b"name", b"").decode("utf-8", "replace")
         if kind != b"form-data" or name not in {"file", "options"}:
-            raise InvalidInput.at(f"/{name[:50]}", f"is {echo(name)}; parts are named file or options")
+            raise InvalidInput.at(f"/{name[:50]}", _unknown_part(name))
         if name == "file":
             filename = parameters.get(b"filename", b"upload").decode("utf-8", "replace")
             self._file = self._intake.file(filename)
@@ -192,3 +197,10 @@ class MultipartBody:
 
     def _all_end(self) -> None:
         self._complete = True
+
+
+def _unknown_part(name: str) -> str:
+    """What is wrong with a part of a form; that of an option is told where options go."""
+    if name in OPTIONS:
+        return f'is an option; they are one part: options={{"{name}": …}}'
+    return f"is {echo(name)}; parts are named file or options"

@@ -9,12 +9,13 @@ from starlette.responses import Response
 
 from service.models.curves import CurveList
 from service.params import AfterStep, JobIds, ServicesDep, UntilStep, answer, answers, job_ids
+from service.strict_query import Route
 from store.curves import STEP, Columns
 
-router = APIRouter(prefix="/v1/metrics", tags=["results"])
+router = APIRouter(prefix="/v1/metrics", tags=["results"], route_class=Route)
 
 
-@router.get("", responses=answers({200: {"model": CurveList}}, 404, 422))
+@router.get("", responses=answers({200: {"model": CurveList}}, 404))
 def get_curves(
     services: ServicesDep,
     jobs: JobIds,

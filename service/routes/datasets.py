@@ -18,12 +18,13 @@ from service.models.datasets import DatasetList, DatasetOut
 from service.params import After, DatasetId, IdempotencyKey, Limit, ServicesDep, answer, answers, page_of
 from service.problems import Refused
 from service.strict_json import parse
+from service.strict_query import Route
 from service.text import echo
 from service.uploads import MultipartBody, RawBody, Receiver, pour
 from store.datasets import Dataset
 from store.ingest.intake import Intake, Upload
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=Route)
 
 T = TypeVar("T")
 
@@ -69,7 +70,7 @@ _BODY = {
     "",
     status_code=201,
     openapi_extra=_BODY,
-    responses=answers({201: {"model": DatasetOut}}, 400, 413, 415, 422, 507),
+    responses=answers({201: {"model": DatasetOut}}, 400, 413, 415, 507),
 )
 async def create_dataset(
     request: Request,
@@ -92,7 +93,7 @@ async def create_dataset(
     return answer(dataset.to_json(), 201, {"Location": f"/v1/datasets/{dataset.id}"})
 
 
-@router.get("", responses=answers({200: {"model": DatasetList}}, 422))
+@router.get("", responses=answers({200: {"model": DatasetList}}))
 def list_datasets(services: ServicesDep, limit: Limit = 20, after: After = None) -> Response:
     """Data sets, newest first; the built-in ones come last."""
     page = services.datasets.page(limit, after)

@@ -15,9 +15,10 @@ from service.context import Services
 from service.params import JobId, JobIds, ServicesDep, answers, event_number, job_ids
 from service.problems import Refused
 from service.sse import STREAM_HEADERS, EventStream
+from service.strict_query import Route
 from service.text import echo
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], route_class=Route)
 
 _POSITION = re.compile(r"(job_[0-9a-zA-Z]{1,64}):([0-9]{1,15})", re.ASCII)
 
@@ -68,7 +69,7 @@ async def job_events(
     return await _stream(services, {job_id: cursor}, prefixed=False)
 
 
-@router.get("/v1/events", responses=answers(_STREAM, 400, 404, 422))
+@router.get("/v1/events", responses=answers(_STREAM, 400, 404))
 async def many_events(
     services: ServicesDep,
     jobs: JobIds,

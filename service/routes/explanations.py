@@ -16,9 +16,10 @@ from service.explanations import Made
 from service.models.results import ExplanationList, ExplanationOut
 from service.negotiation import MEDIA_TYPES, Form, form_of
 from service.params import Checkpoint, JobId, ServicesDep, answer, answers, page_of
+from service.strict_query import Route
 from store.records import Job
 
-router = APIRouter(prefix="/v1/jobs/{job_id}/explanations", tags=["explanations"])
+router = APIRouter(prefix="/v1/jobs/{job_id}/explanations", tags=["explanations"], route_class=Route)
 
 Shape = Annotated[Form | None, Query(description="json or png; nothing: what the Accept header prefers")]
 Width = Annotated[int, Query(ge=200, le=2400, description="Pixels across, of a picture")]
@@ -68,7 +69,6 @@ def _add(row: Explanation) -> None:
             {200: {"model": ExplanationOut, "content": PICTURE}, 304: {"description": "The client has it"}},
             404,
             406,
-            422,
             429,
         ),
     )

@@ -16,14 +16,15 @@ from service.models.results import GradientCheckOut
 from service.negotiation import form_of
 from service.params import JobId, ServicesDep, answer, answers
 from service.routes.explanations import PICTURE, WIDTH, Shape, Width, respond
+from service.strict_query import Route
 
-router = APIRouter(prefix="/v1", tags=["gradient checks"])
+router = APIRouter(prefix="/v1", tags=["gradient checks"], route_class=Route)
 
 
 @router.post(
     "/gradient_checks",
     openapi_extra=accepts(GradientCheckRequest),
-    responses=answers({200: {"model": GradientCheckOut}}, 400, 413, 415, 422, 429),
+    responses=answers({200: {"model": GradientCheckOut}}, 400, 413, 415, 429),
 )
 def create_gradient_check(
     services: ServicesDep, body: Annotated[GradientCheckRequest, Depends(json_body(GradientCheckRequest))]
@@ -34,7 +35,7 @@ def create_gradient_check(
 
 @router.get(
     "/jobs/{job_id}/explanations/gradient_check",
-    responses=answers({200: {"model": GradientCheckOut, "content": PICTURE}}, 404, 406, 422, 429),
+    responses=answers({200: {"model": GradientCheckOut, "content": PICTURE}}, 404, 406, 429),
 )
 def explain_gradients(
     request: Request,

@@ -27,12 +27,13 @@ from service.params import (
     job_ids,
     page_of,
 )
+from service.strict_query import Route
 from service.submit import ask, check_room, dry_run_of, submit
 from service.views import job_view
 from store.records import Job
 from store.transitions import Action, Status
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Route)
 
 
 @router.post(
@@ -44,7 +45,6 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
         400,
         413,
         415,
-        422,
         429,
         507,
     ),
@@ -69,9 +69,7 @@ def create_job(
     ":batch",
     status_code=202,
     openapi_extra=accepts(BatchRequest),
-    responses=answers(
-        {202: {"model": BatchOut, "description": "All recorded and queued"}}, 400, 413, 415, 422, 429, 507
-    ),
+    responses=answers({202: {"model": BatchOut, "description": "All recorded and queued"}}, 400, 413, 415, 429, 507),
 )
 def create_jobs(
     request: Request,
@@ -86,7 +84,7 @@ def create_jobs(
     return answer(page_of([_shown(services, job) for job in found], has_more=False), 202)
 
 
-@router.get("", responses=answers({200: {"model": JobList}}, 404, 422))
+@router.get("", responses=answers({200: {"model": JobList}}, 404))
 def list_jobs(
     services: ServicesDep,
     status: Annotated[Status | None, Query(description="Only jobs with this status")] = None,
@@ -117,7 +115,7 @@ def get_job(services: ServicesDep, job_id: JobId) -> Response:
 @router.patch(
     "/{job_id}",
     openapi_extra=accepts(JobPatch),
-    responses=answers({200: {"model": JobOut}}, 400, 404, 413, 415, 422),
+    responses=answers({200: {"model": JobOut}}, 400, 404, 413, 415),
 )
 def patch_job(
     services: ServicesDep, job_id: JobId, body: Annotated[JobPatch, Depends(json_body(JobPatch))]
@@ -137,19 +135,19 @@ def delete_job(services: ServicesDep, job_id: JobId) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/{job_id}/cancel", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409, 422))
+@router.post("/{job_id}/cancel", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409))
 def cancel_job(services: ServicesDep, job_id: JobId, key: IdempotencyKey = None) -> Response:
     """Stop for good: at once while it waits, within two seconds while it trains."""
     return answer(_shown(services, ask(services, job_id, Action.CANCEL, key)), 202)
 
 
-@router.post("/{job_id}/pause", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409, 422))
+@router.post("/{job_id}/pause", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409))
 def pause_job(services: ServicesDep, job_id: JobId, key: IdempotencyKey = None) -> Response:
     """Write a checkpoint, release the device and wait for `resume`."""
     return answer(_shown(services, ask(services, job_id, Action.PAUSE, key)), 202)
 
 
-@router.post("/{job_id}/resume", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409, 422))
+@router.post("/{job_id}/resume", status_code=202, responses=answers({202: {"model": JobOut}}, 404, 409))
 def resume_job(services: ServicesDep, job_id: JobId, key: IdempotencyKey = None) -> Response:
     """Go on from where the job was paused."""
     return answer(_shown(services, ask(services, job_id, Action.RESUME, key)), 202)
@@ -159,9 +157,7 @@ def resume_job(services: ServicesDep, job_id: JobId, key: IdempotencyKey = None)
     "/{job_id}/fork",
     status_code=202,
     openapi_extra=accepts(ForkRequest),
-    responses=answers(
-        {202: {"model": JobOut, "description": "Recorded and queued"}}, 400, 404, 413, 415, 422, 429, 507
-    ),
+    responses=answers({202: {"model": JobOut, "description": "Recorded and queued"}}, 400, 404, 413, 415, 429, 507),
 )
 def fork_job(
     request: Request,

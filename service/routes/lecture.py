@@ -10,8 +10,9 @@ from starlette.responses import Response
 from service.lecture import computed, rows
 from service.models.lecture import LectureList, LectureRowOut
 from service.params import answer, answers, page_of
+from service.strict_query import Route
 
-router = APIRouter(prefix="/v1/lecture", tags=["lecture"])
+router = APIRouter(prefix="/v1/lecture", tags=["lecture"], route_class=Route)
 
 
 @router.get("", responses=answers({200: {"model": LectureList}}))

@@ -20,9 +20,10 @@ from service.models.jobs import CardOut, CheckpointList
 from service.models.requests import EvaluateRequest, PredictRequest
 from service.models.results import EvaluationOut, PredictOut
 from service.params import AfterStep, Checkpoint, JobId, ServicesDep, UntilStep, answer, answers, page_of, prefers
+from service.strict_query import Route
 from service.views import checkpoint_view
 
-router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"])
+router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"], route_class=Route)
 
 Format = Literal["npz", "safetensors", "onnx", "torch", "predict.py"]
 _MOST = "Thin out to at most so many; of every column the lowest and the highest stay"
@@ -41,7 +42,6 @@ _WEIGHTS: dict[int, dict[str, Any]] = {
             200: {"model": MetricsOut, "content": {"text/csv": {"schema": {"type": "string"}}}},
         },
         404,
-        422,
     ),
 )
 def get_metrics(
@@ -68,7 +68,7 @@ def get_checkpoints(services: ServicesDep, job_id: JobId) -> Response:
     return answer(page_of([checkpoint_view(job, manifest) for manifest in job.checkpoints], has_more=False))
 
 
-@router.get("/weights", responses=answers(_WEIGHTS, 404, 416, 422))
+@router.get("/weights", responses=answers(_WEIGHTS, 404, 416))
 def get_weights(
     request: Request,
     services: ServicesDep,
@@ -87,9 +87,7 @@ _TEXT = {"text/markdown": {"schema": {"type": "string"}}}
 
 @router.get(
     "/card",
-    responses=answers(
-        {200: {"model": CardOut, "content": {"text/markdown": {"schema": {"type": "string"}}}}}, 404, 422
-    ),
+    responses=answers({200: {"model": CardOut, "content": {"text/markdown": {"schema": {"type": "string"}}}}}, 404),
 )
 def get_card(
     request: Request,
@@ -110,7 +108,7 @@ def get_card(
 @router.post(
     "/predict",
     openapi_extra=accepts(PredictRequest),
-    responses=answers({200: {"model": PredictOut}}, 400, 404, 413, 415, 422),
+    responses=answers({200: {"model": PredictOut}}, 400, 404, 413, 415),
 )
 def predict(
     services: ServicesDep,
@@ -118,7 +116,11 @@ def predict(
     body: Annotated[PredictRequest, Depends(json_body(PredictRequest))],
     checkpoint: Checkpoint = None,
 ) -> Response:
-    """Predictions for rows: lists in the order of the columns, or objects by column name; null is missing."""
+    """Predictions for rows: lists in the order of the columns, or objects by column name; null is missing.
+
+    A category that the training rows did not have counts as none; `unseen` names its column, how many rows have one,
+    and the first ten.
+    """
     ready = services.predictors.ready(services.jobs.get(job_id), checkpoint)
     return answer(ready.predict(body.rows))
 
@@ -126,7 +128,7 @@ def predict(
 @router.post(
     "/evaluate",
     openapi_extra=accepts(EvaluateRequest),
-    responses=answers({200: {"model": EvaluationOut}}, 400, 404, 413, 415, 422, 429),
+    responses=answers({200: {"model": EvaluationOut}}, 400, 404, 413, 415, 429),
 )
 def evaluate(
     services: ServicesDep,

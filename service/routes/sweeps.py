@@ -10,10 +10,11 @@ from starlette.responses import Response
 from service.body import accepts, json_body
 from service.models.many import SweepDetailsOut, SweepList, SweepRequest
 from service.params import After, IdempotencyKey, Limit, ServicesDep, SweepId, answer, answers, page_of
+from service.strict_query import Route
 from service.sweep_views import CURVES, MAX_CURVES, POINTS, details, sweep_view
 from service.sweeps import submit_sweep
 
-router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
+router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"], route_class=Route)
 
 
 @router.post(
@@ -21,7 +22,7 @@ router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
     status_code=202,
     openapi_extra=accepts(SweepRequest),
     responses=answers(
-        {202: {"model": SweepDetailsOut, "description": "Recorded, all jobs queued"}}, 400, 413, 415, 422, 429, 507
+        {202: {"model": SweepDetailsOut, "description": "Recorded, all jobs queued"}}, 400, 413, 415, 429, 507
     ),
 )
 def create_sweep(
@@ -37,14 +38,14 @@ def create_sweep(
     return answer(shown, 202, {"Location": f"/v1/sweeps/{sweep.id}"})
 
 
-@router.get("", responses=answers({200: {"model": SweepList}}, 422))
+@router.get("", responses=answers({200: {"model": SweepList}}))
 def list_sweeps(services: ServicesDep, limit: Limit = 20, after: After = None) -> Response:
     """Sweeps, newest first, without their jobs."""
     found, has_more = services.sweeps.page_sweeps(limit, after)
     return answer(page_of([sweep_view(sweep) for sweep in found], has_more))
 
 
-@router.get("/{sweep_id}", responses=answers({200: {"model": SweepDetailsOut}}, 404, 422))
+@router.get("/{sweep_id}", responses=answers({200: {"model": SweepDetailsOut}}, 404))
 def get_sweep(
     services: ServicesDep,
     sweep_id: SweepId,

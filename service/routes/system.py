@@ -17,10 +17,11 @@ from service import docs
 from service.metrics import CONTENT_TYPE
 from service.models.system import QueueOut, WorkersOut
 from service.params import AnyServices, ServicesDep, answer, answers, page_of
+from service.strict_query import Route
 from store.connection import examine
 from store.records import iso
 
-router = APIRouter(tags=["system"])
+router = APIRouter(tags=["system"], route_class=Route)
 
 
 @cache

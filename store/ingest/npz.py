@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
-from kernels.errors import InvalidInput, TooLarge
+from kernels.errors import InvalidInput, TooLarge, meant
 from store.ingest.inflate import most_inflated_bytes
 from store.ingest.limits import Limits
 from store.ingest.options import Request
@@ -151,5 +151,5 @@ def _find(arrays: Mapping[str, SourceArray], names: Sequence[str], asked: str | 
             return arrays[name]
     held = ", ".join(shown(name) for name in arrays) or "no array"
     if asked is not None:
-        raise of_option("target", f"is {shown(asked)}; the archive holds {held}")
+        raise of_option("target", f"is {shown(asked)}; the archive holds {held}{meant(asked, arrays)}")
     raise of_file(f"holds {held}; one must be called {' or '.join(names[:2])}")

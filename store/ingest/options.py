@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kernels.dates import ORDERS
-from kernels.errors import InvalidInput
+from kernels.errors import InvalidInput, meant
 from store.ingest.limits import MAX_COLUMNS, MAX_ERRORS, MAX_NAME_CHARACTERS, Limits
 from store.ingest.number_text import DECIMALS, THOUSANDS
 from store.ingest.problems import CellError, in_json, shown
@@ -78,12 +78,9 @@ class IngestOptions:
         Raises:
             InvalidInput: unknown key, wrong type or value; pointers are `/options/<key>`.
         """
-        known = {f.name for f in fields(cls)}
-        errors = [
-            CellError(f"/options/{key}", f"is not an option; known are {', '.join(sorted(known))}")
-            for key in data
-            if key not in known
-        ]
+        known = sorted(f.name for f in fields(cls))
+        unknown = [key for key in data if key not in known]
+        errors = [CellError(f"/options/{key}", _unknown(key, known)) for key in unknown[:MAX_ERRORS]]
         given = {key: value for key, value in data.items() if key in known and value is not None}
         errors += [
             CellError(f"/options/{key}", detail)
@@ -121,6 +118,11 @@ class IngestOptions:
     def accepts_nan(self) -> bool:
         """Whether a written NaN or infinity counts as missing: only where that was asked for."""
         return self.missing in {"impute", "drop"}
+
+
+def _unknown(key: str, known: Sequence[str]) -> str:
+    """The option that was meant, or all there are."""
+    return f"is not an option{meant(key, known) or '; known are ' + ', '.join(known)}"
 
 
 def _check(key: str, value: object) -> str | None:

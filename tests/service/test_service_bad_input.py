@@ -308,6 +308,48 @@ def test_the_choices_of_a_query_are_named_as_those_of_a_body(api: httpx2.Client)
     assert error["detail"].startswith('is "done"; must be "queued", "running", ')
 
 
+UNKNOWN = [
+    ("/v1/jobs?statsu=failed", "/query/statsu", 'is not a known parameter; did you mean "status"?'),
+    ("/v1/jobs?Limit=3", "/query/Limit", 'is not a known parameter; did you mean "limit"?'),
+    ("/v1/jobs?zzz=1", "/query/zzz", "is not a known parameter; must be one of status, tag, sweep, limit, after, ids"),
+    ("/v1/jobs/job_none/metrics?max_point=9", "/query/max_point", 'did you mean "max_points"?'),
+    ("/v1/jobs/job_none/explanations/confusion?row=train", "/query/row", 'did you mean "rows"?'),
+    ("/v1/queue?limit=1", "/query/limit", "is not a known parameter; there are none here"),
+    ("/v1/queue?a/b~=1", "/query/a~1b~0", "is not a known parameter"),
+]
+
+
+@pytest.mark.parametrize(("path", "pointer", "words"), UNKNOWN, ids=[path for path, _, _ in UNKNOWN])
+def test_an_unknown_query_parameter_is_answered_with_the_one_that_was_meant(
+    api: httpx2.Client, path: str, pointer: str, words: str
+) -> None:
+    (error,) = assert_problem(api.get(path), 422, "invalid_input")["errors"]
+    assert error["pointer"] == pointer
+    assert words in error["detail"]
+
+
+def test_every_route_of_the_contract_refuses_a_parameter_that_it_does_not_declare(api: httpx2.Client) -> None:
+    routes = api.get("/openapi.json").json()["paths"]
+    for path, methods in routes.items():
+        for method in methods:
+            answer = api.request(method, f"{path.replace('{', '').replace('}', '')}?zzz=1")
+            assert answer.status_code == 422, (method, path, answer.text)
+            assert [error["pointer"] for error in answer.json()["errors"]] == ["/query/zzz"], (method, path)
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/static/app.js"])
+def test_the_page_and_probes_take_any_parameter(api: httpx2.Client, path: str) -> None:
+    assert api.get(f"{path}?seen=1").status_code == 200
+
+
+def test_a_query_of_unknown_parameters_is_refused_soon(api: httpx2.Client) -> None:
+    query = "&".join(f"statu{number}=" for number in range(5_000))
+    began = time.monotonic()
+    problem = assert_problem(api.get(f"/v1/jobs?{query}"), 422, "invalid_input")
+    assert len(problem["errors"]) == 20
+    assert time.monotonic() - began < 1
+
+
 @pytest.mark.parametrize("value", ["x", "-1", "1.5", "1e3", "9" * 30, "", " 1", "٣"])
 def test_a_bad_event_position_is_400(api: httpx2.Client, value: str) -> None:
     job = submitted(api)

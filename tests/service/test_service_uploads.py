@@ -237,6 +237,24 @@ BAD_FORMS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("query", "parts", "pointer", "words"),
+    [
+        ({"options": '{"tagret": "y"}'}, {}, "/options/tagret", 'is not an option; did you mean "target"?'),
+        ({"option": "{}"}, {}, "/query/option", 'is not a known parameter; did you mean "options"?'),
+        ({}, {"options": '{"tagret": "y"}'}, "/options/tagret", 'is not an option; did you mean "target"?'),
+        ({}, {"target": "y"}, "/target", 'is an option; they are one part: options={"target": …}'),
+        ({}, {"option": "{}"}, "/option", 'is "option"; parts are named file or options'),
+    ],
+)
+def test_a_mistyped_option_is_answered_with_the_one_that_was_meant(
+    api: httpx2.Client, query: dict[str, str], parts: dict[str, str], pointer: str, words: str
+) -> None:
+    body: dict[str, Any] = {"files": {"file": ("t.csv", CSV)}, "data": parts} if parts else {"content": CSV}
+    (error,) = assert_problem(api.post("/v1/datasets", params=query, **body), 422, "invalid_input")["errors"]
+    assert (error["pointer"], error["detail"]) == (pointer, words)
+
+
 @pytest.mark.parametrize("name", BAD_FORMS)
 def test_a_broken_form_is_refused(api: httpx2.Client, name: str) -> None:
     kind, content, status = BAD_FORMS[name]

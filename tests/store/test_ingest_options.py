@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from tests.store.ingest_parts import npz
     ("data", "pointer", "said"),
     [
         (
-            {"colour": 1},
-            "/options/colour",
+            {"hue": 1},
+            "/options/hue",
             "is not an option; known are columns, dates, decimal, delimiter, encoding, features",
         ),
+        ({"Targt": "y"}, "/options/Targt", 'is not an option; did you mean "target"?'),
         ({"name": 5}, "/options/name", "is 5; must be a string"),
         ({"name": "a\nb"}, "/options/name", "control characters, line breaks and bidirectional marks"),
         ({"name": "../x"}, "/options/name", "must not contain ../"),
@@ -53,6 +55,14 @@ def test_all_wrong_options_are_named_at_once() -> None:
     with pytest.raises(InvalidInput) as caught:
         IngestOptions.from_json({"task": 1, "missing": 2, "x": 3})
     assert {e.pointer for e in caught.value.errors} == {"/options/task", "/options/missing", "/options/x"}
+
+
+def test_of_very_many_unknown_options_the_first_are_named_soon() -> None:
+    began = time.monotonic()
+    with pytest.raises(InvalidInput) as caught:
+        IngestOptions.from_json({f"targe{number}": 1 for number in range(50_000)})
+    assert len(caught.value.errors) == 10
+    assert time.monotonic() - began < 1
 
 
 def test_null_and_default_options_are_the_same() -> None:
