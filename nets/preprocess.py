@@ -144,6 +144,19 @@ class Preprocessing:
                 parts.append(absent[:, j : j + 1])
         return np.concatenate(parts, axis=1, dtype=np.float64)
 
+    def unseen(self, cells: Floats) -> NDArray[np.bool_]:
+        """Where cells (R, F) hold a category that no training row had.
+
+        Of a column with more than MAX_ONE_HOT categories it is not kept which those were: there one that no row had.
+        """
+        found, begin = np.zeros(cells.shape, bool), 0
+        for j in np.flatnonzero(self.categorical):
+            count = int(self.categories[j])
+            known = np.flatnonzero(self.slots[begin : begin + count] >= 0)
+            found[:, j] = ~(np.isnan(cells[:, j]) | np.isin(cells[:, j], known))
+            begin += count + 1
+        return found
+
     def transform_target(self, y: NDArray[Any], dtype: np.dtype[Any] | type = np.float32) -> NDArray[Any]:
         """Target values (R,) -> training targets (R, 1)."""
         return ((y.astype(np.float64) - self.target_mean) / self.target_std).astype(dtype)[:, None]

@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ from nets.tape import play
 
 FORMAT = "mlpq-weights-1"
 GOLDEN_ROWS = 8
+SHOWN_VALUES = 10
+_SHOWN_TEXT = 60
 _BLOCK = 1024
 _PIECE = 1 << 20
 
@@ -91,6 +94,18 @@ class Predictions:
 
     predictions: list[str] | list[float]
     probabilities: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """A column with categories that the training rows did not have, which count as none: in how many rows, and which.
+
+    `values` are the first few different ones as they were given, long texts cut.
+    """
+
+    column: str
+    n_rows: int
+    values: tuple[str | bool | int | float, ...]
 
 
 class Predictor:
@@ -210,6 +225,17 @@ class Predictor:
                 out[i, j] = self._cell(i, j, value)
         self._check_pixels(out)
         return out
+
+    def unseen(self, rows: Sequence[Sequence[Any] | Mapping[str, Any]], cells: NDArray[np.float64]) -> list[Unseen]:
+        """The columns in which `rows`, whose `cells` these are, hold categories that the training rows did not have."""
+        places = self.preprocessing.unseen(cells)
+        found = []
+        for j in np.flatnonzero(places.any(axis=0)).tolist():
+            name, where = self.info.columns[j].name, np.flatnonzero(places[:, j]).tolist()
+            given = (row[name] if isinstance(row, Mapping) else row[j] for row in (rows[i] for i in where))
+            different = dict.fromkeys(value[:_SHOWN_TEXT] if isinstance(value, str) else value for value in given)
+            found.append(Unseen(name, len(where), tuple(islice(different, SHOWN_VALUES))))
+        return found
 
     def _check_pixels(self, cells: NDArray[np.float64]) -> None:
         """Refuse bytes where the training data's were brought to 0..1: predictions would be off without a word."""

@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
@@ -116,11 +116,13 @@ class Ready:
         with self._lock, beside_others(self._predictor.layout.count):
             found = self._predictor.predict(cells)
         classes = list(self._predictor.info.classes) or None
+        unseen = self._predictor.unseen(rows, cells)
         return {
             "object": "predictions",
             "predictions": found.predictions,
             "probabilities": None if found.probabilities is None else found.probabilities.tolist(),
             "classes": classes,
+            "unseen": [asdict(one) for one in unseen],
         }
 
 

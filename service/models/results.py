@@ -7,13 +7,22 @@ from typing import Any, Literal
 from service.models.answers import Out, Page
 
 
+class UnseenOut(Out):
+    """A column with categories that the training rows did not have: in how many rows, and the first few of them."""
+
+    column: str
+    n_rows: int
+    values: list[str | bool | float]
+
+
 class PredictOut(Out):
-    """Predictions, one per row; probabilities for classification."""
+    """Predictions, one per row; probabilities for classification; what was taken as no category at all."""
 
     object: Literal["predictions"]
     predictions: list[str | float]
     probabilities: list[list[float]] | None
     classes: list[str] | None
+    unseen: list[UnseenOut]
 
 
 class EvaluationOut(Out):

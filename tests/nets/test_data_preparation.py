@@ -55,6 +55,16 @@ def test_a_category_that_no_training_row_had_is_none_of_them():
     assert inputs.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 1], [0, 0, 0], [0, 0, 0]]
 
 
+def test_cells_whose_category_no_training_row_had_are_found():
+    table = mixed()
+    found = Preprocessing.fit(table, np.arange(4)).unseen(table.x)
+    assert np.argwhere(found).tolist() == [[4, 2]]
+    few = categorical([0, 2, 2, 1, 3, np.nan], 3)
+    assert Preprocessing.fit(few, np.arange(3)).unseen(few.x)[:, 0].tolist() == [False, False, False, True, True, False]
+    many = categorical([*range(2 * MAX_ONE_HOT), 2 * MAX_ONE_HOT, np.nan], 2 * MAX_ONE_HOT)
+    assert np.flatnonzero(Preprocessing.fit(many, np.arange(9)).unseen(many.x)).tolist() == [2 * MAX_ONE_HOT]
+
+
 def test_of_many_categories_the_most_frequent_of_the_training_rows_have_inputs_and_the_others_share_one():
     many = 2 * MAX_ONE_HOT + 20
     frequent = [n for n in range(many) if n % 2][:MAX_ONE_HOT]

@@ -273,6 +273,7 @@ def test_predictions_over_http_are_those_of_the_weights(api: httpx2.Client, jobs
     assert expected.probabilities is not None
     assert np.allclose(by_list["probabilities"], expected.probabilities)
     assert by_list["classes"] == list(predictor.info.classes)
+    assert by_list["unseen"] == []
 
 
 def test_a_regression_predicts_numbers(api: httpx2.Client, jobs: JobStore, service_data: Path) -> None:
