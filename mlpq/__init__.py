@@ -41,7 +41,7 @@ _WHERE = {
     **dict.fromkeys(("AsyncClient", "Client"), "mlpq.client"),
     **dict.fromkeys(("AsyncJob", "Job"), "mlpq.job"),
     **dict.fromkeys(("AsyncSweep", "Sweep", "Trial"), "mlpq.sweep"),
-    **dict.fromkeys(("Evaluation", "Prediction"), "mlpq.results"),
+    **dict.fromkeys(("Evaluation", "Prediction", "Unseen"), "mlpq.results"),
     **dict.fromkeys(_ERRORS, "mlpq.errors"),
     **dict.fromkeys(_EVENTS, "mlpq.events"),
     **dict.fromkeys(("DatasetRecord", "JobRecord", "Progress"), "mlpq.records"),
@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from mlpq.records import Progress as Progress
     from mlpq.results import Evaluation as Evaluation
     from mlpq.results import Prediction as Prediction
+    from mlpq.results import Unseen as Unseen
     from mlpq.sweep import AsyncSweep as AsyncSweep
     from mlpq.sweep import Sweep as Sweep
     from mlpq.sweep import Trial as Trial

@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import nullcontext
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeAlias, TypeVar, Unpack, cast
+from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, cast
 
 import mlpq
-from mlpq.api import Api, dataset_path
-from mlpq.arrays import table_to_npz
-from mlpq.bars import upload_bar
+from mlpq.api import Api
 from mlpq.both import Asyncio, Blocking, iteration, operation
 from mlpq.config import resolve
-from mlpq.errors import InvalidArgumentError
 from mlpq.job import AsyncJob, Job, JobCalls
-from mlpq.records import DatasetRecord, JobRecord, Json, dataset_from, job_from
-from mlpq.sending import ProgressCallback
+from mlpq.records import JobRecord, Json, job_from
 from mlpq.settings import TrainSettings, job_specification
 from mlpq.sweep import AsyncSweep, Sweep
 from mlpq.sweeping import SweepingCalls
 from mlpq.transport import BlockingTransport, Transport
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
-Dataset: TypeAlias = "str | os.PathLike[str] | tuple[ArrayLike, ArrayLike] | DatasetRecord"
-"""An id of the service (`digits`, `ds_…`), a path of a data file, `(X, y)` arrays, or a data set's record."""
-
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+from mlpq.uploading import Dataset
 
 J = TypeVar("J")
 """The handles of jobs: `Job` or `AsyncJob`."""
@@ -40,7 +26,7 @@ S = TypeVar("S")
 """The handles of sweeps: `Sweep` or `AsyncSweep`."""
 
 
-class ClientCalls(SweepingCalls[S], Generic[J, S]):
+class ClientCalls(SweepingCalls[S], ABC, Generic[J, S]):
     """What `Client` and `AsyncClient` have in common: all but how a call is made and how requests travel."""
 
     _handles: ClassVar[type[JobCalls[Any]]]
@@ -84,7 +70,7 @@ class ClientCalls(SweepingCalls[S], Generic[J, S]):
         await self._api.transport.close()
 
     @operation
-    async def train(self, dataset: Dataset, **settings: Unpack[TrainSettings]) -> J:
+    async def train(self, dataset: Dataset, *, target: str | None = None, **settings: Unpack[TrainSettings]) -> J:
         """Queue a training job and return its handle at once.
 
         >>> job = client.train("iris", hidden=[8], epochs=5)
@@ -95,13 +81,13 @@ class ClientCalls(SweepingCalls[S], Generic[J, S]):
 
         Args:
             dataset: an id, a path of a data file, or `(X, y)`; files and arrays are uploaded first.
+            target: of a file the column to predict; default the last of a table, `y` of an NPZ.
             settings: see `TrainSettings`; none is required.
 
         Raises:
             InvalidInputError: the service refuses a setting; `errors` names each with its allowed range.
         """
-        specification = job_specification(await self._dataset_id(dataset), settings)
-        return self._handle(await self._api.submit(specification))
+        return self._handle(await self._api.submit(await self._specification(dataset, target, settings)))
 
     @operation
     async def submit(self, specification: Mapping[str, Any]) -> J:
@@ -137,13 +123,13 @@ class ClientCalls(SweepingCalls[S], Generic[J, S]):
         return self._handle(await self._api.fork(job_id, changes, checkpoint))
 
     @operation
-    async def dry_run(self, dataset: Dataset, **settings: Unpack[TrainSettings]) -> Json:
+    async def dry_run(self, dataset: Dataset, *, target: str | None = None, **settings: Unpack[TrainSettings]) -> Json:
         """What `train` would do: the resolved spec, parameter count, memory, initial loss, gradient check.
 
         >>> client.dry_run("iris", hidden=[8])["parameters"]  # 4 * 8 + 8 + 8 * 3 + 3
         67
         """
-        return await self._api.dry_run(job_specification(await self._dataset_id(dataset), settings))
+        return await self._api.dry_run(await self._specification(dataset, target, settings))
 
     @operation
     async def dry_run_of(self, specification: Mapping[str, Any]) -> Json:
@@ -174,84 +160,6 @@ class ClientCalls(SweepingCalls[S], Generic[J, S]):
         query = {name: value for name, value in asked.items() if value is not None}
         async for document in self._api.listed("/v1/jobs", query, limit):
             yield self._handle(job_from(document))
-
-    @iteration
-    async def datasets(self, limit: int | None = None) -> AsyncIterator[DatasetRecord]:
-        """Data sets, built-in ones among them.
-
-        >>> "digits" in [record.id for record in client.datasets()]
-        True
-        """
-        async for document in self._api.listed("/v1/datasets", {}, limit):
-            yield dataset_from(document)
-
-    @operation
-    async def dataset(self, dataset_id: str) -> DatasetRecord:
-        """One data set.
-
-        >>> client.dataset("iris").classes
-        ('setosa', 'versicolor', 'virginica')
-        """
-        return await self._api.dataset(dataset_id)
-
-    @operation
-    async def delete_dataset(self, dataset_id: str) -> None:
-        """Forget a data set. Raises ConflictError while an unfinished job needs it.
-
-        >>> client.delete_dataset(client.upload_bytes(b"x,y\\n1,a\\n2,b\\n", "small.csv").id)
-        """
-        await self._api.delete(dataset_path(dataset_id))
-
-    @operation
-    async def upload(
-        self,
-        /,
-        path: Paths,
-        *,
-        target: str | None = None,
-        name: str | None = None,
-        progress: ProgressCallback | bool | None = None,
-        **options: Any,
-    ) -> DatasetRecord:
-        """Stream a file (CSV, JSON, Parquet, Feather, NPZ, NPY, CIFAR) or a pair of files (IDX, NPY) to the service.
-
-        >>> from pathlib import Path
-        >>> _ = Path("prices.csv").write_text("size,price\\n" + "".join(f"{n},{3 * n + 0.5}\\n" for n in range(30)))
-        >>> client.upload("prices.csv", target="price").task
-        'regression'
-
-        Args:
-            path: the file, or a list of those that make one data set; gzipped where customary.
-            target: the column to predict; default the last of a table, `y` of an NPZ.
-            name: default the file's name.
-            progress: called with (bytes sent, bytes in all); True: a bar on standard error, if that is a terminal.
-            options: `format`, `task`, `features`, `columns` (`{name: {"kind": …}}`), `missing`, `standardize`, `part`,
-                `delimiter`, `header`, `encoding`, `decimal`, `thousands`, `dates`.
-
-        Raises:
-            InvalidInputError: the file cannot be used; row and column are named.
-        """
-        return await self._upload(path, progress, {"target": target, "name": name, **options})
-
-    @operation
-    async def upload_arrays(
-        self, /, x: ArrayLike, y: ArrayLike, *, name: str = "arrays", **options: Any
-    ) -> DatasetRecord:
-        """Send `X` (n, features) and `y` (n,) as a data set; equal content gives the same data set again.
-
-        >>> client.upload_arrays([[0.0, 1.0], [1.0, 0.0]], ["left", "right"], name="two").n_features
-        2
-        """
-        return await self._upload_arrays(x, y, {"name": name, **options})
-
-    @operation
-    async def upload_bytes(self, /, content: bytes, filename: str, **options: Any) -> DatasetRecord:
-        """Send the content of a file as a data set; `filename` tells its format, `options` are those of `upload`.
-
-        >>> client.upload_bytes(b"x,y\\n1,a\\n2,b\\n", "small.csv").n_rows
-        2
-        """
-        return await self._api.upload_bytes(filename, content, options)
 
     @operation
     async def capabilities(self) -> Json:
@@ -298,34 +206,13 @@ class ClientCalls(SweepingCalls[S], Generic[J, S]):
         """
         return await self._api.get_json("/v1/workers")
 
+    async def _specification(self, dataset: Dataset, target: str | None, settings: Mapping[str, Any]) -> Json:
+        """The body of a job; unknown settings are refused before anything is uploaded."""
+        body = job_specification("", settings)
+        return body | {"dataset": await self._dataset_id(dataset, target)}
+
     def _handle(self, record: JobRecord) -> J:
         return cast("J", self._handles(self._api, record))
-
-    async def _upload(
-        self, path: Paths, progress: ProgressCallback | bool | None, options: Mapping[str, Any]
-    ) -> DatasetRecord:
-        given = {key: value for key, value in options.items() if value is not None}
-        paths = [Path(path)] if isinstance(path, str | os.PathLike) else [Path(one) for one in path]
-        bar = upload_bar(paths) if progress is True else nullcontext(progress or None)
-        with bar as told:
-            if isinstance(path, str | os.PathLike):
-                return await self._api.upload_file(paths[0], given, told)
-            return await self._api.upload_files(paths, given, told)
-
-    async def _upload_arrays(self, x: ArrayLike, y: ArrayLike, options: Mapping[str, Any]) -> DatasetRecord:
-        content = await self._api.transport.work(table_to_npz, x, y)
-        return await self._api.upload_bytes(f"{options['name']}.npz", content, options)
-
-    async def _dataset_id(self, dataset: Dataset) -> str:
-        if isinstance(dataset, DatasetRecord):
-            return dataset.id
-        if isinstance(dataset, tuple):
-            if len(dataset) != 2:
-                raise InvalidArgumentError(f"dataset is a tuple of {len(dataset)}; must be (X, y)")
-            return (await self._upload_arrays(*dataset, {"name": "arrays"})).id
-        if isinstance(dataset, os.PathLike) or looks_like_file(dataset):
-            return (await self._upload(dataset, None, {})).id
-        return dataset
 
 
 class Client(ClientCalls[Job, Sweep], Blocking):
@@ -392,8 +279,3 @@ def _again(
     profile: str | None,
 ) -> ClientCalls[Any, Any]:
     return kind(url, api_key, timeout, patience_s=patience_s, profile=profile)
-
-
-def looks_like_file(dataset: str) -> bool:
-    """Whether a string names a file rather than a data set of the service: it has a path separator or a suffix."""
-    return "/" in dataset or "." in dataset or os.sep in dataset

@@ -65,7 +65,7 @@ class Explained(Handle):
             options: the explanation's own, such as `rows="train"`; `GET /v1/capabilities` lists them.
 
         Raises:
-            InvalidInputError: an unknown option's value, or a job that has no such explanation: `detail` says why.
+            InvalidInputError: an unknown option or value, or a job that has no such explanation: `detail` says why.
             NotFoundError: the job has no weights (yet).
         """
         return await self._api.explanation(self.id, name, _asked(dataset, checkpoint, options))

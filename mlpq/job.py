@@ -16,7 +16,7 @@ from mlpq.events import Event, MetricEvent
 from mlpq.explained import Explained
 from mlpq.files import write_whole
 from mlpq.records import DatasetRecord, JobRecord
-from mlpq.results import Evaluation, Prediction
+from mlpq.results import Evaluation, Prediction, unseen_in
 from mlpq.settings import TrainSettings, job_changes
 from mlpq.transport import run
 from mlpq.waiting import until_ended
@@ -184,7 +184,8 @@ class JobCalls(Explained, Generic[J]):
         predictions = [value for part in parts for value in part["predictions"]]
         probabilities = [row for part in parts for row in part.get("probabilities") or ()]
         classes = tuple(str(name) for name in parts[0].get("classes") or ())
-        return Prediction(as_array(predictions), as_array(probabilities) if probabilities else None, classes)
+        chances = as_array(probabilities) if probabilities else None
+        return Prediction(as_array(predictions), chances, classes, unseen_in(parts))
 
     @operation
     async def evaluate(self, dataset: str | DatasetRecord, checkpoint: int | str | None = None) -> Evaluation:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
-from mlpq.api import Api, sweep_path
+from mlpq.api import sweep_path
 from mlpq.both import iteration, operation
 from mlpq.records import Json
 from mlpq.settings import Part
 from mlpq.sweep import SweepCalls, sweep_specification
-
-if TYPE_CHECKING:
-    from mlpq.client import Dataset
+from mlpq.uploading import Dataset, UploadingCalls
 
 S = TypeVar("S")
 """The handles of sweeps: `Sweep` or `AsyncSweep`."""
 
 
-class SweepingCalls(ABC, Generic[S]):
+class SweepingCalls(UploadingCalls, Generic[S]):
     """The calls of a client that start and find sweeps."""
 
-    _api: Api
     _sweeps: ClassVar[type[SweepCalls[Any, Any]]]
 
     @operation
@@ -30,6 +26,7 @@ class SweepingCalls(ABC, Generic[S]):
         self,
         dataset: Dataset,
         *,
+        target: str | None = None,
         grid: Mapping[str, Sequence[Any]] | None = None,
         random: Part | None = None,
         points: Sequence[Part] | None = None,
@@ -51,6 +48,7 @@ class SweepingCalls(ABC, Generic[S]):
 
         Args:
             dataset: as for `train`.
+            target: as for `train`.
             grid: values by dotted path of a job's specification; every combination is tried.
             random: `{"n": 20, "seed": 0, "space": {path: {"log_uniform": [a, b]}}}`; or `uniform`, `int`, `choice`.
             points: settings by path, one mapping a job.
@@ -65,7 +63,7 @@ class SweepingCalls(ABC, Generic[S]):
         """
         told = {"grid": grid, "random": random, "list": points, "asha": asha, "base": base, "name": name}
         settings = told | {"objective": objective, "direction": direction}
-        body = sweep_specification(await self._dataset_id(dataset), settings)
+        body = sweep_specification(await self._dataset_id(dataset, target), settings)
         return self._sweep(await self._api.post_json("/v1/sweeps", body))
 
     @operation
@@ -89,7 +87,3 @@ class SweepingCalls(ABC, Generic[S]):
 
     def _sweep(self, record: Json) -> S:
         return cast("S", self._sweeps(self._api, record))
-
-    @abstractmethod
-    async def _dataset_id(self, dataset: Dataset) -> str:
-        """The id of a data set, which is uploaded first if need be."""

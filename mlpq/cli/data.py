@@ -187,7 +187,7 @@ def _settings(row: Mapping[str, Any]) -> str:
 
 def dataset_id(client: Any, dataset: str, options: Mapping[str, Any], *, quiet: bool) -> str:
     """The id of a data set, after uploading it if it is a file."""
-    from mlpq.client import looks_like_file
+    from mlpq.uploading import looks_like_file
 
     if not looks_like_file(dataset):
         if options.get("target") is not None:
@@ -207,7 +207,7 @@ def known(client: Client, dataset: str) -> DatasetRecord | None:
 
 def read_like(client: Client, trained_on: str, other: str) -> dict[str, Any]:
     """What a file must be read with to be like the data set that is trained on."""
-    from mlpq.client import looks_like_file
+    from mlpq.uploading import looks_like_file
 
     record = known(client, trained_on) if looks_like_file(other) else None
     if record is None:

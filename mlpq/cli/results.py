@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,11 +17,15 @@ from mlpq.errors import InvalidArgumentError
 if TYPE_CHECKING:
     from mlpq.client import Client
     from mlpq.job import Job
+    from mlpq.results import Prediction
 
 PANEL = "Results"
 
 SHOWN_CLASSES = 20
 """Most classes of a confusion matrix that is shown."""
+
+SHOWN_COLUMNS, SHOWN_VALUES = 20, 8
+"""Most columns, and most values of one, that a word is said of."""
 
 
 def register(app: typer.Typer) -> None:
@@ -59,10 +64,13 @@ def predict(
     with connect(url) as client:
         job = find_job(client, job_id)
         prediction = job.predict(_fitted(client, job, rows))
+    _tell_unseen(prediction)
     listed = prediction.predictions.tolist()
     if as_json:
         chances = None if prediction.probabilities is None else prediction.probabilities.tolist()
-        print_json({"predictions": listed, "probabilities": chances, "classes": list(prediction.classes)})
+        unseen = [asdict(one) for one in prediction.unseen]
+        classes = list(prediction.classes)
+        print_json({"predictions": listed, "probabilities": chances, "classes": classes, "unseen": unseen})
     elif probabilities:
         print_predictions(prediction)
     else:
@@ -131,8 +139,19 @@ def _fitted(client: Client, job: Job, source: str) -> Any:
     unused = [name for name in unused if name != record.raw.get("target")]
     for said, names in (("not used", unused), ("not there, taken as missing", absent)):
         if names:
-            say(f"{said}: {printable(', '.join(names[:20]))}{', …' if len(names) > 20 else ''}")
+            more = ", …" if len(names) > SHOWN_COLUMNS else ""
+            say(f"{said}: {printable(', '.join(names[:SHOWN_COLUMNS]))}{more}")
     return fitted
+
+
+def _tell_unseen(prediction: Prediction) -> None:
+    """Say which cells were taken as none of the categories that the job was trained on."""
+    for one in prediction.unseen[:SHOWN_COLUMNS]:
+        values = ", ".join(map(printable, one.values[:SHOWN_VALUES])) + (", …" * (len(one.values) > SHOWN_VALUES))
+        rows = "1 row" if one.n_rows == 1 else f"{one.n_rows} rows"
+        say(f"not seen in training, taken as no category: {values} in {printable(one.column)} ({rows})")
+    if len(prediction.unseen) > SHOWN_COLUMNS:
+        say(f"so are cells of {len(prediction.unseen) - SHOWN_COLUMNS} more columns")
 
 
 def card(

@@ -12,7 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlpq import Client, ConflictError, EndEvent, InvalidInputError, MetricEvent, NotFoundError, StatusEvent
+from mlpq import (
+    Client,
+    ConflictError,
+    EndEvent,
+    InvalidArgumentError,
+    InvalidInputError,
+    MetricEvent,
+    NotFoundError,
+    StatusEvent,
+    Unseen,
+)
 from mlpq.demo import forward
 from mlpq.job import PREDICT_ROWS
 from tests.mlpq.on_a_loop import KINDS, connect
@@ -101,6 +111,38 @@ def test_penguins_with_missing_cells_are_learned_by_default(client: Client) -> N
     }
     said = job.predict([known | {"sex": None, "year": 2008}, known | {"sex": "unheard of", "year": 2008}])
     assert said.predictions.tolist() == ["Gentoo", "Gentoo"]
+    assert said.unseen == (Unseen("sex", 1, ("unheard of",)),)
+    rows = [known | {"island": f"island {n % 12}"} for n in range(PREDICT_ROWS - 1)] + [known, known | {"island": 3}]
+    assert job.predict(rows).unseen == (Unseen("island", PREDICT_ROWS, tuple(f"island {n}" for n in range(10))),)
+
+
+def test_a_file_is_trained_on_the_column_that_target_names(client: Client, tmp_path: Path) -> None:
+    told = client.dry_run(PENGUINS, target="species", hidden=[])
+    assert told["spec"]["loss"] == "softmax"
+    job = client.train(PENGUINS, target="body_mass_g", hidden=[], epochs=1)
+    assert client.dataset(job.record.dataset).raw["target"] == "body_mass_g"
+    job.cancel()
+    with pytest.raises(InvalidInputError, match="/options/target") as caught:
+        client.train(PENGUINS, target="Specis")
+    (error,) = caught.value.errors
+    assert error.detail.startswith('is "Specis"; the columns are "species", "island", ')
+    assert error.detail.endswith('; did you mean "species"?')
+    assert error.detail in str(caught.value)
+    rows = tmp_path / "rows.json"
+    rows.write_text(json.dumps([{"size": n, "price": 2 * n} for n in range(30)]))
+    with pytest.raises(InvalidInputError, match='the columns are "size", "price"; did you mean "price"'):
+        client.sweep(rows, target="prise", grid={"training.seed": [1, 2]})
+
+
+def test_what_cannot_be_trained_is_refused_before_a_file_is_uploaded(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "never uploaded.csv"
+    path.write_text("x,y\n" + "".join(f"{n},{n % 2}\n" for n in range(40)))
+    with pytest.raises(InvalidArgumentError, match="hiden is no setting of a job; did you mean hidden"):
+        client.train(path, hiden=[8])  # type: ignore[call-arg]
+    assert "never uploaded" not in {record.name for record in client.datasets()}
+    for dataset in ("iris", client.dataset("iris"), ([[1.0], [2.0]], [0, 1])):
+        with pytest.raises(InvalidArgumentError, match="target names a column of a file"):
+            client.train(dataset, target="species")
 
 
 def test_data_sets_beside_the_first_are_named_as_it_is(client: Client) -> None:

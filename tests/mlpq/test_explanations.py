@@ -40,6 +40,8 @@ def test_numbers_and_pictures_come_from_the_job(client: Client, moons: Job, tmp_
     assert job.explanations()["boundary"] is None
     with pytest.raises(InvalidInputError, match="/query/resolution"):
         job.explanation("boundary", resolution=3)
+    with pytest.raises(InvalidInputError, match='/query/bin: is not a known parameter; did you mean "bins"'):
+        job.explanation("calibration", bin=3)
     with pytest.raises(NotFoundError):
         job.explanation("../weights")
 

@@ -151,3 +151,20 @@ def test_every_tabular_file_is_predicted_as_it_was_uploaded(mlpq: Mlpq) -> None:
         assert mlpq.json("evaluate", "last", name)["metrics"]["accuracy"] == pytest.approx(agreement(said, KIND)), name
     Path("one.jsonl").write_text(json.dumps(rows[0]))
     assert mlpq("predict", "last", "one.jsonl").split() == said[:1]
+
+
+def test_categories_that_training_has_not_seen_are_told(mlpq: Mlpq) -> None:
+    rows = [f"{size},{'red' if n % 2 else 'blue'},{k}" for n, (size, k) in enumerate(zip(SIZE, KIND, strict=True))]
+    Path("colours.csv").write_text("\n".join(["size,colour,kind", *rows, ""]))
+    mlpq("train", "colours.csv", *EPOCHS)
+    assert len(mlpq("predict", "last", "colours.csv").split()) == 120
+    assert "training" not in mlpq.stderr
+    new = ["gr\x1bey", *(f"shade {n}" for n in range(8)), "red", ""]
+    Path("new.csv").write_text("size,colour\n" + "".join(f"{n},{colour}\n" for n, colour in enumerate(new)))
+    assert len(mlpq("predict", "last", "new.csv").split()) == 11
+    shades = ", ".join(f"shade {n}" for n in range(7))
+    told = f"not seen in training, taken as no category: gr\\x1bey, {shades}, … in colour (9 rows)\n"
+    assert mlpq.stderr == told
+    found = mlpq.json("predict", "last", "-", stdin='{"size": 40, "colour": "green"}')
+    assert found["unseen"] == [{"column": "colour", "n_rows": 1, "values": ["green"]}]
+    assert mlpq.stderr == "not seen in training, taken as no category: green in colour (1 row)\n"
