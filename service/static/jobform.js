@@ -1,5 +1,6 @@
 // The form of a job: data, net, training, rows, run; the net drawn as it is written, with what the service would choose.
 import { call } from "./api.js";
+import { titles } from "./datasets.js";
 import { h } from "./dom.js";
 import { field, labelled } from "./fields.js";
 import { netDrawing } from "./netdrawing.js";
@@ -21,9 +22,9 @@ const SECTIONS = [
 export function jobForm(abilities, datasets, { body, fixed, start }) {
   const gone = new AbortController();
   const known = new Map(datasets.map((one) => [one.id, one]));
-  const shown = (one) => [one.id, `${one.name} (${one.n_rows.toLocaleString("en")} rows)`];
-  const parts = partsOf(abilities, datasets.map(shown));
-  const dataset = field({ name: "dataset", kind: "text", default: null, doc: "Built in, or your own." }, "dataset", { title: "Data set", options: datasets.map(shown) });
+  const menu = [...titles(datasets)];
+  const parts = partsOf(abilities, menu);
+  const dataset = field({ name: "dataset", kind: "text", default: null, doc: "Built in, or your own." }, "dataset", { title: "Data set", options: menu });
   const all = [dataset, ...[...parts.values()].filter((part) => !fixed || part.path !== "features")];
   const rest = h("textarea", { name: "rest", spellcheck: "false", "aria-label": "Other settings, as JSON" });
   const features = h("details", { class: "wide" }, h("summary", {}, "Features of the images"), h("div", { class: "fields" }, ...parts.get("features").elements));
@@ -32,12 +33,19 @@ export function jobForm(abilities, datasets, { body, fixed, start }) {
   const upload = uploader((made, read) => {
     known.set(made.id, made);
     again.set(made.id, read);
-    const [value, text] = shown(made);
-    if (![...dataset.control.options].some((one) => one.value === value)) dataset.control.prepend(h("option", { value }, text));
-    dataset.control.value = value;
+    if (![...dataset.control.options].some((one) => one.value === made.id)) dataset.control.prepend(h("option", { value: made.id }));
+    entitle();
+    dataset.control.value = made.id;
     look();
   });
   let would = null, asked = 0;
+
+  // A new data set may have the name of another one.
+  function entitle() {
+    const texts = titles([...known.values()]);
+    const menus = [dataset, ...["test_dataset", "validation_dataset"].map((name) => parts.get(`training.${name}`))];
+    for (const option of menus.flatMap(({ control }) => [...control.options])) option.textContent = texts.get(option.value) ?? option.textContent;
+  }
 
   // What the service would choose for this data set, and how many inputs it makes.
   async function look() {

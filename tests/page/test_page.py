@@ -124,6 +124,13 @@ def test_a_dropped_file_is_reported_on_and_read_again_as_a_person_says(
         "size": "categorical",
         "zip": "numeric",
     }
+    menu = page.locator("[name=dataset] option")
+    for _ in range(2):  # the same after it was loaded anew
+        for target in ("kind", "zip"):
+            title = rf"^t \(40 rows · {target} · \d{{4}}-\d\d-\d\d \d\d:\d\d · …\w{{4}}\)$"
+            expect(menu.filter(has_text=re.compile(title))).to_have_count(1)
+        expect(menu.filter(has_text="iris")).to_have_text("iris (150 rows)")
+        page.reload()
 
 
 def test_the_net_is_drawn_as_its_widths_are_written(page: Page, running: Deployment) -> None:
