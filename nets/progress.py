@@ -72,6 +72,11 @@ class Progress:
         return epochs * count + min(batches * self._member.spec.training.batch_size, count)
 
     @property
+    def rows_per_step(self) -> float:
+        """Rows of a batch, on average over an epoch."""
+        return len(self._member.data.x_train) / self._member.steps_per_epoch
+
+    @property
     def epoch(self) -> int:
         """Whole epochs done."""
         return self.step // self._member.steps_per_epoch
@@ -121,13 +126,12 @@ class Progress:
             self._learning_rates = first, rates.tolist()
         return self._learning_rates[1][place]
 
-    def close_interval(self) -> tuple[float, int]:
-        """(train loss, rows) since the last point: the mean over rows, or for a summed loss over epochs."""
+    def close_interval(self) -> float:
+        """The training loss since the last point: the mean over rows, or for a summed loss over epochs."""
         rows = self._rows
-        per = rows if self._is_mean else rows / len(self._member.data.x_train)
-        loss = self._loss_sum / per
+        loss = self._loss_sum / (rows if self._is_mean else rows / len(self._member.data.x_train))
         self._loss_sum, self._point_rows = 0.0, self._point_rows + rows
-        return loss, rows
+        return loss
 
     def should_stop(self, train_loss: float, val: Measured | None, parameters: NDArray[Any]) -> bool:
         """Compare with the best so far, remember an improvement; True when patience has run out."""

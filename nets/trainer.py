@@ -26,6 +26,7 @@ from nets.progress import Progress, finite_or_none
 from nets.report import INTERRUPTED, Command, Control, Ending, Outcome, Report
 from nets.resolve import stack_key
 from nets.threads import available_threads, blas_threads, threads_for
+from nets.throughput import Throughput
 
 __all__ = ["CHUNK_S", "KEEP_S", "Command", "Control", "Ending", "Outcome", "Report", "fit", "threads_of"]
 
@@ -55,8 +56,7 @@ def fit(
     anybody depends on when they come.
     `threads` are the most threads of any kind; those of BLAS are chosen from one model's shapes unless given here.
     The last bits of a large BLAS product depend on them, so a resumed run keeps the number that its checkpoint names.
-    Raises InvalidInput if the
-    models cannot share a stack; whatever `report` or `control` raise stops the run and comes through.
+    Raises InvalidInput if models cannot share a stack; what `report` or `control` raise ends the run and comes through.
     """
     unfolded: Callable[[Sequence[Member]], Sequence[Member]] = tuple
     if any(member.folds for member in members):
@@ -105,8 +105,7 @@ class _Clocks:
     chunk_steps: int = 4
     kept: float = 0.0
     keep_after: float = KEEP_S
-    started: float = 0.0
-    point: dict[int, float] = field(default_factory=dict)
+    chunk_ended: float = 0.0
     checkpoint: dict[int, float] = field(default_factory=dict)
 
 
@@ -130,6 +129,7 @@ class _Run:
         self._chunk_s = CHUNK_S if backend.device == "cpu" else DEVICE_CHUNK_S
         self._progress = {member: Progress(one) for member, one in self._members.items()}
         self._points: dict[int, tuple[int, Measured | None]] = {}
+        self._throughputs: dict[int, Throughput] = {}
         self._score = "accuracy" if members[0].data.task == "classification" else "r2"
         self._known_models = len(members)
         self.active = list(self._members)
@@ -150,14 +150,15 @@ class _Run:
 
     def start(self) -> None:
         """Tell that the runs begin."""
-        self._clocks.started = self._clocks.kept = self._clock()
+        self._clocks.kept = self._clock()
         self._begin(self.active)
 
     def _begin(self, members: Sequence[int]) -> None:
         """Tell that these models begin or go on; those whose steps are all done leave at once."""
         now = self._clock()
         for member in members:
-            self._clocks.point[member] = self._clocks.checkpoint[member] = now
+            self._clocks.checkpoint[member] = now
+            self._throughputs[member] = Throughput(now, self._progress[member].step)
             one = self._members[member]
             info = {"steps": one.total_steps, "parameters": one.layout.count, "threads": self._threads}
             engine = {"engine": self._engine.name, **self._engine.details}
@@ -194,27 +195,30 @@ class _Run:
         steps = min(self._engine.max_chunk(), self._clocks.chunk_steps, to_halt)
         self._engine.advance(steps)
         sums = self._engine.drain()  # the one wait for the device
-        took = max(self._clock() - before, 1e-6)
+        self._clocks.chunk_ended = self._clock()
+        took = max(self._clocks.chunk_ended - before, 1e-6)
         self._clocks.chunk_steps = max(1, min(int(self._chunk_s * steps / took), 8 * self._clocks.chunk_steps))
         finite = np.isfinite(sums)
         sound = np.where(finite.all(axis=0), len(sums), finite.argmin(axis=0)).tolist()
         whole = np.ones(len(sound), np.bool_)
         for position, member in enumerate(self.active):
-            whole[position] = self._account(position, sums[:, position], sound[position], before, took)
+            whole[position] = self._account(position, sums[:, position], sound[position])
             self._progress[member].elapsed_s += took
         self._leave_diverged(whole)
 
-    def _account(self, position: int, sums: NDArray[np.float64], sound: int, before: float, took: float) -> bool:
+    def _account(self, position: int, sums: NDArray[np.float64], sound: int) -> bool:
         """Add up one model's steps, of which the first `sound` are finite, and report the points that it passed.
 
         False if it was not finite at one of them, or in a step.
         """
-        progress, done = self._progress[self.active[position]], 0
+        member, done = self.active[position], 0
+        progress = self._progress[member]
+        last_step = progress.step + len(sums)
         for crossing in self._engine.crossed(position):
             if not crossing.finite or crossing.done > sound:
                 return False
             progress.add(sums[done : crossing.done])
-            self._report_point(self.active[position], crossing.measured, before + took * crossing.done / len(sums))
+            self._report_point(member, crossing.measured, last_step)
             done = crossing.done
         progress.add(sums[done:])
         return sound == len(sums)
@@ -241,10 +245,9 @@ class _Run:
         stops = any(self._progress[member].stopping for member in due)
         weights = self._engine.weights(positions) if stops else None
         ended: dict[int, tuple[Ending, str | None]] = {}
-        now = self._clock()
         for place, (member, val) in enumerate(zip(due, measured, strict=True)):
-            train_loss = self._report_point(member, val, now)
             progress = self._progress[member]
+            train_loss = self._report_point(member, val, progress.step)
             flat = np.empty(0) if weights is None else weights[place]
             if progress.should_stop(train_loss, val, flat):
                 ended[member] = (Ending.EARLY_STOPPED, f"no better than at epoch {progress.best.epoch}")
@@ -252,12 +255,12 @@ class _Run:
                 ended[member] = (Ending.COMPLETED, None)
         return ended
 
-    def _report_point(self, member: int, val: Measured | None, now: float) -> float:
+    def _report_point(self, member: int, val: Measured | None, last_step: int) -> float:
+        """Tell the point where the model stands, in a chunk that ended with `last_step`; its training loss."""
         progress = self._progress[member]
         self._points[member] = progress.step, val
-        train_loss, rows = progress.close_interval()
-        took = max(now - self._clocks.point[member], 1e-9)
-        self._clocks.point[member] = now
+        train_loss = progress.close_interval()
+        steps_per_s = self._throughputs[member].at(self._clocks.chunk_ended, last_step)
         point: dict[str, Any] = {
             "step": progress.step,
             "epoch": progress.epoch,
@@ -265,7 +268,7 @@ class _Run:
             "val_loss": None if val is None else finite_or_none(val.loss),
             f"val_{self._score}": None if val is None else finite_or_none(val.score),
             "learning_rate": progress.learning_rate(),
-            "samples_per_s": round(rows / took, 1),
+            "samples_per_s": round(steps_per_s * progress.rows_per_step, 1),
         }
         self._report.metric(member, point)
         return train_loss
@@ -293,11 +296,8 @@ class _Run:
     def _save(self) -> None:
         """Copy the good state now and then, write the checkpoints that are due; only finite states."""
         now = self._clock()
-        due = [
-            m
-            for m in self.active
-            if now - self._clocks.checkpoint[m] >= self._members[m].spec.training.checkpoint_every_s
-        ]
+        past = {member: now - self._clocks.checkpoint[member] for member in self.active}
+        due = [m for m, seconds in past.items() if seconds >= self._members[m].spec.training.checkpoint_every_s]
         if not self.active or not (due or now - self._clocks.kept >= self._clocks.keep_after):
             return
         self._leave_diverged(self._engine.finite())
@@ -363,7 +363,7 @@ class _Run:
             gone = [self.active[position] for position in positions]
             self.active = [self.active[position] for position in stay]
             for member in gone:  # a stack that others board may live for long
-                del self._members[member], self._progress[member], self._place[member]
+                del self._members[member], self._progress[member], self._place[member], self._throughputs[member]
                 self._points.pop(member, None)
             if stay:
                 self._engine.keep(stay)
