@@ -1,12 +1,14 @@
 """Compiles what jobs on the CPU will need, or loads what an earlier process compiled: `python -m nets.warm`.
 
-Compiling takes up to a minute the first time on a machine and after every change of `kernels.compiled`; what was
+Compiling takes a minute or two the first time on a machine and after every change of `kernels.compiled`; what was
 compiled is kept on disk. A job that comes meanwhile waits for it: which engine runs a job never depends on timing.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 
@@ -18,11 +20,20 @@ from nets.resolve import resolve
 from nets.spec import TrainingSpec
 from nets.table import Table
 
+LOADED_S = 10.0
+"""Loading takes a second or two; whoever takes longer waits for another process, which compiles."""
 
-def warm() -> None:
-    """Train one step in each precision."""
-    with _alone():
-        _train()
+
+def warm(compiling: Callable[[], None] = lambda: None) -> None:
+    """Train one step in each precision; calls `compiling`, perhaps twice, when that has to be compiled first."""
+    late = threading.Timer(LOADED_S, compiling)
+    late.daemon = True
+    late.start()
+    try:
+        with _alone(), _watched(compiling):
+            _train()
+    finally:
+        late.cancel()
 
 
 def _train() -> None:
@@ -48,6 +59,30 @@ def _alone() -> AbstractContextManager[None]:
     except ImportError:
         return nullcontext()
     return alone()
+
+
+@contextmanager
+def _watched(compiling: Callable[[], None]) -> Iterator[None]:
+    """Call `compiling` when numba has to compile its first function in here, and not to load it."""
+    try:
+        from numba.core import event
+    except ImportError:
+        yield
+        return
+
+    class First(event.Listener):
+        told = False
+
+        def on_start(self, _: object) -> None:
+            if not self.told:
+                self.told = True
+                compiling()
+
+        def on_end(self, _: object) -> None:
+            """Nothing is of interest any more."""
+
+    with event.install_listener("numba:compile", First()):
+        yield
 
 
 if __name__ == "__main__":

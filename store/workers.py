@@ -18,7 +18,7 @@ WORKER_TTL_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """What a worker says of itself."""
+    """What a worker says of itself. `kernels`: whether the code for the CPU is `loading`, `compiling`, or `ready`."""
 
     id: str
     host: str
@@ -30,6 +30,7 @@ class WorkerInfo:
     jobs: tuple[str, ...] = ()
     samples_per_s: float | None = None
     started_at_ms: int | None = None
+    kernels: str = "ready"
 
 
 class Workers:

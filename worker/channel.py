@@ -3,7 +3,8 @@
     worker -> training process   {"do": "run"} · {"do": "stop"}
     training process -> worker   {"event": "ready", "device": …} · {"event": "unusable", "message": …} ·
                                  {"event": "claimed", "jobs": […]} · {"event": "released", "job": …} ·
-                                 {"event": "progress", …} · {"event": "idle", "recycle": bool}
+                                 {"event": "progress", …} · {"event": "idle", "recycle": bool} ·
+                                 {"event": "kernels", "state": "compiling" | "ready"}
 
 The end of the stream is a message too: the other process is gone.
 """

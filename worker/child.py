@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import faulthandler
-import gc
 import os
 import queue
 import signal
@@ -20,7 +19,6 @@ from pathlib import Path
 
 from kernels.backend import Backend, select
 from kernels.errors import MlpqError, StoreUnavailable
-from nets.warm import warm
 from store.clocks import LEASE_S
 from store.connection import connect
 from store.datasets import DatasetStore
@@ -29,13 +27,13 @@ from store.records import Claim
 from worker import failpoints, log
 from worker.asking import answered
 from worker.channel import Channel, ChannelClosedError, Message
+from worker.compiler import Compiler
 from worker.data import DataCache
 from worker.memory import total_bytes
 from worker.outage import Outage
 from worker.publish import Files
 from worker.runner import Runner
 from worker.settings import DATA_CACHE_BYTES, EXIT_UNUSABLE, SWITCH_S
-from worker.yielding import give_way
 
 _PR_SET_PDEATHSIG = 1
 
@@ -90,11 +88,15 @@ class Child:
         self._device = backend.device
         self._jobs = JobStore(connection)
         self._outage = Outage("claim")
+        self._compiler = Compiler(arguments.nice, self._tell)
         data = DataCache(DatasetStore(connection, data_dir), DATA_CACHE_BYTES)
-        self._runner = Runner(self._jobs, data, Files(data_dir), backend, inbox.stopping, self._tell, self._leave)
+        self._runner = Runner(
+            self._jobs, data, Files(data_dir), backend, inbox.stopping, self._tell, self._leave, self._compiles
+        )
 
     def serve(self) -> None:
-        """Act on each "run" until told to stop."""
+        """Act on each "run" until told to stop; a job that comes before code is loaded or compiled waits for it."""
+        self._compiler.start()
         while self._inbox.next_run():
             claims = self._claim()
             recycle = self._runner.run(claims) if claims else False
@@ -117,6 +119,10 @@ class Child:
         failpoints.reach("after_claim")
         return [claim]
 
+    def _compiles(self) -> bool:
+        """Whether runs wait for code that is being compiled."""
+        return self._compiler.compiles and self._device == "cpu"
+
     def _leave(self) -> None:
         """End at once, whatever the main thread is busy with; the worker starts another process."""
         self._tell({"event": "idle", "recycle": True})
@@ -127,16 +133,6 @@ class Child:
             self._channel.send(message)
         except ChannelClosedError:
             os._exit(1)
-
-
-def _warm(nice: int) -> None:
-    """Load what compiled code needs, then give way to others: until here a job may be waiting for a fresh process.
-
-    Nothing of it is garbage, so that no later collection looks through it again.
-    """
-    warm()
-    gc.freeze()
-    give_way(nice)
 
 
 def _memory(backend: Backend) -> dict[str, int | None]:
@@ -172,8 +168,6 @@ def main() -> int:
         channel.send({"event": "unusable", "message": str(error)})
         return EXIT_UNUSABLE
     child = Child(arguments, channel, inbox, backend)
-    compiler = threading.Thread(target=_warm, args=(arguments.nice,), name="compiler", daemon=True)
-    compiler.start()  # a job that comes sooner waits for it
     channel.send({"event": "ready", "device": backend.device, "backend": backend.name, **_memory(backend)})
     child.serve()
     return 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -81,6 +82,9 @@ class Outbox:
         self.directive = Directive.CONTINUE
         self.begun = False
         """Training asks between its steps what is wanted; until then nobody does."""
+        self.since = time.monotonic()
+        self.told_why = False
+        """The job's log says what it waits for."""
         self.closed = False
         """No more is to be sent: the ending was acknowledged, or the claim was fenced."""
         self.fenced = False

@@ -44,6 +44,7 @@ class Presence:
             device=device,
             backend="starting",
             started_at_ms=workers.now_ms(),
+            kernels="loading",
         )
 
     def start(self, also: Callable[[], None]) -> None:
@@ -64,7 +65,11 @@ class Presence:
     def became_cold(self) -> None:
         """The training process is gone."""
         self.ready = False
-        self._set(backend="starting", jobs=(), samples_per_s=None)
+        self._set(backend="starting", jobs=(), samples_per_s=None, kernels="loading")
+
+    def kernels(self, state: str) -> None:
+        """How far its compiled code is: `compiling`, or `ready`."""
+        self._set(kernels=state)
 
     @property
     def device(self) -> str:

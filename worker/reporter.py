@@ -19,10 +19,19 @@ from store.jobs import JobStore
 from store.records import Job
 from store.transitions import TERMINAL, Directive
 from worker import failpoints, log
+from worker.compiler import WAITS
 from worker.outage import Outage
 from worker.outbox import Batch, Closing, Outbox, stopped
 from worker.publish import Files
-from worker.settings import ABANDON_S, BATCH_EACH_S, BATCH_S, GIVE_BACK_OUTAGE_S, HEARTBEAT_S, OUTAGE_RETRY_S
+from worker.settings import (
+    ABANDON_S,
+    BATCH_EACH_S,
+    BATCH_S,
+    EXPLAIN_S,
+    GIVE_BACK_OUTAGE_S,
+    HEARTBEAT_S,
+    OUTAGE_RETRY_S,
+)
 
 TOGETHER = 16
 """Most outboxes that share a round trip: it must end within the patience of a connection."""
@@ -38,6 +47,7 @@ class Reporter:
             `GIVE_BACK_OUTAGE_S`.
         released: called with the job's id when its outbox is closed.
         leave: ends this process, whose main thread is still busy with runs that have ended.
+        compiles: whether runs wait for code that is being compiled, of which they are told.
     """
 
     def __init__(
@@ -47,6 +57,7 @@ class Reporter:
         stopping: threading.Event,
         released: Callable[[str], None],
         leave: Callable[[], None],
+        compiles: Callable[[], bool],
     ) -> None:
         self._jobs = jobs
         self._open: list[Outbox] = []
@@ -55,6 +66,7 @@ class Reporter:
         self._stopping = stopping
         self._released = released
         self._leave = leave
+        self._compiles = compiles
         self._unheard_since: dict[Outbox, float] = {}
         self._abandoned = False
         self._joining = False
@@ -102,6 +114,7 @@ class Reporter:
             self._wake.wait(max(0.0, due - time.monotonic()))
             self._wake.clear()
             try:
+                self._explain()
                 now = time.monotonic()
                 due_now = [outbox for outbox in self._open if now >= self._due(outbox)]
                 for start in range(0, len(due_now), TOGETHER):
@@ -115,6 +128,14 @@ class Reporter:
                 time.sleep(OUTAGE_RETRY_S)
             if self._abandoned and not self._open:
                 return
+
+    def _explain(self) -> None:
+        """Tell runs that have not begun for `EXPLAIN_S` what they wait for, once each."""
+        late = time.monotonic() - EXPLAIN_S
+        for outbox in self._open if self._compiles() else ():
+            if outbox.since < late and not (outbox.begun or outbox.told_why or outbox.closing_waits):
+                outbox.told_why = True
+                outbox.add(("log", {"level": "info", "message": WAITS}))
 
     def _due(self, outbox: Outbox) -> float:
         """When `outbox` is next to be sent, on the monotonic clock: an ending at once, and so the first event."""

@@ -52,6 +52,7 @@ class Runner:
         stopping: set when the process was told to go.
         tell: sends a message to the worker.
         leave: ends the process; a run that is to end while it is still being prepared is not waited for.
+        compiles: whether runs wait for code that is being compiled.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Runner:
         stopping: threading.Event,
         tell: Callable[[Message], None],
         leave: Callable[[], None],
+        compiles: Callable[[], bool],
     ) -> None:
         self._jobs = jobs
         self._data = data
@@ -73,6 +75,7 @@ class Runner:
         self._stopping = stopping
         self._tell = tell
         self._leave = leave
+        self._compiles = compiles
         self._spare = Spare()
         self._recycle = False
         self._taken = 0
@@ -88,7 +91,7 @@ class Runner:
             Whether the process should be replaced (an error of the device or of memory).
         """
         self._taken, self._overtaken = 0, Overtaken()
-        reporter = Reporter(self._jobs, self._files, self._stopping, self._released, self._leave)
+        reporter = Reporter(self._jobs, self._files, self._stopping, self._released, self._leave, self._compiles)
         ready = [run for run in self._enter(claims, reporter) if self._prepare(run)]
         if ready:
             with self._as_trained(ready[0]):

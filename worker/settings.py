@@ -44,6 +44,9 @@ STACK_MOST_GPU = 512
 ABANDON_S = 0.5
 """Seconds that a run which is to end, and is still being prepared, gets to begin and stop by itself."""
 
+EXPLAIN_S = 1.0
+"""Seconds after which a run that waits for code to be compiled is told so."""
+
 OUTAGE_RETRY_S = 0.5
 """Seconds between attempts to reach a Redis that is away."""
 

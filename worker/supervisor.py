@@ -126,6 +126,7 @@ class Supervisor(Worker):
         self._sweep_intermediate()
         if self._trainer is not None and self._trainer.has_ended:
             self._bury(self._trainer)  # killed while it was idle: by the kernel short of memory, or by hand
+        self._catch_up()
         self._await_ready()
         if self.stopping:
             return
@@ -203,6 +204,17 @@ class Supervisor(Worker):
         if message["recycle"] or trainer.runs >= self.settings.recycle_after:
             self._recycle(trainer)
 
+    def _catch_up(self) -> None:
+        """Take note of what an idle training process has said."""
+        trainer = self._trainer
+        if trainer is None or not self.presence.ready:
+            return
+        try:
+            while (message := trainer.receive(timeout_s=0)) is not None:
+                self._heard(message)
+        except ChannelClosedError:
+            self._bury(trainer)
+
     def _heard(self, message: Message) -> bool:
         """Take note of one message; whether the training process is idle now."""
         match message["event"]:
@@ -210,6 +222,8 @@ class Supervisor(Worker):
                 self._held += message["jobs"]
             case "released":
                 self._held = [job for job in self._held if job != message["job"]]
+            case "kernels":
+                self.presence.kernels(message["state"])
             case "progress":
                 self.presence.progress(message["samples_per_s"], message["memory_free_bytes"])
             case "idle":

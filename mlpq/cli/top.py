@@ -135,7 +135,7 @@ def _workers(moment: Moment) -> RenderableType:
     if not moment.workers:
         return Text("no worker is running: jobs wait", style="yellow")
     rows = [
-        (one.get("name"), one.get("host"), one.get("device"), _memory(one), len(one.get("jobs") or ()), _speed(one))
+        (one.get("name"), one.get("host"), _device(one), _memory(one), len(one.get("jobs") or ()), _speed(one))
         for one in moment.workers
     ]
     return _table(("worker", "host", "device", "memory free", "jobs", "samples/s"), rows)
@@ -161,6 +161,12 @@ def _table(headings: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Renderable
     for row in rows:
         drawn.add_row(*(Text("" if cell is None else printable(cell)) for cell in row))
     return drawn
+
+
+def _device(worker: dict[str, Any]) -> str | None:
+    """Its device, and why jobs wait there although it trains none."""
+    device = worker.get("device")
+    return f"{device} (compiling kernels)" if worker.get("kernels") == "compiling" else device
 
 
 def _memory(worker: dict[str, Any]) -> str:

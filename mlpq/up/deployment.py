@@ -24,6 +24,9 @@ from mlpq.up.program import ManagedProcess
 from mlpq.up.supervisor import Signals, Supervisor
 
 READY_TIMEOUT_S = 90.0
+KERNELS_S = 1.0
+"""Seconds between two looks whether workers still load or compile what they need."""
+
 HOPELESS_AFTER = 3
 """Ends of the same process before the deployment is ready, after which it is given up."""
 
@@ -118,6 +121,7 @@ class _Deployment:
                 for warning in running.warnings:
                     supervisor.say(f"warning: the store at {running.redis}: {warning}")
                 ready(running)
+                self._wait_for_kernels()
             supervisor.run()
         finally:
             graceful = supervisor.stop()
@@ -143,7 +147,7 @@ class _Deployment:
 
     def _wait_until_ready(self) -> bool:
         return self._turn_until(
-            lambda: is_ready(self.url) and n_workers(self.url, self.environment) >= len(self.devices),
+            lambda: is_ready(self.url) and len(workers(self.url, self.environment)) >= len(self.devices),
             "the service does not become ready",
         )
 
@@ -163,6 +167,20 @@ class _Deployment:
                 raise DeploymentError(f"{complaint} within {READY_TIMEOUT_S:.0f} s", self._see_logs())
             pause_s = min(pause_s * 1.5, 0.25)
         return False
+
+    def _wait_for_kernels(self) -> None:
+        """Supervise until no worker has code to load or to compile; where compiling keeps jobs waiting, say so."""
+        said = False
+        while not self.supervisor.signals.stop_requests:
+            states = {worker.get("kernels") for worker in workers(self.url, self.environment)}
+            if "compiling" in states and not said:
+                said = True
+                self.supervisor.say("compiling the CPU kernels, once on this machine: jobs wait for a minute or two")
+            if states and states.isdisjoint({"loading", "compiling"}):
+                if said:
+                    self.supervisor.say("the CPU kernels are compiled")
+                return
+            self.supervisor.turn(KERNELS_S)
 
     def _see_logs(self) -> str:
         return f"the logs are in {plan.log_folder(self.options.data_dir)}"
@@ -186,13 +204,13 @@ def store_warnings(url: str) -> tuple[str, ...]:
     return ()
 
 
-def n_workers(url: str, environment: Mapping[str, str]) -> int:
-    """How many workers the service knows to be alive."""
+def workers(url: str, environment: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The workers that the service knows to be alive."""
     key = environment.get("MLPQ_API_KEY", "").partition(",")[0].strip()
     status, body = _get(url, "/v1/workers", {"Authorization": f"Bearer {key}"} if key else {})
     with suppress(ValueError, KeyError, TypeError):
-        return len(json.loads(body)["data"]) if status == 200 else 0
-    return 0
+        return list(json.loads(body)["data"]) if status == 200 else []
+    return []
 
 
 def _get(url: str, path: str, headers: Mapping[str, str]) -> tuple[int, bytes]:

@@ -16,6 +16,9 @@ class QueueOut(Out):
 
 
 class WorkersOut(Page):
-    """The workers that are alive, each with the jobs that it trains and their number (`stack`)."""
+    """The workers that are alive, each with the jobs that it trains and their number (`stack`).
+
+    `kernels` is `compiling` while jobs wait for code, once on a machine; else `loading` or `ready`.
+    """
 
     data: list[dict[str, Any]]

@@ -61,7 +61,10 @@ def get_queue(services: ServicesDep) -> Response:
 
 @router.get("/v1/workers", responses=answers({200: {"model": WorkersOut}}))
 def get_workers(services: ServicesDep) -> Response:
-    """The workers that said within the last seconds that they live."""
+    """The workers that said within the last seconds that they live.
+
+    `kernels` is `compiling` while jobs wait for the code of the CPU, once on a machine; else `loading` or `ready`.
+    """
     shown = []
     for worker in services.workers.list():
         view = {"object": "worker", "name": worker.id} | asdict(worker)

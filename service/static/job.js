@@ -22,12 +22,13 @@ export async function jobView(main, id) {
       record.push(data);
       soon();
     },
+    log: ({ message }) => { said = message; soon(); },
     checkpoint: () => refresh(),
     status: () => refresh(),
     reset: () => record.clear(),
     end: () => { stop(); connection(true); refresh(); },
   }, connection);
-  let job = null, due = null, drawn = -Infinity, shown = false, asking = false, stale = false;
+  let job = null, said = null, due = null, drawn = -Infinity, shown = false, asking = false, stale = false;
   try { job = await asked; } catch (error) { stop(); throw error; }
   const head = h("div"), facts = h("dl", { class: "facts" }), measured = h("div", { class: "tables" }), lines = charts(), pictures = h("div"), after = h("div"), again = h("div", {}, ...calls(job)), trouble = h("div");
   main.replaceChildren(trouble, head, facts, lines.element, measured, pictures, after, again);
@@ -36,7 +37,7 @@ export async function jobView(main, id) {
     due = null;
     drawn = record.latest ? performance.now() : -Infinity; // the first points are shown at once, others together
     const now = asOf(job, record.latest);
-    renew(head, ...header(now, move));
+    renew(head, ...header(now, move, record.latest ? null : said));
     renew(facts, ...factsOf(now));
     measured.replaceChildren(...figures(ENDED.has(job.status) ? job.metrics : { ...job.metrics, ...record.latest }));
     lines.show(curves(record));
@@ -78,7 +79,8 @@ function asOf(job, latest) {
 }
 
 // The moves stand last, at the right edge: what appears beside them must not bring Cancel under a pointer that paused.
-function header(job, move) {
+// `waits`: what the job has said before its first point.
+function header(job, move, waits) {
   const buttons = (MOVES[job.status] || []).map((action) => h("button", { onclick: () => move(action) }, action[0].toUpperCase() + action.slice(1)));
   const { epoch = 0, epochs = 0 } = job.progress || {};
   const error = job.error ? alert({ message: `${job.error.code}: ${job.error.message}` }) : null;
@@ -89,7 +91,7 @@ function header(job, move) {
       h("div", { class: "actions" }, job.links.weights ? h("a", { class: "button", href: `#/fork/${job.id}` }, "Fork") : null,
         h("a", { class: "button", href: `#/sweeps/new/${job.id}` }, "Sweep"), h("a", { class: "button", href: `#/new/${job.id}` }, "Change and retry"), ...buttons)),
     error,
-    ENDED.has(job.status) ? null : h("progress", { max: epochs || 1, value: epoch, "aria-label": `epoch ${epoch} of ${epochs}` }),
+    ...(ENDED.has(job.status) ? [] : [h("progress", { max: epochs || 1, value: epoch, "aria-label": `epoch ${epoch} of ${epochs}` }), waits && h("p", { class: "soft", role: "status" }, waits)]),
   ].filter(Boolean);
 }
 

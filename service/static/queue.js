@@ -26,7 +26,7 @@ function workersTable(workers) {
   return h("table", {}, h("thead", {}, h("tr", {}, ...HEADS.map(([text, look]) => h("th", { scope: "col", class: look }, text)))),
     h("tbody", {}, ...workers.map((w) => h("tr", {}, h("td", {}, w.name || w.id), h("td", {}, w.host || "–"), h("td", {}, w.device || "–"),
       h("td", { class: "number", title: "jobs that train together" }, String(w.stack || "–")), count(w.samples_per_s && Math.round(w.samples_per_s).toLocaleString("en")),
-      count(w.memory_free_bytes && `${(w.memory_free_bytes / 2 ** 30).toFixed(1)} GiB`), h("td", {}, ...trained(w.jobs || w.current_jobs || []))))));
+      count(w.memory_free_bytes && `${(w.memory_free_bytes / 2 ** 30).toFixed(1)} GiB`), h("td", {}, w.kernels === "compiling" ? h("span", { class: "soft" }, "compiling the CPU kernels, once on this machine; ") : null, ...trained(w.jobs || w.current_jobs || []))))));
 }
 
 const trained = (jobs) => (jobs.length ? jobs.map((id) => h("a", { href: `#/jobs/${id}` }, `${id} `)) : [h("span", { class: "soft" }, "nothing")]);

@@ -17,6 +17,7 @@ from mlpq import Client
 from mlpq.embedded import EmbeddedServer
 from mlpq.up.plan import count_gpus
 from tests.mlpq.up_parts import Up, refused
+from tests.processes import wait_until
 
 
 def test_a_directory_in_use_and_a_taken_port_are_refused_by_name(up: Callable[..., Up], tmp_path: Path) -> None:
@@ -61,6 +62,18 @@ def test_the_environment_says_the_same_as_the_options(tmp_path: Path) -> None:
     assert f"port {environment['MLPQ_PORT']} on 127.0.0.1 is already taken" in done.stderr
     assert "--workers is 9999" in refused(MLPQ_WORKERS="9999", MLPQ_DATA_DIR=str(tmp_path / "d")).stderr
     assert "--device is 'gpu'" in refused(MLPQ_DEVICE="gpu", MLPQ_DATA_DIR=str(tmp_path / "d")).stderr
+
+
+def test_what_jobs_wait_for_on_a_machine_without_compiled_kernels_is_said(
+    up: Callable[..., Up], tmp_path: Path
+) -> None:
+    running = up(MLPQ_COMPILED_DIR=str(tmp_path / "empty"))
+    wait_until(lambda: "compiling the CPU kernels, once on this machine" in running.errors.read_text())
+    with Client(running.url) as client:
+        assert [worker["kernels"] for worker in client.workers()["data"]] == ["compiling"]
+    running.process.terminate()
+    assert running.ends() == 0
+    assert "are compiled" not in running.errors.read_text()
 
 
 def test_an_existing_server_serves_as_well(up: Callable[..., Up], valkey: Any, redis: Any) -> None:

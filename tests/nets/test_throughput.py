@@ -1,4 +1,4 @@
-"""How fast a model trains is what its points say: by a clock of whole numbers, and of a run that is over in a moment."""
+"""How fast a model trains is what its points say, also those of a run that is over in a moment."""
 
 from __future__ import annotations
 

@@ -28,7 +28,9 @@ class Bench:
         self.data = DataCache(DatasetStore(site.store.redis, site.data_dir), limit_bytes=1 << 28)
         files = Files(site.data_dir)
         backend = select("cpu")
-        self.runner = Runner(site.store, self.data, files, backend, self.stopping, self.told.append, self.left.set)
+        self.runner = Runner(
+            site.store, self.data, files, backend, self.stopping, self.told.append, self.left.set, lambda: False
+        )
 
     def claim(self, n: int) -> list[Claim]:
         """The next `n` queued jobs."""

@@ -50,7 +50,7 @@ def test_runs_that_nobody_reports_any_more_stop(redis: Redis, data_dir: Path) ->
     def fail(job_id: str) -> None:
         raise ValueError(f"unforeseen, about {job_id}")
 
-    reporter = Reporter(store, Files(data_dir), threading.Event(), fail, lambda: None)
+    reporter = Reporter(store, Files(data_dir), threading.Event(), fail, lambda: None, lambda: False)
     ending, training = (Outbox(claim) for claim in claims_of(store, 2))
     for outbox in (ending, training):
         reporter.add(outbox)
