@@ -34,6 +34,7 @@ def warm(compiling: Callable[[], None] = lambda: None) -> None:
             _train()
     finally:
         late.cancel()
+        late.join()  # nothing is called any more
 
 
 def _train() -> None:
