@@ -32,7 +32,9 @@ def run_next(jobs: JobStore, data_dir: Path, cache: DataCache | None = None) -> 
     """Train the next queued job to its end."""
     cache = cache or DataCache(DatasetStore(jobs.redis, data_dir), limit_bytes=1 << 28)
     stopping = threading.Event()
-    Runner(jobs, cache, Files(data_dir), select("cpu"), stopping, lambda _: None, lambda: None).run([claimed(jobs)])
+    files, backend = Files(data_dir), select("cpu")
+    runner = Runner(jobs, cache, files, backend, stopping, lambda _: None, lambda: None, lambda: False)
+    runner.run([claimed(jobs)])
 
 
 def trained(api: httpx2.Client, jobs: JobStore, data_dir: Path, **spec: Any) -> dict[str, Any]:
