@@ -38,6 +38,8 @@ MAX_CHUNK_ROWS: Final = 1 << 18
 """Most rows (steps · batch) of a chunk of several epochs."""
 MAX_CROSSING_ROWS: Final = 1 << 16
 """Largest training set whose row orders are drawn anew where a chunk begins inside an epoch."""
+ROWS_AHEAD: Final = 1 << 14
+"""Rows whose orders are drawn at once, in whole epochs: chunks of many models are short."""
 
 
 def compiles(member: Member) -> bool:
@@ -55,27 +57,38 @@ def compiles(member: Member) -> bool:
 
 @dataclass(eq=False)
 class _Model:
-    """What one model of the stack has beside its state: its row orders, weights of rows, rates, numbers."""
+    """What one model of the stack has beside its state: its row orders, weights of rows, rates, arguments."""
 
     member: Member
-    place: int
     order: RowOrder
-    update: int
-    """Where the compiled update of its optimizer lies."""
-    hyper: NDArray[Any]
-    dropout: tuple[np.uint64, np.uint64, Any]
-    """Seed, limit and scale of its masks; limit 0 without dropout."""
+    given: tuple[Any, ...]
+    """What compiled code is given of its loss and its rows, and of those that it is measured on."""
+    learns: tuple[Any, ...]
+    """Its dropout (seed, limit and scale of the masks; limit 0 without), its optimizer's update and numbers."""
     valid: NDArray[np.int64]
     weight: NDArray[np.float64]
     """(S, B) in the loss, of the epoch `rows` belong to; the same in every epoch unless rows have weights."""
     scaled: NDArray[Any]
     """(S, B) in the gradient."""
-    epoch: int = -1
+    interval: int
+    """Epochs from point to point."""
+    place: int
+    """As the evaluator counts."""
+    epoch: int = 0
     rows: NDArray[np.int64] | None = None
-    """Of `epoch`, where a chunk may go on inside it."""
+    """(S·K, B) of so many epochs from `epoch` on."""
     span: int = -1
     rates: NDArray[Any] | None = None
-    crossed: list[Crossing] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Chunk:
+    """N steps of all models. What they leave: sums (M, N); for E epochs figures (M, E, blocks, 2) and finite (M, E)."""
+
+    team: int
+    sums: NDArray[np.float64]
+    figures: NDArray[np.float64]
+    finite: NDArray[np.float64]
 
 
 class CompiledEngine:
@@ -109,8 +122,9 @@ class CompiledEngine:
         self._begun, self._kept, self._kept_steps = states, dict[str, NDArray[Any]](), list(self._steps)
         pool = pool or Pool.of(members, "train", backend, ones=False)
         self._is_mean = LOSSES[first.spec.loss.name].is_mean(first.spec.loss.options)
-        self._models = [self._model(place, member, pool) for place, member in enumerate(members)]
         self._shared = (*kind_of(first), *pooled_rows(members, pool))
+        self._models = [self._model(place, member, pool) for place, member in enumerate(members)]
+        self._crossed: list[list[Crossing]] = [[] for _ in members]
         beside, team = _shared_out(first, len(members), threads)
         batch, block = first.spec.training.batch_size, val.block if val else 0
         drops = first.spec.net.dropout > 0
@@ -138,7 +152,24 @@ class CompiledEngine:
         rate = member.spec.net.dropout
         words = limit_of(rate) if rate else np.uint64(0)
         dropout = (np.uint64(training.seed), words, self._dtype.type(1 / (1 - rate)))
-        return _Model(member, place, order, update, hyper, dropout, valid.astype(np.int64), weight, scaled)
+        interval = interval_of(training.epochs)
+        return _Model(
+            member,
+            order,
+            self._given(place),
+            (*dropout, update, hyper),
+            valid.astype(np.int64),
+            weight,
+            scaled,
+            interval,
+            place,
+        )
+
+    def _given(self, place: int) -> tuple[Any, ...]:
+        """Loss, pool, rows that are measured, and how many of these at a time."""
+        if self._val is None:
+            return (*self._shared, *self._shared[-3:], _NO_ROWS, 1)
+        return (*self._shared, *self._val.rows_of(place), self._val.block)
 
     def _scaled(self, weight: NDArray[np.float64], valid: NDArray[Any]) -> NDArray[Any]:
         return (weight / valid[:, None] if self._is_mean else weight).astype(self._dtype)
@@ -161,60 +192,65 @@ class CompiledEngine:
 
     def advance(self, n_steps: int) -> None:
         """See Engine."""
-        sums, team, before = np.zeros((len(self._models), n_steps)), self._pace.team(), time.perf_counter()
-        each(len(self._workspaces), len(self._models), lambda model, place: self._run(model, place, team, sums[model]))
-        self._pace.took(team, n_steps, time.perf_counter() - before)
+        chunk, before = self._chunk(n_steps), time.perf_counter()
+        each(len(self._workspaces), len(self._models), lambda model, place: self._run(model, place, chunk))
+        self._pace.took(chunk.team, n_steps, time.perf_counter() - before)
+        self._crossed = self._crossings(chunk)
         self._steps = [step + n_steps for step in self._steps]
-        self._pending.append(sums.T)
+        self._pending.append(chunk.sums.T)
 
-    def _run(self, position: int, place: int, team: int, sums: NDArray[np.float64]) -> None:
-        """As many steps of one model as `sums` has places, in a workspace, by a team of threads."""
-        model, step, space = self._models[position], self._steps[position], self._workspaces[place]
+    def _chunk(self, n_steps: int) -> _Chunk:
+        models, epochs, blocks = len(self._models), 1, 0
+        for model, step in zip(self._models, self._steps, strict=True):
+            per_epoch, (*_, measured, block) = model.order.steps_per_epoch, model.given
+            epochs = max(epochs, -(-(step % per_epoch + n_steps) // per_epoch))
+            blocks = max(blocks, -(-len(measured) // block))
+        figures = np.zeros((models, epochs, blocks, 2))
+        return _Chunk(self._pace.team(), np.zeros((models, n_steps)), figures, np.ones((models, epochs)))
+
+    def _run(self, position: int, place: int, chunk: _Chunk) -> None:
+        """The chunk's steps of one model, in a workspace, by a team of threads."""
+        model, step, space, sums = self._models[position], self._steps[position], self._workspaces[place], chunk.sums
         epoch, start = divmod(step, model.order.steps_per_epoch)
-        n_epochs = -(-(start + len(sums)) // model.order.steps_per_epoch)
-        validation = self._val.rows_of(model.place) if self._val else (*self._shared[-3:], _NO_ROWS)
-        block = self._val.block if self._val else 1
-        figures, finite = np.zeros((n_epochs, -(-len(validation[-1]) // block), 2)), np.ones(n_epochs)
-        interval = interval_of(model.member.spec.training.epochs)
         row, models = self._places[position], len(self._state["parameters"])
         first_slot = self._state[self._names[min(1, len(self._names) - 1)]][row]
         between = self._packed.strides[0] // self._packed.itemsize * models  # from slot to slot
-        learnt = (self._packed[row], self._gradients[place], first_slot, between)
-        rows, rates = self._rows(model, epoch, start, len(sums)), self._rates(model, step, len(sums))
+        rows, rates = self._rows(model, epoch, start, sums.shape[1]), self._rates(model, step, sums.shape[1])
+        rest: tuple[Any, ...] = (
+            *model.learns, self._packed[row], self._gradients[place], first_slot, between,
+            rows, model.valid, model.scaled, model.weight, rates, sums[position],
+            start, epoch, model.interval, chunk.figures[position], chunk.finite[position],
+        )  # fmt: skip
         space.counters[:] = 0
-        chunk = (rows, model.valid, model.scaled, model.weight, rates, sums, start, epoch, interval, figures, finite)
-
-        head = (*self._shared, *validation, block)
-        rest = (*model.dropout, model.update, model.hyper, *learnt, *chunk)
 
         def join(thread: int, _thread: int) -> None:
-            place = (*space.heads[thread], *space.plan, team)
-            arguments: tuple[Any, ...] = (*place, *head, space.measured_at[thread], *rest)
+            head = (*space.heads[thread], *space.plan, chunk.team, *model.given)
+            arguments: tuple[Any, ...] = (*head, space.measured_at[thread], *rest)
             steps.advance(*arguments)
 
-        each(team, team, join)
-        model.crossed = self._crossings(model, figures, finite, epoch, start, len(sums), interval)
+        each(chunk.team, chunk.team, join)
 
     def _rows(self, model: _Model, epoch: int, start: int, n_steps: int) -> NDArray[np.int64]:
         """(N, B) rows of the steps from step `start` of `epoch`."""
-        order = model.order
+        per_epoch = model.order.steps_per_epoch
+        rows, begin = model.rows, (epoch - model.epoch) * per_epoch + start
+        if rows is None or begin + n_steps > len(rows):
+            rows, begin = self._drawn(model, epoch, -(-(start + n_steps) // per_epoch)), start
+            model.epoch, model.rows = epoch, rows
+        return rows[begin : begin + n_steps]
+
+    def _drawn(self, model: _Model, epoch: int, epochs: int) -> NDArray[np.int64]:
+        """(S·K, B) rows of so many epochs, or of some more."""
+        order, per_epoch = model.order, model.order.steps_per_epoch
         if not self._crosses:
-            if model.epoch != epoch or model.rows is None:
-                drawn = order.epoch(epoch)
-                model.epoch, model.rows = epoch, drawn.rows
-                if order.row_weight is not None:
-                    model.weight, model.scaled = drawn.weight, self._scaled(drawn.weight, drawn.valid)
-            return model.rows[start : start + n_steps]
-        last, inside = divmod(start + n_steps, order.steps_per_epoch)
-        rows = np.empty((last + bool(inside), order.steps_per_epoch * order.batch), np.int64)
-        known = 0
-        if model.rows is not None and model.epoch == epoch:  # the chunk before ended inside it
-            rows[0], known = model.rows, 1
-        if len(rows) > known:
-            keys, shuffle = np.empty((2, order.count + 8), np.uint64), order.shuffle and order.steps_per_epoch > 1
-            orders(np.uint64(order.seed), epoch + known, shuffle, order.count, order.offset, keys, rows[known:])
-        model.epoch, model.rows = (epoch + last, rows[-1].copy()) if inside else (-1, None)
-        return rows.reshape(-1, order.batch)[start : start + n_steps]
+            drawn = order.epoch(epoch)
+            if order.row_weight is not None:
+                model.weight, model.scaled = drawn.weight, self._scaled(drawn.weight, drawn.valid)
+            return drawn.rows
+        epochs = max(epochs, min(model.member.spec.training.epochs - epoch, ROWS_AHEAD // order.count))
+        keys, rows = np.empty((2, order.count + 8), np.uint64), np.empty((epochs, per_epoch * order.batch), np.int64)
+        orders(np.uint64(order.seed), epoch, order.shuffle and per_epoch > 1, order.count, order.offset, keys, rows)
+        return rows.reshape(-1, order.batch)
 
     def _rates(self, model: _Model, step: int, n_steps: int) -> NDArray[Any]:
         """(N, n_rates): what the optimizer needs that changes from step to step."""
@@ -227,31 +263,24 @@ class CompiledEngine:
             model.span, model.rates = first, np.ascontiguousarray(rates.T).astype(self._dtype)
         return model.rates[step - first : step - first + n_steps]
 
-    def _crossings(
-        self,
-        model: _Model,
-        figures: NDArray[np.float64],
-        finite: NDArray[np.float64],
-        epoch: int,
-        start: int,
-        n_steps: int,
-        interval: int,
-    ) -> list[Crossing]:
-        """The points inside the chunk: epochs that ended before its last step, every `interval`-th of them."""
-        per_epoch, found = model.order.steps_per_epoch, list[Crossing]()
-        if start + n_steps <= per_epoch:
-            return found
-        totals = figures.sum(axis=1).tolist()
-        for ended, (loss, hits) in enumerate(totals):
-            done = (ended + 1) * per_epoch - start
-            if done < n_steps and (epoch + ended + 1) % interval == 0:
-                measured = self._val.measured(model.place, loss, hits) if self._val else None
-                found.append(Crossing(done, measured, bool(finite[ended])))
+    def _crossings(self, chunk: _Chunk) -> list[list[Crossing]]:
+        """Every model's points inside the chunk: epochs that ended before its last step and have a point."""
+        totals, finite, n_steps = chunk.figures.sum(axis=2).tolist(), chunk.finite.tolist(), chunk.sums.shape[1]
+        found: list[list[Crossing]] = []
+        for model, step, figures, sound in zip(self._models, self._steps, totals, finite, strict=True):
+            epoch, start = divmod(step, model.order.steps_per_epoch)
+            found.append([])
+            for ended, done in enumerate(
+                range(model.order.steps_per_epoch - start, n_steps, model.order.steps_per_epoch)
+            ):
+                if (epoch + ended + 1) % model.interval == 0:
+                    measured = self._val.measured(model.place, *figures[ended]) if self._val else None
+                    found[-1].append(Crossing(done, measured, bool(sound[ended])))
         return found
 
     def crossed(self, position: int) -> Sequence[Crossing]:
         """See Engine."""
-        return self._models[position].crossed or ()
+        return self._crossed[position]
 
     def drain(self) -> NDArray[np.float64]:
         """See Engine."""
@@ -309,6 +338,7 @@ class CompiledEngine:
         self._kept_steps = [self._kept_steps[p] for p in chosen]
         self._begun = [self._begun[p] for p in chosen] if self._begun else []
         self._places = [self._places[p] for p in chosen]
+        self._crossed = [self._crossed[p] for p in chosen]
         if 2 * len(chosen) <= len(self._state["parameters"]):
             self._move_up()
 
