@@ -85,7 +85,8 @@ def join_widths(arguments: Sequence[str]) -> list[str]:
 
 
 def widths(text: str) -> list[int]:
-    """`64,32` or `64x32` as numbers; `none` is a linear net."""
+    """`64,32`, `64x32` or `64 32` as numbers; `none` is a linear net."""
+    text = ",".join(text.split())
     if text in ("", "none"):
         return []
     if not _WIDTHS.fullmatch(text):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlpq.cli.arguments import AsJson, Url, connect
+from mlpq.cli import train_options as option
+from mlpq.cli.arguments import AsJson, Url, connect, widths
 from mlpq.cli.complete import datasets_or_files
 from mlpq.cli.data import dataset_id
 from mlpq.cli.exits import FAILED
@@ -53,6 +54,10 @@ def sweep(
     seed: Annotated[int | None, typer.Option(help="Of the draws.")] = None,
     objective: Annotated[str | None, typer.Option(help="The figure that decides; default val_loss.")] = None,
     direction: Annotated[str | None, typer.Option(help="minimize or maximize; default by the figure.")] = None,
+    hidden: option.Hidden = None,
+    activation: option.Activation = None,
+    epochs: option.Epochs = None,
+    batch_size: option.BatchSize = None,
     spec: Annotated[str | None, typer.Option(help="A YAML or JSON file with what all jobs share.")] = None,
     assignments: Annotated[list[str] | None, typer.Option("--set", help="For all jobs: training.epochs=5")] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict, when a file is given.")] = None,
@@ -66,6 +71,8 @@ def sweep(
 
     For example: mlpq sweep digits --grid optimizer.learning_rate=0.01,0.1 --grid 'net.hidden=[],[64]' --watch
 
+    With all at 5 epochs: mlpq sweep iris --hidden 64 --epochs 5 --grid training.seed=1,2,3
+
     Draws: mlpq sweep digits --random 20 --draw optimizer.learning_rate=log_uniform:1e-4:1 --asha 1:27:3
     """
     with connect(url) as client:
@@ -75,9 +82,8 @@ def sweep(
                 found.cancel()
         else:
             plan = _plan(grid or [], draw or [], points, random, asha, seed)
-            base = read_spec(spec) if spec else {}
-            for assignment in assignments or []:
-                assign(base, assignment)
+            shared = {"activation": activation, "epochs": epochs, "batch_size": batch_size}
+            base = _base(spec, shared | {"hidden": None if hidden is None else widths(hidden)}, assignments or [])
             told: dict[str, Any] = {"base": base or None, "objective": objective, "direction": direction, "name": name}
             named = dataset_id(client, dataset, {"target": target}, quiet=as_json)
             found = client.sweep(named, **plan, **told)
@@ -127,6 +133,17 @@ def batch(
         return
     for job in jobs:
         console().print(f"{job.id} {job.status}", markup=False)
+
+
+def _base(spec: str | None, given: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """What all jobs share: the file first, then the options, then `--set`, each over the one before."""
+    from mlpq.settings import job_changes
+
+    chosen = {name: value for name, value in given.items() if value is not None}
+    base = merge(read_spec(spec) if spec else {}, job_changes(chosen))
+    for assignment in assignments:
+        assign(base, assignment)
+    return base
 
 
 def _find(client: Client, sweep_id: str) -> Sweep:

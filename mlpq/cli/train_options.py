@@ -1,4 +1,4 @@
-"""What `mlpq train` can be told, one option each, and the panel of the help in which it stands."""
+"""What `mlpq train` can be told (some of it `sweep` too), one option each, and its panel in the help."""
 
 from __future__ import annotations
 

@@ -72,14 +72,21 @@ def test_more_jobs_than_one_request_takes_are_queued_in_order(
 
 
 def test_a_sweep_from_the_command_line(mlpq: Mlpq, tmp_path: Path) -> None:
-    (tmp_path / "base.yaml").write_text("net: {hidden: [8]}\n")
-    shown = mlpq("sweep", "iris", *GRID_OPTIONS, "--spec", "base.yaml", "--set", "training.epochs=3", "--watch")
+    (tmp_path / "base.yaml").write_text("net: {activation: tanh}\ntraining: {epochs: 50, batch_size: 16}\n")
+    shared = ("--spec", "base.yaml", "--activation", "elu", "--epochs", "9", "--set", "training.epochs=3")
+    shown = mlpq("sweep", "iris", *GRID_OPTIONS, *shared, "--watch")
     head, titles, *rows = [line for line in shown.splitlines() if line.strip()]
     assert head.split()[1] == "succeeded"
     assert titles.split() == ["job", *GRID, "val_loss", "epoch", "status"]
     assert [row.startswith("*") for row in rows] == [True, False, False, False]
     again = mlpq.json("sweep", "last")
     assert (again["id"], again["best"]["id"]) == (head.split()[0], rows[0].split()[1])
+    spec = mlpq.json("show", again["best"]["id"])["spec"]
+    assert (spec["net"]["activation"][0]["name"], spec["training"]["epochs"], spec["training"]["batch_size"]) == (
+        "elu",
+        3,
+        16,
+    )
     assert again["id"] in mlpq("sweeps")
     assert mlpq.json("sweeps", "--limit", "1")["data"][0]["id"] == again["id"]
 
@@ -120,13 +127,16 @@ def test_points_from_a_file_and_why_jobs_ended(mlpq: Mlpq, tmp_path: Path) -> No
     points = [{"training.seed": 1}, {"training.seed": 2, "net.hidden": [8]}, wild]
     (tmp_path / "points.yaml").write_text("\n".join(f"- {json.dumps(point)}" for point in points))
     stopping = ("--set", "training.early_stopping.patience=1", "--set", "training.early_stopping.min_delta=9")
-    shown = mlpq("sweep", "iris", "--points", "points.yaml", "--set", "training.epochs=40", *stopping, "--watch")
+    shared = ("--hidden", "4 2", "--epochs", "40")
+    shown = mlpq("sweep", "iris", "--points", "points.yaml", *shared, *stopping, "--watch")
     assert shown.split()[1] == "succeeded"
     rows = [line.rstrip() for line in shown.splitlines()[2:]]
     ends = ["succeeded, early stopped", "succeeded, early stopped", "failed, diverged"]
     assert [row.endswith(end) for row, end in zip(rows, ends, strict=True)] == [True, True, True], shown
     found = mlpq.json("sweep", "last")
     assert (found["kind"], [job["point"] for job in found["jobs"]]) == ("list", points)
+    widths = [mlpq.json("show", job["id"])["spec"]["net"]["hidden"] for job in found["jobs"]]
+    assert widths == [[4, 2], [8], [4, 2]]
 
 
 def test_of_a_sweep_that_halved_the_table_says_where_each_stood(mlpq: Mlpq) -> None:
