@@ -200,6 +200,7 @@ class CompiledEngine:
         self._pending.append(chunk.sums.T)
 
     def _chunk(self, n_steps: int) -> _Chunk:
+        """Room for what so many steps leave."""
         models, epochs, blocks = len(self._models), 1, 0
         for model, step in zip(self._models, self._steps, strict=True):
             per_epoch, (*_, measured, block) = model.order.steps_per_epoch, model.given
@@ -268,11 +269,10 @@ class CompiledEngine:
         totals, finite, n_steps = chunk.figures.sum(axis=2).tolist(), chunk.finite.tolist(), chunk.sums.shape[1]
         found: list[list[Crossing]] = []
         for model, step, figures, sound in zip(self._models, self._steps, totals, finite, strict=True):
-            epoch, start = divmod(step, model.order.steps_per_epoch)
+            per_epoch = model.order.steps_per_epoch
+            epoch, start = divmod(step, per_epoch)
             found.append([])
-            for ended, done in enumerate(
-                range(model.order.steps_per_epoch - start, n_steps, model.order.steps_per_epoch)
-            ):
+            for ended, done in enumerate(range(per_epoch - start, n_steps, per_epoch)):
                 if (epoch + ended + 1) % model.interval == 0:
                     measured = self._val.measured(model.place, *figures[ended]) if self._val else None
                     found[-1].append(Crossing(done, measured, bool(sound[ended])))
