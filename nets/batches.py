@@ -6,10 +6,10 @@ row with weight 0, so that shapes never change and models with different row cou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 class Pool:
     """Rows of several models' data in one array.
 
-    x (R, I+1) on the device, with its column of ones, or (R, I) without; y (R, T) on the host; every model's first
+    x (R, I+1) on the device, with its column of ones where there are biases; y (R, T) on the host; every model's first
     row and number of rows.
     """
 
@@ -38,32 +38,76 @@ class Pool:
     counts: tuple[int, ...]
 
     @classmethod
-    def of(cls, members: Sequence[Member], part: str, backend: Backend, *, ones: bool = True) -> Pool:
+    def of(cls, members: Sequence[Member], part: str, backend: Backend) -> Self:
         """Pool the "train" or "val" part; models whose arrays are the same object share their rows.
 
-        Without the column of `ones`, x stays on the host, and rows that one array holds are not copied.
         Class codes stay codes (T = 1, int64) unless the loss compares values; values are (R, O).
         """
         first = members[0]
-        dtype, bias = first.dtype, first.spec.net.bias and ones
-        loss = LOSSES[first.spec.loss.name]
+        dtype, bias = first.dtype, first.spec.net.bias
         offsets, counts, place, total = [], [], dict[int, int](), 0
         parts: list[tuple[NDArray[Any], NDArray[Any]]] = []
-        for one in (member.data for member in members):
-            x, y = (one.x_train, one.y_train) if part == "train" else (one.x_val, one.y_val)
+        for member in members:
+            x, y = _part(member, part)
             if id(x) not in place:
                 place[id(x)] = total
-                parts.append((x, targets_of(loss, one, y, dtype)))
+                parts.append((x, y()))
                 total += len(x)
             offsets.append(place[id(x)])
             counts.append(len(x))
         width = first.data.n_inputs
-        pooled = parts[0][0]
-        if ones or len(parts) > 1 or not (pooled.dtype == dtype and pooled.flags.carray):
-            pooled = np.ones((total, width + int(bias)), dtype)
-            np.concatenate([x for x, _ in parts], out=pooled[:, :width], casting="same_kind")
-        x = backend.to_device(pooled) if ones else pooled
-        return cls(x, np.concatenate([y for _, y in parts]), tuple(offsets), tuple(counts))
+        pooled = np.ones((total, width + int(bias)), dtype)
+        np.concatenate([x for x, _ in parts], out=pooled[:, :width], casting="same_kind")
+        y_pooled = np.concatenate([y for _, y in parts])
+        return cls(backend.to_device(pooled), y_pooled, tuple(offsets), tuple(counts))
+
+    def targets(self, _model: int, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """What rows of a model, as numbered here, are compared with."""
+        return np.asarray(self.y[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class OwnRows:
+    """Rows of several models' data, each model's where they lie: x (n, I) and y (n, T) of every model, on the host.
+
+    What is a row-major array of the right precision is not copied: who joins a stack costs it nothing.
+    """
+
+    x: tuple[NDArray[Any], ...]
+    y: tuple[NDArray[Any], ...]
+
+    @classmethod
+    def of(cls, members: Sequence[Member], part: str) -> Self:
+        """The "train" or "val" part; models whose arrays are the same object share them. y as a Pool has it."""
+        known: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
+        found = []
+        for member in members:
+            x, y = _part(member, part)
+            if id(x) not in known:
+                known[id(x)] = np.require(x, member.dtype, ["C", "A", "W"]), np.ascontiguousarray(y())
+            found.append(known[id(x)])
+        return cls(tuple(x for x, _ in found), tuple(y for _, y in found))
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Every model's first row."""
+        return (0,) * len(self.x)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Every model's number of rows."""
+        return tuple(map(len, self.x))
+
+    def targets(self, model: int, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """What rows of a model are compared with."""
+        return self.y[model][rows]
+
+
+def _part(member: Member, part: str) -> tuple[NDArray[Any], Callable[[], NDArray[Any]]]:
+    """Inputs of the member's "train" or "val" rows, and how to make what its loss compares scores with."""
+    data, loss = member.data, LOSSES[member.spec.loss.name]
+    x, y = (data.x_train, data.y_train) if part == "train" else (data.x_val, data.y_val)
+    return x, lambda: targets_of(loss, data, y, member.dtype)
 
 
 def targets_of(loss: Loss, data: PreparedData, y: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -16,12 +16,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.backend import Backend
 from kernels.compiled import measures, steps, updates
 from kernels.compiled.orders import orders
 from kernels.compiled.panels import Panels, aligned
-from nets.batches import Pool, RowOrder
-from nets.compiled_evaluator import CompiledEvaluator, each, kind_of, knows_loss, pooled_rows, workspace_for
+from nets.batches import OwnRows, RowOrder
+from nets.compiled_evaluator import CompiledEvaluator, Rows, each, kind_of, knows_loss, rows_of_each, workspace_for
 from nets.dropout import limit_of
 from nets.engine import Crossing
 from nets.evaluate import Evaluator, Measured
@@ -103,8 +102,7 @@ class CompiledEngine:
     def __init__(
         self,
         members: Sequence[Member],
-        backend: Backend,
-        pool: Pool | None = None,
+        rows: OwnRows | None = None,
         val: CompiledEvaluator | None = None,
         threads: int = 1,
     ) -> None:
@@ -120,10 +118,11 @@ class CompiledEngine:
         self._places = list(range(len(members)))
         self._steps = [int(state.get("step", np.zeros(()))) for state in states]
         self._begun, self._kept, self._kept_steps = states, dict[str, NDArray[Any]](), list(self._steps)
-        pool = pool or Pool.of(members, "train", backend, ones=False)
+        rows = rows or OwnRows.of(members, "train")
         self._is_mean = LOSSES[first.spec.loss.name].is_mean(first.spec.loss.options)
-        self._shared = (*kind_of(first), *pooled_rows(members, pool))
-        self._models = [self._model(place, member, pool) for place, member in enumerate(members)]
+        kind, own = kind_of(first), rows_of_each(members, rows)
+        given = [self._given(place, kind, one) for place, one in enumerate(own)]
+        self._models = [self._model(place, member, given[place]) for place, member in enumerate(members)]
         self._crossed: list[list[Crossing]] = [[] for _ in members]
         beside, team = _shared_out(first, len(members), threads)
         batch, block = first.spec.training.batch_size, val.block if val else 0
@@ -139,10 +138,9 @@ class CompiledEngine:
         """Parameters and slots by name, each (M, P) in panels: a model has one place, its row in all of them."""
         return dict(zip(self._names, np.split(self._packed, len(self._names)), strict=True))
 
-    def _model(self, place: int, member: Member, pool: Pool) -> _Model:
-        training, options = member.spec.training, member.spec.optimizer.options
-        count, offset = pool.counts[place], pool.offsets[place]
-        order = RowOrder(training.seed, count, training.batch_size, offset, training.shuffle, member.data.row_weight)
+    def _model(self, place: int, member: Member, given: tuple[Any, ...]) -> _Model:
+        training, options, data = member.spec.training, member.spec.optimizer.options, member.data
+        order = RowOrder(training.seed, len(data.x_train), training.batch_size, 0, training.shuffle, data.row_weight)
         limit = np.inf if training.clip_norm is None else training.clip_norm
         fixed = [limit, self._optimizer.decay(options), *self._optimizer.numbers(options)]
         hyper = np.array(fixed, np.float64).astype(self._dtype)
@@ -156,7 +154,7 @@ class CompiledEngine:
         return _Model(
             member,
             order,
-            self._given(place),
+            given,
             (*dropout, update, hyper),
             valid.astype(np.int64),
             weight,
@@ -165,11 +163,11 @@ class CompiledEngine:
             place,
         )
 
-    def _given(self, place: int) -> tuple[Any, ...]:
-        """Loss, pool, rows that are measured, and how many of these at a time."""
+    def _given(self, place: int, kind: tuple[Any, ...], own: Rows) -> tuple[Any, ...]:
+        """Loss, rows, those that are measured, and how many of these at a time."""
         if self._val is None:
-            return (*self._shared, *self._shared[-3:], _NO_ROWS, 1)
-        return (*self._shared, *self._val.rows_of(place), self._val.block)
+            return (*kind, *own, *own, _NO_ROWS, 1)
+        return (*kind, *own, *self._val.rows_of(place), self._val.block)
 
     def _scaled(self, weight: NDArray[np.float64], valid: NDArray[Any]) -> NDArray[Any]:
         return (weight / valid[:, None] if self._is_mean else weight).astype(self._dtype)

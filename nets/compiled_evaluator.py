@@ -1,6 +1,6 @@
 """What compiled code is given of a stack, and measuring by it.
 
-Axis legend: R rows of a pool, I inputs, C scores, M models.
+Axis legend: n rows of a model, I inputs, C scores, M models.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.backend import Backend
 from kernels.compiled import layers, losses, measures
 from kernels.compiled.panels import Panels
 from kernels.compiled.workspace import Programmed, Workspace
-from nets.batches import Pool
+from nets.batches import OwnRows
 from nets.evaluate import Evaluator, Measured
 from nets.losses import LOSSES
 from nets.member import Member
@@ -33,18 +32,23 @@ CLASS_LOSSES: Final = {"softmax": (losses.SOFTMAX, "label_smoothing"), "svm": (l
 LARGE_MEASURE: Final = 4_000_000
 """Multiply-adds of a measure from which on several threads share its blocks."""
 
-PooledRows = tuple[NDArray[Any], NDArray[np.int64], NDArray[Any]]
+Rows = tuple[NDArray[Any], NDArray[np.int64], NDArray[Any]]
+"""Inputs (n, I), class codes (n,), target values (n, C); what the loss does not read is one zero."""
 
 
-def pooled_rows(members: Sequence[Member], pool: Pool) -> PooledRows:
-    """Inputs (R, I+1), class codes (R,), target values (R, C); what the loss does not read is one zero."""
-    if LOSSES[members[0].spec.loss.name].target == "class":
-        return pool.x, np.ascontiguousarray(pool.y[:, 0]), np.zeros((1, 1), members[0].dtype)
-    values = np.ascontiguousarray(pool.y)
-    tells, codes = tells_of(members[0]), np.zeros(1, np.int64)
+def rows_of_each(members: Sequence[Member], rows: OwnRows) -> list[Rows]:
+    """Every model's rows as compiled code reads them."""
+    known = {id(x): _rows(members[0], x, y) for x, y in zip(rows.x, rows.y, strict=True)}
+    return [known[id(x)] for x in rows.x]
+
+
+def _rows(member: Member, x: NDArray[Any], y: NDArray[Any]) -> Rows:
+    if LOSSES[member.spec.loss.name].target == "class":
+        return x, np.ascontiguousarray(y[:, 0]), np.zeros((1, 1), member.dtype)
+    tells, codes = tells_of(member), np.zeros(1, np.int64)
     if tells != layers.NO_CLASS:
-        codes = values.argmax(axis=1) if tells == layers.LARGEST else (values[:, 0] > 0).astype(np.int64)
-    return pool.x, codes, values
+        codes = y.argmax(axis=1) if tells == layers.LARGEST else (y[:, 0] > 0).astype(np.int64)
+    return x, codes, y
 
 
 def workspace_for(member: Member, batch: int, threads: int = 1, block: int = 0, *, dropout: bool = False) -> Workspace:
@@ -113,9 +117,9 @@ def _helpers() -> ThreadPoolExecutor:
 class CompiledEvaluator(Evaluator):
     """Measures models without Python between layers; rows, blocks and figures are the evaluator's."""
 
-    def __init__(self, members: Sequence[Member], backend: Backend, part: str, pool: Pool, threads: int = 1) -> None:
-        super().__init__(members, backend, part, pool)
-        self._pooled = pooled_rows(members, pool)
+    def __init__(self, members: Sequence[Member], part: str, rows: OwnRows, threads: int = 1) -> None:
+        super().__init__(members, part, rows)
+        self._own = rows_of_each(members, rows)
         self._kind = kind_of(members[0])
         self._first, self._threads = members[0], threads
         self._spaces = dict[int, Workspace]()
@@ -133,8 +137,8 @@ class CompiledEvaluator(Evaluator):
         return self._spaces[thread]
 
     def rows_of(self, model: int) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]:
-        """The pool, and the model's rows in it."""
-        return (*self._pooled, self._flat[model])
+        """The model's rows, and which of them it is measured on."""
+        return (*self._own[model], self._flat[model])
 
     def measured(self, model: int, loss: float, hits: float) -> Measured:
         """The figures behind the sums of losses and of hits."""
@@ -155,11 +159,11 @@ class CompiledEvaluator(Evaluator):
 
         def one(task: int, thread: int) -> None:
             item, share = tasks[task]
-            *pool, rows = self.rows_of(models[item])
+            *own, rows = self.rows_of(models[item])
             first, last = (blocks[item] * end // shares for end in (share, share + 1))
             chosen, out = rows[first * self._block : last * self._block], figures[item][first:last]
             head = self._space(thread).heads[0]
-            arguments: tuple[Any, ...] = (*head, *self._kind, *pool, chosen, self._block, packed[item], out)
+            arguments: tuple[Any, ...] = (*head, *self._kind, *own, chosen, self._block, packed[item], out)
             measures.evaluate(*arguments)
 
         each(threads, len(tasks), one)

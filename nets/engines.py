@@ -12,9 +12,9 @@ from typing import Final
 from kernels.backend import Backend
 from kernels.errors import RecordingFailed
 from kernels.precisions import needs_gpu
-from nets.batches import Pool
+from nets.batches import OwnRows, Pool
 from nets.engine import Engine, LayeredEngine
-from nets.evaluate import Evaluator
+from nets.evaluate import Evaluator, LayeredEvaluator
 from nets.gpu_costs import persistent_s, recorded_s
 from nets.member import Member
 from nets.persistent_engine import PersistentEngine
@@ -39,7 +39,7 @@ COMPILED_VARIABLE: Final = "MLPQ_COMPILED"
 def engine_for(
     members: Sequence[Member],
     backend: Backend,
-    pool: Pool | None = None,
+    rows: Pool | OwnRows | None = None,
     val: Evaluator | None = None,
     threads: int = 1,
 ) -> Engine:
@@ -49,13 +49,14 @@ def engine_for(
     An engine that passes the ends of epochs measures by `val`, from `evaluator_for`, on the way; `threads` are those
     on which it may run several models at once.
     """
-    if backend.compiler is not None:
-        return _on_device(members, backend, pool, val)
     compiled = _compiled_for(members[0], backend)
     if compiled is not None:
-        engine: Engine = compiled.CompiledEngine(members, backend, pool, val, threads)
+        engine: Engine = compiled.CompiledEngine(members, rows, val, threads)
         return engine
-    return LayeredEngine(members, backend, pool)
+    pool = rows if isinstance(rows, Pool) else None
+    return (
+        LayeredEngine(members, backend, pool) if backend.compiler is None else _on_device(members, backend, pool, val)
+    )
 
 
 def _on_device(members: Sequence[Member], backend: Backend, pool: Pool | None, val: Evaluator | None) -> Engine:
@@ -102,23 +103,26 @@ def _explained(engine: Engine, refused: str) -> Engine:
     return engine
 
 
-def pool_for(members: Sequence[Member], part: str, backend: Backend) -> Pool:
+def rows_for(members: Sequence[Member], part: str, backend: Backend) -> Pool | OwnRows:
     """The models' "train" or "val" rows as the engine and the evaluator of these members read them."""
-    only_compiled = backend.compiler is None and _compiled_for(members[0], backend) is not None
-    return Pool.of(members, part, backend, ones=not only_compiled)
+    compiled = _compiled_for(members[0], backend) is not None
+    return OwnRows.of(members, part) if compiled else Pool.of(members, part, backend)
 
 
-def evaluator_for(members: Sequence[Member], backend: Backend, part: str, pool: Pool, threads: int = 1) -> Evaluator:
+def evaluator_for(
+    members: Sequence[Member], backend: Backend, part: str, rows: Pool | OwnRows, threads: int = 1
+) -> Evaluator:
     """What measures models on their "train" or "val" rows; by a kernel or compiled where the training is."""
+    compiled = _compiled_for(members[0], backend)
+    if compiled is not None:
+        evaluator: Evaluator = compiled.CompiledEvaluator(members, part, rows, threads)
+        return evaluator
+    pool = rows if isinstance(rows, Pool) else Pool.of(members, part, backend)
     if backend.compiler is not None and _ranked(members[0])[0] == PersistentEngine.name:
         program = program_for(members[0], backend)
         if program is not None:
             return PersistentEvaluator(members, backend, part, pool, program)
-    compiled = _compiled_for(members[0], backend)
-    if compiled is None:
-        return Evaluator(members, backend, part, pool)
-    evaluator: Evaluator = compiled.CompiledEvaluator(members, backend, part, pool, threads)
-    return evaluator
+    return LayeredEvaluator(members, backend, part, pool)
 
 
 def lanes_for(member: Member, backend: Backend) -> float:
@@ -138,7 +142,7 @@ def lanes_for(member: Member, backend: Backend) -> float:
 
 
 def _compiled_for(member: Member, backend: Backend) -> ModuleType | None:
-    if backend.device != "cpu" or os.environ.get(COMPILED_VARIABLE) == "0":
+    if backend.device != "cpu" or backend.compiler is not None or os.environ.get(COMPILED_VARIABLE) == "0":
         return None
     compiled = _compiled_engine()
     return compiled if compiled is not None and compiled.compiles(member) else None

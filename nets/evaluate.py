@@ -5,6 +5,7 @@ Axis legend: M models of the stack, k models that are measured, E rows of a bloc
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backend import Backend
-from nets.batches import Pool
+from nets.batches import OwnRows, Pool
 from nets.fused import bind_loss
 from nets.losses import LOSSES, Arrays
 from nets.member import Member
@@ -60,37 +61,55 @@ def _evenly(used: int, count: int, offset: int) -> NDArray[np.int64]:
     return np.arange(used) * count // max(used, 1) + offset
 
 
-class Evaluator:
+class Evaluator(ABC):
     """Measures models of one stack on their "val" rows, or on the "train" rows of `rows_looked_at`.
 
     Blocks have the same size whatever the stack, so a model's figures do not depend on its neighbours.
     """
 
-    def __init__(self, members: Sequence[Member], backend: Backend, part: str, pool: Pool) -> None:
-        self._backend = backend
+    def __init__(self, members: Sequence[Member], part: str, rows: Pool | OwnRows) -> None:
         self._spec, self._layout, self._dtype = members[0].spec, members[0].layout, members[0].dtype
         self._loss = LOSSES[self._spec.loss.name]
         self._is_mean = self._loss.is_mean(self._spec.loss.options)
         self._block = evaluation_block(self._spec)
         self._codes = members[0].data.task == "classification"
-        self._x, self._y = pool.x, pool.y
-        self._counts = list(pool.counts)
+        self._counts = list(rows.counts)
         if part == "train":
             epochs = (member.spec.training.epochs for member in members)
-            self._counts = [rows_looked_at(*one) for one in zip(pool.counts, epochs, strict=True)]
-        self._scale = [count / max(used, 1) for used, count in zip(self._counts, pool.counts, strict=True)]
-        parts = list(zip(self._counts, pool.counts, pool.offsets, strict=True))
+            self._counts = [rows_looked_at(*one) for one in zip(rows.counts, epochs, strict=True)]
+        self._scale = [count / max(used, 1) for used, count in zip(self._counts, rows.counts, strict=True)]
+        parts = list(zip(self._counts, rows.counts, rows.offsets, strict=True))
         known = {part: _evenly(*part) for part in set(parts)}
         self._flat = [known[part] for part in parts]
-        self._spread = [self._total_spread(model) for model in range(len(members))]
-        self._bound: dict[int, _Bound] = {}
+        self._spread = [self._total_spread(rows, model) for model in range(len(members))]
 
-    def _total_spread(self, model: int) -> float:
+    def _total_spread(self, rows: Pool | OwnRows, model: int) -> float:
         """Σ (y - mean)² over the rows in use: what a constant prediction leaves of a regression target."""
         if self._codes or self._counts[model] == 0:
             return 1.0
-        target = self._y[self._flat[model]].astype(np.float64)
+        target = rows.targets(model, self._flat[model]).astype(np.float64)
         return float(((target - target.mean(axis=0)) ** 2).sum())
+
+    @abstractmethod
+    def measure(self, parameters: Array, models: Sequence[int]) -> list[Measured]:
+        """Loss and score of the given models with parameters (k, P), in the same order. Waits for the device."""
+
+    def _summary(self, model: int, loss: float, hit: float) -> Measured:
+        count = self._counts[model]
+        mean = loss / count if self._is_mean else loss * self._scale[model]
+        if self._codes:
+            return Measured(mean, hit / count)
+        spread = self._spread[model]
+        return Measured(mean, 1.0 - hit / spread if spread > 0 else float("nan"))
+
+
+class LayeredEvaluator(Evaluator):
+    """Layer by layer through the backend's operations: any net, any device."""
+
+    def __init__(self, members: Sequence[Member], backend: Backend, part: str, pool: Pool) -> None:
+        super().__init__(members, part, pool)
+        self._backend, self._x, self._y = backend, pool.x, pool.y
+        self._bound: dict[int, _Bound] = {}
 
     @cached_property
     def _rows(self) -> NDArray[np.int64]:
@@ -124,7 +143,7 @@ class Evaluator:
         return self._bound[k]
 
     def measure(self, parameters: Array, models: Sequence[int]) -> list[Measured]:
-        """Loss and score of the given models with parameters (k, P), in the same order. Waits for the device."""
+        """See Evaluator."""
         chosen = list(models)
         at = self._bind(len(chosen))
         self._backend.xp.copyto(at.parameters, parameters)
@@ -154,11 +173,3 @@ class Evaluator:
         play(at.loss_tape)
         value = self._loss.values(backend.to_host(at.records).astype(np.float64))
         return np.where(mask, value, 0.0).sum(axis=-1), np.where(mask, hit, 0.0).sum(axis=-1)
-
-    def _summary(self, model: int, loss: float, hit: float) -> Measured:
-        count = self._counts[model]
-        mean = loss / count if self._is_mean else loss * self._scale[model]
-        if self._codes:
-            return Measured(mean, hit / count)
-        spread = self._spread[model]
-        return Measured(mean, 1.0 - hit / spread if spread > 0 else float("nan"))

@@ -31,7 +31,8 @@ class PersistentEvaluator(Evaluator):
     """
 
     def __init__(self, members: Sequence[Member], backend: Backend, part: str, pool: Pool, program: Program) -> None:
-        super().__init__(members, backend, part, pool)
+        super().__init__(members, part, pool)
+        self._backend, self._x = backend, pool.x
         first, self._plan = members[0], program.plan
         self._numbers = backend.to_device(np.concatenate(self._flat).astype(np.int32))
         self._first = np.cumsum([0, *self._counts])[:-1]

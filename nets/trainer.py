@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from kernels.backend import Backend
 from kernels.errors import InvalidInput
 from nets.divergence import find_divergence
-from nets.engines import engine_for, evaluator_for, pool_for
+from nets.engines import engine_for, evaluator_for, rows_for
 from nets.evaluate import Measured
 from nets.folds import Folded
 from nets.member import Member
@@ -139,12 +139,12 @@ class _Run:
         """Engine and evaluators for the active models, each from its state."""
         members, backend = [self._members[member] for member in self.active], self._backend
         self._place = {member: place for place, member in enumerate(self.active)}  # as the evaluators count
-        pool = pool_for(members, "train", backend)
-        self._train = evaluator_for(members, backend, "train", pool, self._side_by_side)
+        rows = rows_for(members, "train", backend)
+        self._train = evaluator_for(members, backend, "train", rows, self._side_by_side)
         self._val = None
         if len(members[0].data.x_val) > 0:
-            self._val = evaluator_for(members, backend, "val", pool_for(members, "val", backend), self._side_by_side)
-        self._engine = engine_for(members, backend, pool, self._val, self._side_by_side)
+            self._val = evaluator_for(members, backend, "val", rows_for(members, "val", backend), self._side_by_side)
+        self._engine = engine_for(members, backend, rows, self._val, self._side_by_side)
 
     # ---- the loop
 

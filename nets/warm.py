@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import numpy as np
 
 from kernels.numpy_backend import NumpyBackend
-from nets.engines import engine_for, evaluator_for, pool_for
+from nets.engines import engine_for, evaluator_for, rows_for
 from nets.member import Member
 from nets.prepare import PreparedData
 from nets.resolve import resolve
@@ -46,11 +46,11 @@ def _train() -> None:
         inputs = x.astype(precision)
         member = Member(spec, PreparedData(inputs, y, inputs[:0], y[:0], 2, 2, "classification"))
         backend = NumpyBackend()
-        pool = pool_for([member], "train", backend)
-        engine = engine_for([member], backend, pool)
+        rows = rows_for([member], "train", backend)
+        engine = engine_for([member], backend, rows)
         engine.advance(1)
         engine.finite()
-        evaluator_for([member], backend, "train", pool).measure(engine.weights([0]), [0])
+        evaluator_for([member], backend, "train", rows).measure(engine.weights([0]), [0])
 
 
 def _alone() -> AbstractContextManager[None]:

@@ -111,7 +111,7 @@ def recorded(member: Member, compiler: HostCompiler | None = None) -> RecordedEn
 ENGINES: Engines = {
     "numpy": lambda member: LayeredEngine([member], BACKEND),
     "cupy kernels": lambda member: LayeredEngine([member], HostKernels()),
-    "compiled": lambda member: CompiledEngine([member], BACKEND),
+    "compiled": lambda member: CompiledEngine([member]),
     "persistent": persistent,
     "recorded": recorded,
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,11 +12,12 @@ import pytest
 from kernels.compiled import layers, workspace
 from kernels.compiled.dropout import Drop, draw
 from nets import compiled_engine
+from nets.batches import OwnRows
 from nets.compiled_engine import CompiledEngine
 from nets.compiled_evaluator import CompiledEvaluator
 from nets.dropout import kept, limit_of
 from nets.engine import LayeredEngine
-from nets.engines import COMPILED_VARIABLE, engine_for, pool_for
+from nets.engines import COMPILED_VARIABLE, engine_for, rows_for
 from nets.losses import LOSSES
 from nets.optimizers import OPTIMIZERS
 from nets.threads import FIRST_TURNS, PROBE, PROBE_TEAM, RECENT, TRIAL_S, Pace
@@ -95,11 +95,11 @@ def test_masks_are_those_of_the_layered_engine_word_for_word(units, batch, start
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_points_passed_inside_a_chunk_are_those_of_chunks_that_end_with_epochs(dropout):
     one = member_for(blobs(), net={**NET, "dropout": dropout}, training={"epochs": 40, "batch_size": 32})
-    whole = CompiledEngine([one], BACKEND)
+    whole = CompiledEngine([one])
     assert whole.max_chunk() == one.total_steps
     whole.advance(one.total_steps)
     assert [crossing.done for crossing in whole.crossed(0)] == [s * one.steps_per_epoch for s in range(1, 40)]
-    piecewise = CompiledEngine([one], BACKEND)
+    piecewise = CompiledEngine([one])
     while piecewise.steps()[0] < one.total_steps:
         piecewise.advance(min(7, one.total_steps - piecewise.steps()[0]))
     assert np.array_equal(whole.drain(), piecewise.drain())
@@ -108,7 +108,7 @@ def test_points_passed_inside_a_chunk_are_those_of_chunks_that_end_with_epochs(d
 
 def test_threads_change_no_bit():
     members = [member_for(blobs(seed=i), net=NET, training={"epochs": 3, "seed": i}) for i in range(5)]
-    one, two = CompiledEngine(members, BACKEND, threads=1), CompiledEngine(members, BACKEND, threads=3)
+    one, two = CompiledEngine(members, threads=1), CompiledEngine(members, threads=3)
     for engine in (one, two):
         engine.advance(engine.max_chunk())
     for position in range(len(members)):
@@ -123,7 +123,7 @@ def test_inputs_that_are_turned_for_gradients_change_no_bit(precision, monkeypat
     states = []
     for panels, turned in ((workspace.TURNED_PANELS, [False] * 3), (1, [True] * 3)):
         monkeypatch.setattr(workspace, "TURNED_PANELS", panels)
-        engine = CompiledEngine([one], BACKEND)
+        engine = CompiledEngine([one])
         assert (engine._workspaces[0].layers[:, layers.TURNED] > 0).tolist() == turned
         engine.advance(one.total_steps)
         states.append(engine.state(0))
@@ -140,8 +140,8 @@ def test_a_team_changes_no_bit(clip_norm, dropout, monkeypatch):
     found = []
     for sizes in ([1], [3], [3, 1]):
         monkeypatch.setattr(Pace, "team", partial(next, itertools.cycle(sizes)))
-        val = CompiledEvaluator([one], BACKEND, "val", pool_for([one], "val", BACKEND), 3)
-        engine = CompiledEngine([one], BACKEND, None, val, threads=3)
+        val = CompiledEvaluator([one], "val", OwnRows.of([one], "val"), 3)
+        engine = CompiledEngine([one], None, val, threads=3)
         assert len(engine._workspaces[0].heads) == 3
         crossed = []
         while engine.steps()[0] < one.total_steps:
@@ -154,10 +154,12 @@ def test_a_team_changes_no_bit(clip_norm, dropout, monkeypatch):
         assert_same_arrays(state, found[0][2])
 
 
-def test_rows_of_one_data_set_are_not_copied():
+def test_rows_of_a_stack_are_not_copied():
     members = [member_for(blobs(), net=NET, training={"seed": seed}) for seed in range(3)]
-    members = [replace(member, data=members[0].data) for member in members]
-    assert np.shares_memory(pool_for(members, "train", BACKEND).x, members[0].data.x_train)
+    for part in ("train", "val"):
+        own = [member.data.x_train if part == "train" else member.data.x_val for member in members]
+        rows = rows_for(members, part, BACKEND)
+        assert all(np.shares_memory(x, mine) for x, mine in zip(rows.x, own, strict=True))
 
 
 def turn(pace: Pace, step_s: dict[int, float], steps: int = 1000) -> tuple[int, int]:
@@ -182,7 +184,7 @@ def test_the_faster_team_is_found_and_the_other_is_looked_at_again():
 
 def test_no_steps_after_the_end_change_nothing():
     one = member_for(blobs(), net=NET, training={"epochs": 1, "batch_size": 32})
-    engine = CompiledEngine([one], BACKEND)
+    engine = CompiledEngine([one])
     while engine.max_chunk():
         engine.advance(engine.max_chunk())
     before = engine.state(0)

@@ -20,7 +20,7 @@ from tests.nets.test_persistent_engine import ADAM, assert_close, crowd
 
 ENGINES: dict[str, Callable[..., Engine]] = {
     "layered": lambda *members: LayeredEngine(members, BACKEND),
-    "compiled": lambda *members: CompiledEngine(members, BACKEND),
+    "compiled": lambda *members: CompiledEngine(members),
     "persistent": persistent_parts.engine_of,
     "recorded": recorded_parts.engine_of,
 }

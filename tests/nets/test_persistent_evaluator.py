@@ -10,7 +10,7 @@ import pytest
 from kernels.persistent_source import MEASURE_SYMBOL, measure_source
 from nets.batches import Pool
 from nets.engines import evaluator_for
-from nets.evaluate import Evaluator
+from nets.evaluate import Evaluator, LayeredEvaluator
 from nets.member import Member
 from nets.persistent_evaluator import PersistentEvaluator
 from nets.persistent_program import program_for
@@ -25,7 +25,7 @@ def both(members: list[Member], part: str, order: int = 0) -> tuple[Evaluator, E
     device = BlockBackend(HostCompiler(order))
     kernel = evaluator_for(members, device, part, Pool.of(members, part, device))
     assert isinstance(kernel, PersistentEvaluator)
-    return kernel, Evaluator(members, BACKEND, part, Pool.of(members, part, BACKEND))
+    return kernel, LayeredEvaluator(members, BACKEND, part, Pool.of(members, part, BACKEND))
 
 
 def assert_same_figures(members: list[Member], part: str, gate: float, order: int = 0) -> None:
