@@ -20,13 +20,13 @@ import numpy as np
 from kernels.numpy_backend import NumpyBackend
 from kernels.persistent import SHARED_BYTES
 from kernels.persistent_source import SYMBOL
-from tests.kernels.host_compiler import CHECKED_BOUNDS, FLOAT_ALONE, compile_for_host
+from tests.kernels.host_compiler import CHECKED_BOUNDS, FLOAT_ALONE, LIBRARY, compile_for_host
 
 Array = np.ndarray[Any, Any]
 
 SHIM = Path(__file__).with_name("block_shim.hpp")
 RUNTIME = SHIM.with_suffix(".cpp")
-_LIBRARY = ("-O0", "-shared", "-fPIC")
+_LIBRARY = ("-O0", *LIBRARY)
 """Steps are few and small: to make them quicker takes longer than they do."""
 FLOAT = "typedef float real;"
 ORDERS = (0, 1, 2, 3)

@@ -23,7 +23,7 @@ from cupy.cuda import compiler
 from cupy_backends.cuda.libs import nvrtc
 
 from kernels.cupy_backend import NVRTC_OPTIONS
-from tests.kernels.host_compiler import FLOAT_ALONE, compile_for_host
+from tests.kernels.host_compiler import FLOAT_ALONE, LIBRARY, compile_for_host
 
 Array = np.ndarray[Any, Any]
 
@@ -149,7 +149,7 @@ class HostLibrary:
         stem = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
         stem.with_suffix(".cpp").write_text(text)
         files = ("-o", str(stem.with_suffix(".so")), str(stem.with_suffix(".cpp")))
-        compile_for_host("-O1", "-shared", "-fPIC", *FLOAT_ALONE, f"-I{SHIM.parent}", *files)
+        compile_for_host("-O1", *LIBRARY, *FLOAT_ALONE, f"-I{SHIM.parent}", *files)
         self._library = ctypes.CDLL(str(stem.with_suffix(".so")))
 
     def run(self, kernel: Kernel, arguments: Sequence[Array | float], out: Array) -> None:

@@ -17,11 +17,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ON_THE_PATH = ("g++", "c++", "clang++")
-_FLAGS = ("-std=c++17", "-nostdinc++", "-ffp-contract=off", "-Wall", "-Werror", "-Wno-unknown-pragmas")
+_WARNINGS = ("-Wall", "-Werror", "-Wno-unknown-pragmas")
+_FLAGS = ("-std=c++17", "-nostdinc++", "-fno-exceptions", "-ffp-contract=off", *_WARNINGS)
 _ZIG_FLAGS = ("-nostdlib++", "-mcpu=baseline", "-fno-sanitize=undefined")
 """What the others do by themselves: code for any machine of this kind, and no checks of their own."""
 FLOAT_ALONE = ("-Werror=double-promotion", "-Werror=float-conversion")
 """Refuses double arithmetic in code for float32."""
+LIBRARY = ("-shared", "-fPIC", "-nodefaultlibs")
+"""A library that finds C's functions in the process that loads it: to link them takes longer than to compile."""
 CHECKED_BOUNDS = ("-fsanitize=bounds", "-fsanitize-undefined-trap-on-error")
 """Steps beyond an array of known size end the program."""
 
