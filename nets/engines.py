@@ -141,8 +141,13 @@ def lanes_for(member: Member, backend: Backend) -> float:
     return RECORDED_LANES if recorded else LAUNCH_BOUND_LANES
 
 
+def may_compile() -> bool:
+    """False where the environment says that nothing is compiled for the CPU."""
+    return os.environ.get(COMPILED_VARIABLE) != "0"
+
+
 def _compiled_for(member: Member, backend: Backend) -> ModuleType | None:
-    if backend.device != "cpu" or backend.compiler is not None or os.environ.get(COMPILED_VARIABLE) == "0":
+    if backend.device != "cpu" or backend.compiler is not None or not may_compile():
         return None
     compiled = _compiled_engine()
     return compiled if compiled is not None and compiled.compiles(member) else None

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import numpy as np
 
 from kernels.numpy_backend import NumpyBackend
-from nets.engines import engine_for, evaluator_for, rows_for
+from nets.engines import engine_for, evaluator_for, may_compile, rows_for
 from nets.member import Member
 from nets.prepare import PreparedData
 from nets.resolve import resolve
@@ -54,7 +54,9 @@ def _train() -> None:
 
 
 def _alone() -> AbstractContextManager[None]:
-    """See `kernels.compiled.jit.alone`; without numba nothing is compiled."""
+    """See `kernels.compiled.jit.alone`; without numba, which takes half a second to import, nothing is compiled."""
+    if not may_compile():
+        return nullcontext()
     try:
         from kernels.compiled.jit import alone
     except ImportError:
