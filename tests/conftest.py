@@ -26,11 +26,13 @@ def pytest_configure() -> None:
     """A run in the background (`.ci/run &`, nohup) begins with Ctrl-C ignored, and every process would inherit that.
 
     How long an example takes says nothing where other tests keep the processors busy: Hypothesis sets no deadline.
+    OpenBLAS's threads, which idle from the import of numpy on, would keep a processor busy until they sleep.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     settings.register_profile("any machine", deadline=None)
     settings.load_profile("any machine")
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # 2^4 cycles
     os.environ.setdefault("MLPQ_NICE", "0")  # other tests keep the processors busy, and this one waits for its jobs
 
 
