@@ -26,8 +26,6 @@ Array = np.ndarray[Any, Any]
 
 SHIM = Path(__file__).with_name("block_shim.hpp")
 RUNTIME = SHIM.with_suffix(".cpp")
-_LIBRARY = ("-O0", *LIBRARY)
-"""Steps are few and small: to make them quicker takes longer than they do."""
 FLOAT = "typedef float real;"
 ORDERS = (0, 1, 2, 3)
 """Thread orders: ascending, descending, two seeds of shuffles."""
@@ -65,7 +63,7 @@ def build(source: str, output: Path, *, guarded: bool = False) -> Path:
 
     The result is a library, or with `guarded` a program of its own in which a step beyond an array is found.
     """
-    kind = ("-O1", *CHECKED_BOUNDS) if guarded else _LIBRARY
+    kind = ("-O1", *CHECKED_BOUNDS) if guarded else LIBRARY
     return _compile(f"{source}{_driver(source, guarded=guarded)}", output, kind)
 
 
@@ -176,7 +174,7 @@ def _build_all(sources: Sequence[str]) -> None:
         return
     keys = [hashlib.sha256(source.encode()).hexdigest()[:16] for source in sources]
     path = Path(_FOLDER.name) / f"{len(_LAUNCHES)}.so"
-    library = ctypes.CDLL(str(_compile("".join(map(_part, keys, sources)), path, _LIBRARY)))
+    library = ctypes.CDLL(str(_compile("".join(map(_part, keys, sources)), path, LIBRARY)))
     _LAUNCHES.update({source: library[f"launch_{key}"] for key, source in zip(keys, sources, strict=True)})
 
 

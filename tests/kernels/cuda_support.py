@@ -149,7 +149,7 @@ class HostLibrary:
         stem = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
         stem.with_suffix(".cpp").write_text(text)
         files = ("-o", str(stem.with_suffix(".so")), str(stem.with_suffix(".cpp")))
-        compile_for_host("-O1", *LIBRARY, *FLOAT_ALONE, f"-I{SHIM.parent}", *files)
+        compile_for_host(*LIBRARY, *FLOAT_ALONE, f"-I{SHIM.parent}", *files)
         self._library = ctypes.CDLL(str(stem.with_suffix(".so")))
 
     def run(self, kernel: Kernel, arguments: Sequence[Array | float], out: Array) -> None:

@@ -23,8 +23,9 @@ _ZIG_FLAGS = ("-nostdlib++", "-mcpu=baseline", "-fno-sanitize=undefined")
 """What the others do by themselves: code for any machine of this kind, and no checks of their own."""
 FLOAT_ALONE = ("-Werror=double-promotion", "-Werror=float-conversion")
 """Refuses double arithmetic in code for float32."""
-LIBRARY = ("-shared", "-fPIC", "-nodefaultlibs")
-"""A library that finds C's functions in the process that loads it: to link them takes longer than to compile."""
+LIBRARY = ("-O0", "-shared", "-fPIC", "-nodefaultlibs")
+"""A library that finds C's functions in the process that loads it: to link them takes longer than to compile. What it
+computes is little, and to make that quicker takes longer than it does."""
 CHECKED_BOUNDS = ("-fsanitize=bounds", "-fsanitize-undefined-trap-on-error")
 """Steps beyond an array of known size end the program."""
 
