@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from kernels.errors import RecordingFailed
 from kernels.step_plan import Product, StepPlan
 from kernels.step_source import ADVANCE_SYMBOL, TALLY_SYMBOL
 from kernels.tail_source import MAX_OUTPUTS, SCORES_SYMBOL, TAIL_SYMBOL
-from nets.engines import engine_for, lanes_for
+from nets.engines import COMPILED_VARIABLE, engine_for, lanes_for
 from nets.gpu_costs import nodes_of, persistent_s, recorded_s
 from nets.parameters import Layout
 from nets.plans import plan_of
@@ -93,3 +97,10 @@ def test_a_device_that_cannot_record_trains_in_another_way_and_says_why():
     assert recorder.outcomes[0].kind is Ending.COMPLETED
     assert recorder.info[0]["engine"] == "layered"
     assert recorder.info[0]["not_recorded"].startswith("nothing of ")
+
+
+def test_what_compiles_nothing_does_not_load_the_compiler():
+    code = "import sys, nets.warm; nets.warm.warm(); print('numba' in sys.modules)"
+    environment = {**os.environ, COMPILED_VARIABLE: "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
