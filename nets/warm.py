@@ -25,7 +25,12 @@ LOADED_S = 10.0
 
 
 def warm(compiling: Callable[[], None] = lambda: None) -> None:
-    """Train one step in each precision; calls `compiling`, perhaps twice, when that has to be compiled first."""
+    """Train one step in each precision; calls `compiling`, perhaps twice, when that has to be compiled first.
+
+    Where nothing may be compiled there is nothing to do: numba alone takes half a second to import.
+    """
+    if not may_compile():
+        return
     late = threading.Timer(LOADED_S, compiling)
     late.daemon = True
     late.start()
@@ -54,9 +59,7 @@ def _train() -> None:
 
 
 def _alone() -> AbstractContextManager[None]:
-    """See `kernels.compiled.jit.alone`; without numba, which takes half a second to import, nothing is compiled."""
-    if not may_compile():
-        return nullcontext()
+    """See `kernels.compiled.jit.alone`; without numba nothing is compiled."""
     try:
         from kernels.compiled.jit import alone
     except ImportError:
