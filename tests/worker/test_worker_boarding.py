@@ -82,10 +82,13 @@ def interleaved(store: JobStore, jobs: int) -> tuple[Run, list[str]]:
 
 
 def test_a_tiny_job_that_ended_before_the_first_look_has_companions_all_the_same(redis: Redis) -> None:
-    """Else it would be a matter of milliseconds whether tiny jobs of several shapes train in stacks or alone."""
+    """Else it would be a matter of milliseconds whether tiny jobs of several shapes train in stacks or alone.
+
+    The first look counts it among the 16; another before the end, for which there may be time, finds its seat free.
+    """
     store = JobStore(redis)
     ended, fit = interleaved(store, 20)
-    assert begun_again(store, ended, most=16) == fit[:15]
+    assert begun_again(store, ended, most=16) in (fit[:15], fit[:16])
 
 
 def test_stacks_of_tiny_jobs_overtake_others_by_a_second_at_most_however_often_they_begin(redis: Redis) -> None:
