@@ -83,6 +83,7 @@ class Outbox:
         self.begun = False
         """Training asks between its steps what is wanted; until then nobody does."""
         self.since = time.monotonic()
+        """When the job was claimed."""
         self.told_why = False
         """The job's log says what it waits for."""
         self.closed = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +112,17 @@ def _core_loader() -> type[yaml.SafeLoader]:
     ):
         Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"^(?:{pattern})$"), list(first))
     return Loader
+
+
+def composed(source: str | None, settings: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """A file first, then the settings that were given (None: not), then assignments, each over the one before."""
+    from mlpq.settings import job_changes
+
+    given = {name: value for name, value in settings.items() if value is not None}
+    document = merge(read_spec(source) if source else {}, job_changes(given))
+    for assignment in assignments:
+        assign(document, assignment)
+    return document
 
 
 def assign(document: dict[str, Any], assignment: str) -> None:

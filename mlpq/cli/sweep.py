@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +14,7 @@ from mlpq.cli.complete import datasets_or_files
 from mlpq.cli.data import dataset_id
 from mlpq.cli.exits import FAILED
 from mlpq.cli.output import console, dataset_cells, number, print_json, say, table
-from mlpq.cli.spec import assign, merge, read_spec, read_specs
+from mlpq.cli.spec import assign, composed, merge, read_specs
 from mlpq.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -82,8 +82,9 @@ def sweep(
                 found.cancel()
         else:
             plan = _plan(grid or [], draw or [], points, random, asha, seed)
-            shared = {"activation": activation, "epochs": epochs, "batch_size": batch_size}
-            base = _base(spec, shared | {"hidden": None if hidden is None else widths(hidden)}, assignments or [])
+            shared: dict[str, Any] = {"activation": activation, "epochs": epochs, "batch_size": batch_size}
+            shared["hidden"] = None if hidden is None else widths(hidden)
+            base = composed(spec, shared, assignments or [])
             told: dict[str, Any] = {"base": base or None, "objective": objective, "direction": direction, "name": name}
             named = dataset_id(client, dataset, {"target": target}, quiet=as_json)
             found = client.sweep(named, **plan, **told)
@@ -133,17 +134,6 @@ def batch(
         return
     for job in jobs:
         console().print(f"{job.id} {job.status}", markup=False)
-
-
-def _base(spec: str | None, given: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """What all jobs share: the file first, then the options, then `--set`, each over the one before."""
-    from mlpq.settings import job_changes
-
-    chosen = {name: value for name, value in given.items() if value is not None}
-    base = merge(read_spec(spec) if spec else {}, job_changes(chosen))
-    for assignment in assignments:
-        assign(base, assignment)
-    return base
 
 
 def _find(client: Client, sweep_id: str) -> Sweep:

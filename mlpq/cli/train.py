@@ -14,7 +14,7 @@ from mlpq.cli.complete import datasets_or_files
 from mlpq.cli.data import dataset_id, read_like
 from mlpq.cli.jobs import follow_job
 from mlpq.cli.output import console, facts, print_json, say
-from mlpq.cli.spec import assign, is_spec, merge, read_spec
+from mlpq.cli.spec import composed, is_spec
 from mlpq.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -127,12 +127,8 @@ def fork(
 
     For example: mlpq fork last --epochs 5 --lr 0.0003 --watch
     """
-    from mlpq.settings import job_changes
-
     given = {"epochs": epochs, "learning_rate": learning_rate, "seed": seed, "name": name}
-    changes = job_changes({key: value for key, value in given.items() if value is not None})
-    for assignment in assignments or []:
-        assign(changes, assignment)
+    changes = composed(None, given, assignments or [])
     with connect(url) as client:
         job = find_job(client, job_id)
         if dataset is not None:
@@ -165,13 +161,9 @@ def _find_data(client: Client, specification: dict[str, Any], dataset: str | Non
 
 
 def _specification(given: dict[str, Any], spec: str | None, assignments: list[str]) -> dict[str, Any]:
-    """File first, then the options, then `--set`, each over the one before."""
-    from mlpq.settings import job_changes, name_optimizer
+    from mlpq.settings import name_optimizer
 
-    chosen = {key: value for key, value in given.items() if value is not None}
-    specification = merge(read_spec(spec) if spec else {}, job_changes(chosen))
-    for assignment in assignments:
-        assign(specification, assignment)
+    specification = composed(spec, given, assignments)
     name_optimizer(specification)
     return specification
 
