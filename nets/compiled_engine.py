@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from kernels.compiled import measures, steps, updates
 from kernels.compiled.orders import orders
 from kernels.compiled.panels import Panels, aligned
+from kernels.compiled.workspace import Workspace
 from nets.batches import OwnRows, RowOrder
 from nets.compiled_evaluator import CompiledEvaluator, Rows, each, kind_of, knows_loss, rows_of_each, workspace_for
 from nets.dropout import limit_of
@@ -98,6 +99,7 @@ class CompiledEngine:
     """
 
     name: Final = "compiled"
+    grows: Final = True
 
     def __init__(
         self,
@@ -108,31 +110,71 @@ class CompiledEngine:
     ) -> None:
         first = members[0]
         self.details: dict[str, str] = {}
-        self._dtype, self._val = first.dtype, val
+        self._dtype, self._val, self._threads = first.dtype, val, threads
         self._optimizer = OPTIMIZERS[first.spec.optimizer.name]
-        states = [member.state or {"parameters": member.initial_parameters()} for member in members]
         self._panels = Panels(first.layout.widths, first.layout.bias, self._dtype)
         self._names = ("parameters", *self._optimizer.slots)
-        self._packed = self._panels.pack([state.get(name) for name in self._names for state in states])
+        self._is_mean = LOSSES[first.spec.loss.name].is_mean(first.spec.loss.options)
+        self._kind = kind_of(first)
+        self._begun = _beginnings(members)
+        self._packed = self._pack(self._begun)
         self._state = self._views()
         self._places = list(range(len(members)))
-        self._steps = [int(state.get("step", np.zeros(()))) for state in states]
-        self._begun, self._kept, self._kept_steps = states, dict[str, NDArray[Any]](), list(self._steps)
-        rows = rows or OwnRows.of(members, "train")
-        self._is_mean = LOSSES[first.spec.loss.name].is_mean(first.spec.loss.options)
-        kind, own = kind_of(first), rows_of_each(members, rows)
-        given = [self._given(place, kind, one) for place, one in enumerate(own)]
-        self._models = [self._model(place, member, given[place]) for place, member in enumerate(members)]
-        self._crossed: list[list[Crossing]] = [[] for _ in members]
-        beside, team = _shared_out(first, len(members), threads)
-        batch, block = first.spec.training.batch_size, val.block if val else 0
-        drops = first.spec.net.dropout > 0
-        self._workspaces = [workspace_for(first, batch, team, block, dropout=drops) for _ in range(beside)]
-        clips = any(member.spec.training.clip_norm is not None for member in members)
-        self._gradients = [aligned(self._panels.count if clips else 1, self._dtype) for _ in range(beside)]
-        self._pace = Pace(team)
-        self._crosses = all(_can_cross(model) for model in self._models)
+        self._steps = [_step_of(state) for state in self._begun]
+        self._kept, self._kept_steps = dict[str, NDArray[Any]](), list(self._steps)
+        self._models = list[_Model]()
+        self._workspaces, self._gradients, self._pace = list[Workspace](), list[NDArray[Any]](), Pace(1)
+        self._crossed = list[list[Crossing]]()
         self._pending: list[NDArray[np.float64]] = []
+        self._enrol(members, rows or OwnRows.of(members, "train"))
+
+    def admit(self, members: Sequence[Member], rows: OwnRows) -> None:
+        """See Engine."""
+        states, names = _beginnings(members), range(len(self._names))
+        packed = self._pack(states)
+        both = [[*self._rows_of(name), *np.split(packed, len(names))[name]] for name in names]
+        self._packed = self._panels.copied([row for rows_of_name in both for row in rows_of_name])
+        self._state = self._views()
+        self._places = list(range(len(self._places) + len(members)))
+        self._steps += [_step_of(state) for state in states]
+        self._kept = {}
+        self.keep_copy()
+        for place, model in enumerate(self._models):
+            model.place = place
+        self._enrol(members, rows)
+
+    def _enrol(self, members: Sequence[Member], rows: OwnRows) -> None:
+        """What these models have beside their state, and buffers for as many side by side as there are now."""
+        for member, own in zip(members, rows_of_each(members, rows), strict=True):
+            place = len(self._models)
+            self._models.append(self._model(place, member, self._given(place, own)))
+        self._crossed += [[] for _ in members]
+        self._crosses = all(_can_cross(model) for model in self._models)
+        self._furnish()
+
+    def _furnish(self) -> None:
+        """Make the buffers that are missing."""
+        first, models = self._models[0].member, self._models
+        beside, team = _shared_out(first, len(models), self._threads)
+        if team != self._pace.threads:
+            self._workspaces, self._pace = [], Pace(team)
+        block, drops = self._val.block if self._val else 0, first.spec.net.dropout > 0
+        batch = first.spec.training.batch_size
+        while len(self._workspaces) < beside:
+            self._workspaces.append(workspace_for(first, batch, team, block, dropout=drops))
+        clips = any(model.member.spec.training.clip_norm is not None for model in models)
+        size = self._panels.count if clips else 1
+        if len(self._gradients) < beside or size > len(self._gradients[0]):
+            self._gradients = [aligned(size, self._dtype) for _ in range(beside)]
+
+    def _pack(self, states: Sequence[State]) -> NDArray[Any]:
+        """(S·M, P) in panels: the parameters of all these models, then slot by slot."""
+        return self._panels.pack([state.get(name) for name in self._names for state in states])
+
+    def _rows_of(self, name: int) -> list[NDArray[Any]]:
+        """One array's rows of the models that are there, in panels."""
+        first = name * len(self._state["parameters"])
+        return [self._packed[first + place] for place in self._places]
 
     def _views(self) -> dict[str, NDArray[Any]]:
         """Parameters and slots by name, each (M, P) in panels: a model has one place, its row in all of them."""
@@ -163,11 +205,11 @@ class CompiledEngine:
             place,
         )
 
-    def _given(self, place: int, kind: tuple[Any, ...], own: Rows) -> tuple[Any, ...]:
+    def _given(self, place: int, own: Rows) -> tuple[Any, ...]:
         """Loss, rows, those that are measured, and how many of these at a time."""
         if self._val is None:
-            return (*kind, *own, *own, _NO_ROWS, 1)
-        return (*kind, *own, *self._val.rows_of(place), self._val.block)
+            return (*self._kind, *own, *own, _NO_ROWS, 1)
+        return (*self._kind, *own, *self._val.rows_of(place), self._val.block)
 
     def _scaled(self, weight: NDArray[np.float64], valid: NDArray[Any]) -> NDArray[Any]:
         return (weight / valid[:, None] if self._is_mean else weight).astype(self._dtype)
@@ -297,7 +339,7 @@ class CompiledEngine:
 
     def finite(self) -> NDArray[np.bool_]:
         """See Engine."""
-        return np.array([measures.all_finite(row) for row in self._parameters(range(len(self._models)))])
+        return measures.finite_rows(self._state["parameters"], np.array(self._places, np.int64))
 
     def weights(self, positions: Sequence[int]) -> NDArray[Any]:
         """See Engine."""
@@ -342,8 +384,8 @@ class CompiledEngine:
 
     def _move_up(self) -> None:
         """Leave no place empty."""
-        places, count, names = self._places, len(self._state["parameters"]), range(len(self._names))
-        self._packed = self._panels.chosen(self._packed, [name * count + place for name in names for place in places])
+        places = self._places
+        self._packed = self._panels.copied([row for name in range(len(self._names)) for row in self._rows_of(name)])
         self._state = self._views()
         self._kept = {name: array[places] for name, array in self._kept.items()}
         self._places = list(range(len(places)))
@@ -352,6 +394,15 @@ class CompiledEngine:
         place = self._places[position]
         state: State = {name: self._panels.unpack(array[place : place + 1])[0] for name, array in arrays.items()}
         return state | {"step": np.array(counts[position], np.int64)}
+
+
+def _beginnings(members: Sequence[Member]) -> list[State]:
+    """Each one's checkpoint, or its parameters before the first step."""
+    return [member.state or {"parameters": member.initial_parameters()} for member in members]
+
+
+def _step_of(state: State) -> int:
+    return int(state.get("step", np.zeros(())))
 
 
 @lru_cache(maxsize=256)

@@ -125,6 +125,11 @@ class CompiledEvaluator(Evaluator):
         self._spaces = dict[int, Workspace]()
         self._panels = Panels(self._layout.widths, self._layout.bias, members[0].dtype)
 
+    def admit(self, stay: Sequence[int], members: Sequence[Member], rows: OwnRows) -> None:
+        """See Evaluator."""
+        self._samples = [*(self._samples[model] for model in stay), *self._samples_of(members, rows)]
+        self._own = [*(self._own[model] for model in stay), *rows_of_each(members, rows)]
+
     @property
     def block(self) -> int:
         """Rows that are measured at a time."""
@@ -138,7 +143,7 @@ class CompiledEvaluator(Evaluator):
 
     def rows_of(self, model: int) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]:
         """The model's rows, and which of them it is measured on."""
-        return (*self._own[model], self._flat[model])
+        return (*self._own[model], self._samples[model].rows)
 
     def measured(self, model: int, loss: float, hits: float) -> Measured:
         """The figures behind the sums of losses and of hits."""
@@ -150,10 +155,10 @@ class CompiledEvaluator(Evaluator):
 
     def measure_panels(self, packed: Sequence[NDArray[Any]] | NDArray[Any], models: Sequence[int]) -> list[Measured]:
         """The same of parameters in panels."""
-        blocks = [-(-len(self._flat[model]) // self._block) for model in models]
+        counts = [len(self._samples[model].rows) for model in models]
+        blocks = [-(-count // self._block) for count in counts]
         figures = [np.zeros((count, 2)) for count in blocks]
-        work = sum(len(self._flat[model]) for model in models) * self._layout.count
-        threads = self._threads if work >= LARGE_MEASURE else 1
+        threads = self._threads if sum(counts) * self._layout.count >= LARGE_MEASURE else 1
         shares = -(-threads // max(1, len(models)))  # of a model's blocks
         tasks = [(item, share) for item in range(len(models)) for share in range(shares)]
 

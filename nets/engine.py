@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backend import Backend
-from nets.batches import Pool
+from nets.batches import OwnRows, Pool
 from nets.clipping import bind_clipping
 from nets.dropout import Dropout
 from nets.evaluate import Evaluator, Measured
@@ -54,6 +54,13 @@ class Engine(Protocol):
     @property
     def details(self) -> dict[str, str]:
         """What the record says beside the name of how the stack runs; to be added to."""
+
+    @property
+    def grows(self) -> bool:
+        """Whether further models can be taken in; else an engine of all of them is made."""
+
+    def admit(self, members: Sequence[Member], rows: OwnRows) -> None:
+        """Go on with these, too, behind the others, whose present state becomes the last good one; rows are theirs."""
 
     def max_chunk(self) -> int:
         """Most steps that one `advance` may run now; a model that passes the end of an epoch tells by `crossed`."""

@@ -6,7 +6,7 @@ Axis legend: M models of the stack, k models that are measured, E rows of a bloc
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -61,6 +61,18 @@ def _evenly(used: int, count: int, offset: int) -> NDArray[np.int64]:
     return np.arange(used) * count // max(used, 1) + offset
 
 
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What one model is measured on: rows (n,), as its pool numbers them.
+
+    A loss that is a sum is `scale` times what it is over these rows. `spread` is what they leave to a constant.
+    """
+
+    rows: NDArray[np.int64]
+    scale: float
+    spread: float
+
+
 class Evaluator(ABC):
     """Measures models of one stack on their "val" rows, or on the "train" rows of `rows_looked_at`.
 
@@ -68,38 +80,49 @@ class Evaluator(ABC):
     """
 
     def __init__(self, members: Sequence[Member], part: str, rows: Pool | OwnRows) -> None:
+        self._part = part
         self._spec, self._layout, self._dtype = members[0].spec, members[0].layout, members[0].dtype
         self._loss = LOSSES[self._spec.loss.name]
         self._is_mean = self._loss.is_mean(self._spec.loss.options)
         self._block = evaluation_block(self._spec)
         self._codes = members[0].data.task == "classification"
-        self._counts = list(rows.counts)
-        if part == "train":
-            epochs = (member.spec.training.epochs for member in members)
-            self._counts = [rows_looked_at(*one) for one in zip(rows.counts, epochs, strict=True)]
-        self._scale = [count / max(used, 1) for used, count in zip(self._counts, rows.counts, strict=True)]
-        parts = list(zip(self._counts, rows.counts, rows.offsets, strict=True))
-        known = {part: _evenly(*part) for part in set(parts)}
-        self._flat = [known[part] for part in parts]
-        self._spread = [self._total_spread(rows, model) for model in range(len(members))]
+        self._samples = self._samples_of(members, rows)
 
-    def _total_spread(self, rows: Pool | OwnRows, model: int) -> float:
+    def _samples_of(self, members: Sequence[Member], rows: Pool | OwnRows) -> list[Sample]:
+        """What each of these models is measured on."""
+        known, found = dict[tuple[int, int, int], NDArray[np.int64]](), list[Sample]()
+        for model, (member, count, offset) in enumerate(zip(members, rows.counts, rows.offsets, strict=True)):
+            used = rows_looked_at(count, member.spec.training.epochs) if self._part == "train" else count
+            if (used, count, offset) not in known:
+                known[used, count, offset] = _evenly(used, count, offset)
+            chosen = known[used, count, offset]
+            found.append(Sample(chosen, count / max(used, 1), self._total_spread(rows, model, chosen)))
+        return found
+
+    def _total_spread(self, rows: Pool | OwnRows, model: int, chosen: NDArray[np.int64]) -> float:
         """Σ (y - mean)² over the rows in use: what a constant prediction leaves of a regression target."""
-        if self._codes or self._counts[model] == 0:
+        if self._codes or len(chosen) == 0:
             return 1.0
-        target = rows.targets(model, self._flat[model]).astype(np.float64)
+        target = rows.targets(model, chosen).astype(np.float64)
         return float(((target - target.mean(axis=0)) ** 2).sum())
+
+    def admit(self, _stay: Sequence[int], _members: Sequence[Member], _rows: OwnRows) -> None:
+        """Go on with some of the models, and with further ones behind them, whose rows these are.
+
+        For what measures the stack of an engine that grows.
+        """
+        raise TypeError(f"{type(self).__name__} does not grow")
 
     @abstractmethod
     def measure(self, parameters: Array, models: Sequence[int]) -> list[Measured]:
         """Loss and score of the given models with parameters (k, P), in the same order. Waits for the device."""
 
     def _summary(self, model: int, loss: float, hit: float) -> Measured:
-        count = self._counts[model]
-        mean = loss / count if self._is_mean else loss * self._scale[model]
+        on = self._samples[model]
+        count, spread = len(on.rows), on.spread
+        mean = loss / count if self._is_mean else loss * on.scale
         if self._codes:
             return Measured(mean, hit / count)
-        spread = self._spread[model]
         return Measured(mean, 1.0 - hit / spread if spread > 0 else float("nan"))
 
 
@@ -114,17 +137,22 @@ class LayeredEvaluator(Evaluator):
     @cached_property
     def _rows(self) -> NDArray[np.int64]:
         """(M, S, E) rows of every block, the last one repeated to its end."""
-        blocks = max(-(-count // self._block) for count in self._counts)
-        rows = np.zeros((len(self._flat), blocks * self._block), np.int64)
-        for row, flat in zip(rows, self._flat, strict=True):
-            row[: len(flat)], row[len(flat) :] = flat, flat[-1:] if len(flat) else 0
+        blocks = self._blocks(range(len(self._samples)))
+        rows = np.zeros((len(self._samples), blocks * self._block), np.int64)
+        for row, one in zip(rows, self._samples, strict=True):
+            count = len(one.rows)
+            row[:count], row[count:] = one.rows, one.rows[-1:] if count else 0
         return rows.reshape(len(rows), blocks, self._block)
 
     @cached_property
     def _mask(self) -> NDArray[np.bool_]:
         """(M, S, E) which of them count."""
         places = np.arange(self._rows[0].size).reshape(self._rows[0].shape)
-        return np.asarray(places < np.array(self._counts)[:, None, None])
+        return np.asarray(places < np.array([len(one.rows) for one in self._samples])[:, None, None])
+
+    def _blocks(self, models: Iterable[int]) -> int:
+        """Blocks of the one of these models that has most rows."""
+        return max(-(-len(self._samples[model].rows) // self._block) for model in models)
 
     def _bind(self, k: int) -> _Bound:
         if k in self._bound:
@@ -148,9 +176,8 @@ class LayeredEvaluator(Evaluator):
         at = self._bind(len(chosen))
         self._backend.xp.copyto(at.parameters, parameters)
         rows, mask = self._rows[chosen], self._mask[chosen]
-        blocks = max(-(-self._counts[m] // self._block) for m in chosen)
         losses, hits = np.zeros(len(chosen)), np.zeros(len(chosen))
-        for s in range(blocks):
+        for s in range(self._blocks(chosen)):
             value, hit = self._measure_block(at, rows[:, s], mask[:, s])
             losses += value
             hits += hit

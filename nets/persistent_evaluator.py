@@ -34,8 +34,8 @@ class PersistentEvaluator(Evaluator):
         super().__init__(members, part, pool)
         self._backend, self._x = backend, pool.x
         first, self._plan = members[0], program.plan
-        self._numbers = backend.to_device(np.concatenate(self._flat).astype(np.int32))
-        self._first = np.cumsum([0, *self._counts])[:-1]
+        self._numbers = backend.to_device(np.concatenate([one.rows for one in self._samples]).astype(np.int32))
+        self._first = np.cumsum([0, *(len(one.rows) for one in self._samples)])[:-1]
         codes = pool.y.dtype.kind == "i"
         self._targets = backend.to_device(pool.y.astype(np.int32) if codes else np.ascontiguousarray(pool.y))
         text = measure_source(self._plan, program.rules(first), _hits_of(first, codes=codes))
@@ -55,7 +55,7 @@ class PersistentEvaluator(Evaluator):
 
     def _looks(self, place: int, model: int) -> list[tuple[int, int, int]]:
         """What the kernel calls Look, of every block that measures a model: its place, first row, number of rows."""
-        count, batch = self._counts[model], self._plan.batch
+        count, batch = len(self._samples[model].rows), self._plan.batch
         share = batch * max(LEAST_BATCHES, -(-count // (batch * SHARES)))
         begin = int(self._first[model])
         return [(place, begin + at, min(share, count - at)) for at in range(0, count, share)]

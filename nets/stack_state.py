@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backend import Array, Backend
-from nets.batches import Pool
+from nets.batches import OwnRows, Pool
 from nets.chunks import Chunks
 from nets.evaluate import Evaluator, Measured
 from nets.member import Member, State
@@ -25,6 +25,11 @@ class LiveParameters(ABC):
 
     _backend: Backend
     _places: list[int]
+    grows: Final = False
+
+    def admit(self, _members: Sequence[Member], _rows: OwnRows) -> None:
+        """See Engine: arrays on a device have as many rows as the stack began with."""
+        raise TypeError(f"{type(self).__name__} does not grow")
 
     @property
     @abstractmethod

@@ -60,7 +60,7 @@ class Pace:
     """
 
     def __init__(self, threads: int) -> None:
-        self._threads = threads
+        self.threads = threads
         self._recent: dict[int, deque[float]] = {size: deque(maxlen=RECENT) for size in (1, threads)}
         self._last_s = TRIAL_S
         self._turns = 0
@@ -68,16 +68,16 @@ class Pace:
 
     def team(self) -> int:
         """Threads for the next turn: each size tried on a few steps, then the faster; the other now and then again."""
-        if self._threads == 1:
+        if self.threads == 1:
             return 1
         if self._turns < len(FIRST_TURNS):
-            return self._threads if FIRST_TURNS[self._turns] else 1
+            return self.threads if FIRST_TURNS[self._turns] else 1
         faster = self._faster()
-        return 1 + self._threads - faster if self._tries() else faster
+        return 1 + self.threads - faster if self._tries() else faster
 
     def most_steps(self) -> int:
         """Steps that the next turn may have: few where it only tries."""
-        if self._threads == 1 or not self._tries():
+        if self.threads == 1 or not self._tries():
             return sys.maxsize
         return max(1, int(TRIAL_S / self._last_s))
 

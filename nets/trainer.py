@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from kernels.backend import Backend
 from kernels.errors import InvalidInput
+from nets.batches import OwnRows
 from nets.divergence import find_divergence
 from nets.engines import engine_for, evaluator_for, rows_for
 from nets.evaluate import Measured
@@ -178,15 +179,29 @@ class _Run:
         _check_stack([*(self._members[member] for member in self.active), *newcomers])
         if _recorded_threads(newcomers) not in (None, self._threads):
             raise InvalidInput.at("/members", f"were not begun with {self._threads} BLAS threads")
-        for position, member in enumerate(self.active):
-            self._members[member] = replace(self._members[member], state=self._engine.state(position))
         numbers = range(self._known_models, self._known_models + len(newcomers))
         self._known_models += len(newcomers)
         self._members |= zip(numbers, newcomers, strict=True)
         self._progress |= {number: Progress(self._members[number]) for number in numbers}
-        self.active += numbers
-        self._equip()
+        if self._engine.grows and self.active:
+            self._grow(numbers)
+        else:
+            for position, member in enumerate(self.active):
+                self._members[member] = replace(self._members[member], state=self._engine.state(position))
+            self.active += numbers
+            self._equip()
         self._begin(numbers)
+
+    def _grow(self, numbers: Sequence[int]) -> None:
+        """Engine and evaluators go on with these, too: nobody's state moves."""
+        stay, newcomers = self._places(self.active), [self._members[number] for number in numbers]
+        rows = OwnRows.of(newcomers, "train")
+        self._train.admit(stay, newcomers, rows)
+        if self._val:
+            self._val.admit(stay, newcomers, OwnRows.of(newcomers, "val"))
+        self._engine.admit(newcomers, rows)
+        self.active += numbers
+        self._place = {member: place for place, member in enumerate(self.active)}
 
     def advance(self) -> None:
         """Run one chunk: to where something has to be decided, but no longer than CHUNK_S."""

@@ -93,6 +93,15 @@ def all_finite(values: Floats) -> bool:
 
 
 @exact
+def finite_rows(rows: Floats, places: Table) -> NDArray[np.bool_]:
+    """(K,) whether all numbers of rows (M, P) at some places are finite, without the interpreter in between."""
+    found = np.empty(places.size, np.bool_)
+    for k in range(places.size):
+        found[k] = all_finite(rows[places[k]])
+    return found
+
+
+@exact
 def evaluate(
     product: int, layers: Table, constants: Floats, work: Floats,
     labels: NDArray[np.int32], spare: Floats, spare_at: int, losses: int, biased: int,

@@ -56,10 +56,11 @@ class Panels:
             _move(self._table, numbers, row, False)
         return flat
 
-    def chosen(self, packed: NDArray[Any], positions: Sequence[int]) -> NDArray[Any]:
-        """A copy of some models' panels."""
-        copy = self._rows_of_panels(len(positions))
-        np.take(packed, positions, axis=0, out=copy)
+    def copied(self, rows: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Panels (M, count) of several models, each where it lies, in one array."""
+        copy = self._rows_of_panels(len(rows))
+        for to, row in zip(copy, rows, strict=True):
+            to[:] = row
         return copy
 
     def _rows_of_panels(self, models: int) -> NDArray[Any]:

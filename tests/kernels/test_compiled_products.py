@@ -125,8 +125,8 @@ def test_panels_hold_every_weight_once_and_come_back_as_they_were(widths, bias, 
     assert packed.shape == (3, panels.count)
     assert np.array_equal(np.sort(packed[packed != 0]), flat.reshape(-1))
     assert np.array_equal(panels.unpack(packed), flat)
-    assert np.array_equal(panels.chosen(packed, [2, 0]), packed[[2, 0]])
-    for rows in (packed, panels.chosen(packed, [1])):
+    assert np.array_equal(panels.copied([packed[2], packed[0]]), packed[[2, 0]])
+    for rows in (packed, panels.copied([packed[1]])):
         assert all(row.ctypes.data % 64 == 0 for row in rows)
 
 
