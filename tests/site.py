@@ -14,7 +14,7 @@ from redis import Redis
 
 from mlpq.embedded import EmbeddedServer
 from store.jobs import JobStore
-from store.records import Job, NewJob
+from store.records import Job, NewJob, Stackable
 from store.transitions import Status
 from tests.history import History, check
 from tests.processes import Processes, wait_until
@@ -58,9 +58,9 @@ class Site:
         """Let held runs go on to their ends."""
         self._hold.unlink()
 
-    def submit(self, spec: dict[str, Any], dataset: str = "digits") -> str:
-        """Accept a job; returns its id."""
-        job, _ = self.store.create(NewJob(spec=spec, dataset=dataset))
+    def submit(self, spec: dict[str, Any], dataset: str = "digits", stack: Stackable | None = None) -> str:
+        """Accept a job, which trains alone unless it is told with whom it may; returns its id."""
+        job, _ = self.store.create(NewJob(spec=spec, dataset=dataset, stack=stack))
         self.accepted.append(job.id)
         return job.id
 

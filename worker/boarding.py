@@ -1,6 +1,7 @@
 """The thread of the training process that brings queued jobs into the stack that trains: plans, claims, prepares them.
 
 The first job of a stack never waits for company: it trains while others are looked for, and they board between chunks.
+Where models of the stack are about to end, those who take their seats are claimed and prepared before.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from store.records import Claim, Companion
 from worker import log
 from worker.asking import answered
 from worker.outage import Outage
-from worker.planner import Aboard, Plan, Room, Seat, Share, plan, share_of
+from worker.planner import Aboard, Plan, Room, Seat, Share, finished, plan, share_of
 from worker.run import Run
-from worker.settings import BOARDING_S, GATHER, GATHER_S, LOOK_FURTHER, LOOK_FURTHEST
+from worker.settings import AHEAD_MOST, AHEAD_S, BOARDING_S, GATHER, GATHER_S, LOOK_FURTHER, LOOK_FURTHEST
 
 
 @dataclass(frozen=True)
@@ -68,20 +69,27 @@ class Boarding:
     Args:
         gate: what lets a job in.
         first: the runs that the stack begins with, one at least.
+        waiting: runs that are prepared and find no seat yet.
         overtaken: by this stack before, which is gone on with here.
         stopping: set when the process was told to go: then nobody is taken in any more.
         most_jobs: to take in.
     """
 
     def __init__(
-        self, gate: Gate, first: Sequence[Run], overtaken: Overtaken, stopping: threading.Event, most_jobs: int
+        self,
+        gate: Gate,
+        first: Sequence[Run],
+        waiting: Sequence[Run],
+        overtaken: Overtaken,
+        stopping: threading.Event,
+        most_jobs: int,
     ) -> None:
         self._gate = gate
         self._stopping = stopping
-        self._first, self._aboard = first[0], list(first)
+        self._first, self._aboard = first[0], [*first, *waiting]
         self._looked = False
-        self._ready: deque[Run] = deque()
-        self._ready_since = 0.0
+        self._ready = deque(waiting)
+        self._could_since: float | None = None
         self._overtaken = overtaken
         self._look_further = LOOK_FURTHER
         self._most_jobs = most_jobs
@@ -96,15 +104,19 @@ class Boarding:
         """A model has left the stack: there may be room."""
         self._look_now.set()
 
-    def ready(self) -> list[Run]:
-        """Those who can board now: several at a time, unless the first of them has waited for `GATHER_S`."""
-        if len(self._ready) < GATHER and time.monotonic() - self._ready_since < GATHER_S:
+    def ready(self, seats: int) -> list[Run]:
+        """Those who take free seats now: several at a time, unless one could have done so for `GATHER_S`."""
+        count, now = min(seats, len(self._ready)), time.monotonic()
+        if self._could_since is None or count == 0:
+            self._could_since = now if count else None
+        if self._could_since is None or (count < GATHER and now - self._could_since < GATHER_S):
             return []
-        return self._taken_out()
+        self._could_since = None
+        return self._taken_out(count)
 
-    def _taken_out(self) -> list[Run]:
-        found = []
-        while self._ready:
+    def _taken_out(self, most: int) -> list[Run]:
+        found = list[Run]()
+        while self._ready and len(found) < most:
             found.append(self._ready.popleft())
         return found
 
@@ -113,7 +125,7 @@ class Boarding:
         self._closed, self._further = True, further
         self._look_now.set()
         self._thread.join()
-        return self._taken_out()
+        return self._taken_out(len(self._ready))
 
     def _run(self) -> None:
         while self._further and not self._stopping.is_set():  # one look at least: tiny jobs end before it
@@ -134,6 +146,7 @@ class Boarding:
         self._aboard = [run for run in self._aboard if not run.ended]
         self._first = next(iter(self._aboard), self._first)
         gate, room = self._gate, self._gate.room(self._aboard)
+        room = replace(room, most=room.most + self._seats_soon(room.lanes))
         if len(self._aboard) >= room.most or self.taken >= self._most_jobs:
             return
         chosen = self._chosen(room)
@@ -149,9 +162,12 @@ class Boarding:
             run.late_s = late[run.id]
         for run in runs:
             if gate.prepare(run):
-                if not self._ready:
-                    self._ready_since = time.monotonic()
                 self._ready.append(run)
+
+    def _seats_soon(self, lanes: float) -> int:
+        """Seats that will be free in `AHEAD_S`, for as many as may wait for one."""
+        ends = finished([_seat(run).left_s for run in self._aboard], lanes)
+        return min(AHEAD_MOST, sum(end < AHEAD_S for end in ends))
 
     def _claim(self, chosen: Plan, token: str) -> list[Claim]:
         gate = self._gate

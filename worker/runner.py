@@ -151,9 +151,10 @@ class Runner:
     # ---- training
 
     def _fit(self, runs: Sequence[Run], reporter: Reporter) -> list[Run]:
-        """Train these and whoever joins them; returns those that have still to be trained."""
+        """Train these, as many at once as may be, and whoever joins them; returns those who have still to train."""
         backend, agreed = runs[0].backend, _agreed(runs[0])
-        boarding = self._boarding(runs, reporter)
+        runs, waiting = runs[: self._most], runs[self._most :]
+        boarding = self._boarding(runs, waiting, reporter)
         watch = Watch(runs, self._files, self._publisher, reporter, self._stopping, self._tell, boarding, self._over)
         broken: Exception | None = None
         try:
@@ -162,13 +163,15 @@ class Runner:
             fit(members, backend, watch, watch, boarders=lambda: self._admit(watch, boarding, agreed))
         except Exception as error:  # noqa: BLE001 - ends these jobs, not the worker
             broken = error
-        late = [] if boarding is None else boarding.close(further=broken is None)  # nobody prepares beside us any more
+        late = waiting if boarding is None else boarding.close(further=broken is None)  # nobody prepares beside us now
         self._taken += 0 if boarding is None else boarding.taken
-        again = [] if broken is None else self._broken(watch.aboard, broken, backend.device)
-        return again + [run for run in late if not run.outbox.given_up and self._fits(agreed, run)]
+        if broken is None:
+            return [run for run in late if not run.outbox.given_up and self._fits(agreed, run)]
+        _give_back(late)
+        return self._broken(watch.aboard, broken, backend.device)
 
-    def _boarding(self, runs: Sequence[Run], reporter: Reporter) -> Boarding | None:
-        """What looks for company; None where nobody could join or a stack gains nothing."""
+    def _boarding(self, runs: Sequence[Run], waiting: Sequence[Run], reporter: Reporter) -> Boarding | None:
+        """What looks for company beside those who wait already; None where a stack gains nothing."""
         first = runs[0]
         stack, lanes = first.claim.job.stack, lanes_for(first.member, first.backend)
         if stack is None or first.id in self._alone or self._most <= 1 or not gains(stack.steps, stack.work, lanes):
@@ -190,13 +193,14 @@ class Runner:
             lambda claims: self._enter(claims, reporter),
             self._prepare,
         )
-        return Boarding(gate, runs, self._overtaken, self._stopping, RUN_MOST_JOBS - self._taken)
+        return Boarding(gate, runs, waiting, self._overtaken, self._stopping, RUN_MOST_JOBS - self._taken)
 
     def _admit(self, watch: Watch, boarding: Boarding | None, agreed: Hashable) -> list[Member]:
         """The members that board now."""
         if boarding is None:
             return []
-        runs = [run for run in boarding.ready() if not run.outbox.given_up and self._fits(agreed, run)]
+        found = boarding.ready(self._most - len(watch.aboard))
+        runs = [run for run in found if not run.outbox.given_up and self._fits(agreed, run)]
         watch.join(runs)
         failpoints.allocate(len(watch.aboard))
         return [run.member for run in runs]
@@ -207,7 +211,7 @@ class Runner:
             return True
         log.warning("does_not_fit", job=run.id)
         self._alone.add(run.id)
-        run.end(stopped(Directive.CONTINUE))
+        _give_back([run])
         return False
 
     def _over(self, run: Run) -> None:
@@ -234,9 +238,7 @@ class Runner:
             self._most = len(stay)
         else:
             self._alone.update(run.id for run in left)
-        for run in left:
-            if run not in stay:
-                run.end(stopped(Directive.CONTINUE))
+        _give_back([run for run in left if run not in stay])
         log.warning("stack_broken", code=failure.code, models=len(left), go_on=len(stay))
         return [run for run in stay if self._prepare(run)]
 
@@ -250,6 +252,12 @@ class Runner:
             detail = {"code": failure.code, "detail": str(error)[:300]}
             log.error("run_failed", trace, job=run.id, fence=run.claim.fence, **detail)
         return failure
+
+
+def _give_back(runs: Sequence[Run]) -> None:
+    """Put them back into the queue; no attempt is counted."""
+    for run in runs:
+        run.end(stopped(Directive.CONTINUE))
 
 
 def _agreed(run: Run) -> Hashable:

@@ -32,6 +32,12 @@ GATHER = 4
 GATHER_S = 0.03
 """Seconds that a job which is ready to board waits for others."""
 
+AHEAD_S = 0.5
+"""Seconds before a model leaves the stack that a job may be claimed for its seat: to prepare one takes a while."""
+
+AHEAD_MOST = 16
+"""Jobs that wait for a seat at most."""
+
 RUN_MOST_JOBS = 1000
 """Jobs that one stack takes in one after another; then it ends, and the worker looks after itself."""
 

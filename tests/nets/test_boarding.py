@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.errors import InvalidInput
+from nets import compiled_engine
 from nets.engines import COMPILED_VARIABLE
 from nets.member import Member
 from nets.report import Command
@@ -72,6 +73,34 @@ def test_those_who_come_and_those_who_were_there_end_as_alone(engine, epochs, mo
         for seed in range(6)
     ]  # fmt: skip
     assert assert_each_is_what_it_is_alone(engine, members, 2, 1) == 4
+
+
+def test_a_team_that_trained_one_model_trains_several_side_by_side_when_others_join(monkeypatch):
+    """Buffers are made anew for as many models as there are threads, for one that is clipped, and nobody's state moves.
+
+    Who diverges afterwards is looked into from the state in which it was found by those who joined.
+    """
+    monkeypatch.setattr(compiled_engine, "LARGE_STEP", 0)
+    sizes, kind = list[int](), compiled_engine.CompiledEngine
+    monkeypatch.setattr(compiled_engine, "CompiledEngine", lambda m, *rest: sizes.append(len(m)) or kind(m, *rest))
+    calm = {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9}
+    wild = {"name": "sgd", "learning_rate": 1.0, "l2": 5e4}
+    members = [
+        member_for(
+            blobs(seed=seed), net={"hidden": [20]}, optimizer=wild if seed == 1 else calm,
+            training={"epochs": 1500 if seed == 0 else 40, "batch_size": 16, "seed": seed, "clip_norm": clip_norm},
+        )
+        for seed, clip_norm in enumerate([None, None, 0.1, None])
+    ]  # fmt: skip
+    recorder = Recorder()
+    fit(members[:1], BACKEND, recorder, recorder, threads=2, boarders=one_by_one(members[1:], 1))
+    assert set(sizes) == {1}, "no engine is made for those who joined and those who were there"
+    assert recorder.outcomes[1].kind is Ending.DIVERGED
+    for i, member in enumerate(members):
+        alone = run(member)
+        assert recorder.curve(i) == alone.curve(0)
+        assert recorder.outcomes[i].error == alone.outcomes[0].error
+        assert_same_arrays(recorder.outcomes[i].parameters, alone.outcomes[0].parameters)
 
 
 def test_a_boarder_goes_on_from_its_checkpoint_and_may_be_paused() -> None:

@@ -20,6 +20,7 @@ from tests.store.store_parts import new_job, stackable
 from worker.boarding import Boarding, Gate, Overtaken
 from worker.planner import OVERTAKE_S, Room
 from worker.run import Run
+from worker.settings import AHEAD_MOST
 
 
 def gate_of(store: JobStore, taken: list[str], most: int = 16) -> Gate:
@@ -41,7 +42,7 @@ def test_one_that_fits_is_found_behind_many_that_do_not(redis: Redis) -> None:
     last = store.create(new_job(stack=stackable()))[0]
 
     boarding = Boarding(
-        gate_of(store, taken), [Run(store.claim_also("w", [first.id])[0])], Overtaken(), threading.Event(), 1000
+        gate_of(store, taken), [Run(store.claim_also("w", [first.id])[0])], [], Overtaken(), threading.Event(), 1000
     )
     wait_until(lambda: taken, 5.0, "it is found")
     boarding.close(further=False)
@@ -54,7 +55,7 @@ def test_those_whose_claim_was_not_answered_board_all_the_same(valkey: EmbeddedS
     run = Run(store.claim_also("w", [first.id])[0])
     claim = hashlib.sha1(scripts.source("claim").encode()).hexdigest().encode()
     with lossy_way(valkey.url, claim, losses=1) as way:
-        boarding = Boarding(gate_of(JobStore(connect(way.url)), taken), [run], Overtaken(), threading.Event(), 1000)
+        boarding = Boarding(gate_of(JobStore(connect(way.url)), taken), [run], [], Overtaken(), threading.Event(), 1000)
         wait_until(lambda: taken, 8.0, "they are told of")
         boarding.close(further=False)
         assert way.left == 0
@@ -62,11 +63,58 @@ def test_those_whose_claim_was_not_answered_board_all_the_same(valkey: EmbeddedS
     assert {store.get(job.id).fence for job in others} == {1}
 
 
+def looking(store: JobStore, taken: list[str], jobs: int, steps: int, most: int = 16) -> tuple[Run, Boarding]:
+    """A stack of one model, of so many jobs that are alike, that looks for company."""
+    first, *_ = store.create_many([new_job(stack=stackable(steps=steps)) for _ in range(jobs)])[0]
+    run = Run(store.claim_also("w", [first.id])[0])
+    return run, Boarding(gate_of(store, taken, most), [run], [], Overtaken(), threading.Event(), 1000)
+
+
+def test_who_takes_a_seat_that_is_free_soon_is_claimed_before(redis: Redis) -> None:
+    taken = list[str]()
+    run, boarding = looking(JobStore(redis), taken, 40, steps=1)
+    wait_until(lambda: len(taken) == 15 + AHEAD_MOST, 5.0, "those who find seats, and those who wait for one")
+    assert boarding.ready(0) == []
+    boarded = [*taken_in(boarding, 15), *taken_in(boarding, 1)]
+    run.ended = True
+    boarding.left()
+    wait_until(lambda: len(taken) == 16 + AHEAD_MOST, 5.0, "somebody takes the waiting one's place")
+    late = boarding.close(further=False)
+    assert [one.id for one in [*boarded, *late]] == taken
+
+
+def taken_in(boarding: Boarding, seats: int) -> list[Run]:
+    """Who takes so many free seats."""
+    found = list[Run]()
+    wait_until(lambda: found.extend(boarding.ready(seats)) or bool(found), 5.0, "they board")
+    assert len(found) == seats
+    return found
+
+
+def test_nobody_is_claimed_for_the_seat_of_one_who_needs_it_for_long(redis: Redis) -> None:
+    taken = list[str]()
+    _, boarding = looking(JobStore(redis), taken, 10, steps=60_000, most=2)
+    wait_until(lambda: len(taken) == 1, 5.0, "there is a seat")
+    boarding.left()
+    boarding.close(further=True)
+    assert len(taken) == 1
+
+
+def test_those_who_waited_for_a_seat_of_the_stack_before_board_first(redis: Redis) -> None:
+    store, taken = JobStore(redis), list[str]()
+    found = store.create_many([new_job(stack=stackable()) for _ in range(9)])[0]
+    first, *waiting = [Run(claim) for claim in store.claim_also("w", [job.id for job in found[:6]])]
+    boarding = Boarding(gate_of(store, taken), [first], waiting, Overtaken(), threading.Event(), 1000)
+    assert taken_in(boarding, 5) == waiting
+    wait_until(lambda: len(taken) == 3, 5.0, "the others are taken in, too")
+    assert [run.id for run in boarding.close(further=False)] == taken == [job.id for job in found[6:]]
+
+
 def begun_again(store: JobStore, ended: Run, most: int = 1, overtaken: Overtaken | None = None) -> list[str]:
     """Whom a stack takes in whose only model has ended."""
     taken: list[str] = []
     stopping, so_far = threading.Event(), overtaken or Overtaken()
-    Boarding(gate_of(store, taken, most), [ended], so_far, stopping, 1000).close(further=True)
+    Boarding(gate_of(store, taken, most), [ended], [], so_far, stopping, 1000).close(further=True)
     return taken
 
 
@@ -128,7 +176,7 @@ def test_a_stack_that_begins_again_with_one_that_was_in_a_crash_takes_its_like_a
     ended.ended = True
     for claim in store.claim_also("gone", [job.id for job in others]):
         store.crashed(claim.job_id, claim.fence, "crashed", "gone")
-    boarding = Boarding(gate_of(store, taken), [ended], Overtaken(), threading.Event(), 1000)
+    boarding = Boarding(gate_of(store, taken), [ended], [], Overtaken(), threading.Event(), 1000)
     wait_until(lambda: taken, 5.0, "it begins again")
     new = store.create(new_job(stack=stackable(steps=1)))[0]
     boarding.left()

@@ -19,7 +19,9 @@ from store.transitions import Status
 from tests.history import assert_same_run, read_history
 from tests.processes import wait_until
 from tests.site import STEADY, Site
+from tests.store.store_parts import stackable
 from tests.worker.runner_parts import Bench, pause_after_a_point
+from worker import runner
 from worker.data import DataCache
 
 SMALL: dict[str, Any] = {
@@ -118,6 +120,36 @@ def test_one_of_a_stack_is_cancelled_and_one_paused_and_the_third_goes_on(bench:
     assert paused.attempt == 1
     bench.site.store.request(ids[1], "cancel")
     bench.site.check()
+
+
+def test_those_who_wait_for_a_seat_obey_and_the_others_take_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "STACK_MOST", 2)
+    monkeypatch.setenv("MLPQ_FAILPOINTS", "1")
+    monkeypatch.setenv("HOLD_WHILE", site.hold())
+    bench, store = Bench(site), site.store
+    ids = [site.submit(_with(SMALL, epochs=300, seed=seed), "iris", stackable()) for seed in range(6)]
+
+    def ask() -> None:
+        for job_id in ids:
+            site.wait(job_id, Status.RUNNING)
+        site.wait_for_step(ids[1], 1)
+        assert [store.get(job_id).last_metric_step > 0 for job_id in ids] == [True, True, *[False] * 4]
+        store.request(ids[4], "cancel")
+        store.request(ids[5], "pause")
+        site.wait(ids[4], Status.CANCELLED)
+        site.wait(ids[5], Status.PAUSED)
+        site.release()
+
+    thread = bench.during(ask)
+    bench.runner.run(bench.claim(1))
+    thread.join()
+    jobs = [store.get(job_id) for job_id in ids]
+    assert [job.status for job in jobs] == [*[Status.SUCCEEDED] * 4, Status.CANCELLED, Status.PAUSED]
+    assert [job.attempt for job in jobs] == [1] * 6
+    (alone,) = bench.run(_with(SMALL, epochs=300, seed=3))
+    assert_same_run(read_history(store, ids[3]), site.data_dir, read_history(store, alone.id), site.data_dir)
+    store.request(ids[5], "cancel")
+    site.check()
 
 
 def test_pause_and_resume_change_nothing(bench: Bench, release: Callable[[], None]) -> None:
