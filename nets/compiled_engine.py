@@ -161,7 +161,7 @@ class CompiledEngine:
         block, drops = self._val.block if self._val else 0, first.spec.net.dropout > 0
         batch = first.spec.training.batch_size
         while len(self._workspaces) < beside:
-            self._workspaces.append(workspace_for(first, batch, team, block, dropout=drops))
+            self._workspaces.append(workspace_for(first.spec, first.layout, batch, team, block, dropout=drops))
         clips = any(model.member.spec.training.clip_norm is not None for model in models)
         size = self._panels.count if clips else 1
         if len(self._gradients) < beside or size > len(self._gradients[0]):

@@ -23,6 +23,8 @@ from nets.losses import LOSSES
 from nets.member import Member
 from nets.network import activations_of
 from nets.options import number
+from nets.parameters import Layout
+from nets.spec import ResolvedSpec
 from nets.tape import Array
 from nets.threads import available_threads
 
@@ -51,14 +53,16 @@ def _rows(member: Member, x: NDArray[Any], y: NDArray[Any]) -> Rows:
     return x, codes, y
 
 
-def workspace_for(member: Member, batch: int, threads: int = 1, block: int = 0, *, dropout: bool = False) -> Workspace:
-    """Buffers of a team of threads for the member's net: for batches, and for blocks measured on the way."""
-    layout, loss = member.layout, member.spec.loss
-    programs: list[tuple[Programmed, Mapping[str, float]]] = [*activations_of(member.spec.net.activation)]
+def workspace_for(
+    spec: ResolvedSpec, layout: Layout, batch: int, threads: int = 1, block: int = 0, *, dropout: bool = False
+) -> Workspace:
+    """Buffers of a team of threads for such a net: for batches, and for blocks measured on the way."""
+    loss = spec.loss
+    programs: list[tuple[Programmed, Mapping[str, float]]] = [*activations_of(spec.net.activation)]
     one = LOSSES[loss.name].pointwise
     if one is not None:
         programs.append((one, {name: number(loss.options, name) for name in one.parameters}))
-    return Workspace(layout.widths, layout.bias, programs, batch, member.dtype, threads, block, dropout)
+    return Workspace(layout.widths, layout.bias, programs, batch, spec.training.dtype, threads, block, dropout)
 
 
 def knows_loss(member: Member) -> bool:
@@ -121,7 +125,7 @@ class CompiledEvaluator(Evaluator):
         super().__init__(members, part, rows)
         self._own = rows_of_each(members, rows)
         self._kind = kind_of(members[0])
-        self._first, self._threads = members[0], threads
+        self._threads = threads
         self._spaces = dict[int, Workspace]()
         self._panels = Panels(self._layout.widths, self._layout.bias, members[0].dtype)
 
@@ -138,7 +142,7 @@ class CompiledEvaluator(Evaluator):
     def _space(self, thread: int) -> Workspace:
         """The buffers of one thread, made when it first measures: few stacks need those of all."""
         if thread not in self._spaces:
-            self._spaces[thread] = workspace_for(self._first, self._block)
+            self._spaces[thread] = workspace_for(self._spec, self._layout, self._block)
         return self._spaces[thread]
 
     def rows_of(self, model: int) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]:

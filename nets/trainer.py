@@ -68,6 +68,7 @@ def fit(
     side_by_side = min(available_threads(), threads or available_threads())
     with blas_threads(count) if backend.device == "cpu" else nullcontext(), np.errstate(all="ignore"):
         run = _Run(members, backend, report, control, clock, count, side_by_side)
+        del members  # what a model that leaves was trained on is free
         run.start()
         while run.active:
             run.advance()
@@ -379,6 +380,7 @@ class _Run:
             self.active = [self.active[position] for position in stay]
             for member in gone:  # a stack that others board may live for long
                 del self._members[member], self._progress[member], self._place[member], self._throughputs[member]
+                del self._clocks.checkpoint[member]
                 self._points.pop(member, None)
             if stay:
                 self._engine.keep(stay)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 from kernels.backend import Backend, select
 from kernels.errors import InvalidInput, OutOfMemory
@@ -159,8 +160,8 @@ class Runner:
         broken: Exception | None = None
         try:
             failpoints.allocate(len(runs))
-            members = [run.member for run in runs]
-            fit(members, backend, watch, watch, boarders=lambda: self._admit(watch, boarding, agreed))
+            boarders = partial(self._admit, watch, boarding, agreed)
+            fit([run.member for run in runs], backend, watch, watch, boarders=boarders)  # lets go of who leaves
         except Exception as error:  # noqa: BLE001 - ends these jobs, not the worker
             broken = error
         late = waiting if boarding is None else boarding.close(further=broken is None)  # nobody prepares beside us now

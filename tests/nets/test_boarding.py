@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -119,6 +121,27 @@ def test_a_boarder_goes_on_from_its_checkpoint_and_may_be_paused() -> None:
     assert_same_arrays(recorder.outcomes[1].parameters, run(short).outcomes[0].parameters)
     again = run(replace(newcomers[1], state=recorder.checkpoints[2][-1]), script=lambda _: Command.CANCEL)
     assert again.outcomes[0].kind is Ending.CANCELLED
+
+
+def test_who_has_left_a_stack_that_others_join_is_not_kept() -> None:
+    """Nobody's data, be it of those who came later or of those whom the stack began with."""
+    kept, looks, alive = list[weakref.ref[Member]](), itertools.count(), list[int]()
+
+    def one(epochs: int) -> Member:
+        made = member_for(blobs(seed=len(kept)), net={"hidden": [20]}, training={"epochs": epochs, "batch_size": 16})
+        kept.append(weakref.ref(made))
+        return made
+
+    def boarders() -> list[Member]:
+        if len(recorder.outcomes) == 5:
+            gc.collect()
+            alive.extend(number for number, member in enumerate(kept) if member() is not None)
+        return [one(2)] if next(looks) % 2 and len(kept) < 6 else []
+
+    recorder = Recorder(lambda _: Command.CANCEL if alive else Command.CONTINUE)
+    fit([one(2), one(1_000_000)], BACKEND, recorder, recorder, threads=1, boarders=boarders)
+    assert len(recorder.outcomes) == 6
+    assert alive == [1]
 
 
 def test_who_does_not_fit_cannot_board() -> None:
