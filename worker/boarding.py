@@ -143,7 +143,7 @@ class Boarding:
             self._look_now.clear()
 
     def _look(self) -> None:
-        self._aboard = [run for run in self._aboard if not (run.ended or run.outbox.given_up)]
+        self._aboard = [run for run in self._aboard if not (run.ended or run.unwanted)]
         self._first = next(iter(self._aboard), self._first)
         gate, room = self._gate, self._gate.room(self._aboard)
         room = replace(room, most=room.most + self._seats_soon(room.lanes))

@@ -167,7 +167,7 @@ class Runner:
         late = waiting if boarding is None else boarding.close(further=broken is None)  # nobody prepares beside us now
         self._taken += 0 if boarding is None else boarding.taken
         if broken is None:
-            return [run for run in late if not run.outbox.given_up and self._fits(agreed, run)]
+            return [run for run in late if not run.unwanted and self._fits(agreed, run)]
         _give_back(late)
         return self._broken(watch.aboard, broken, backend.device)
 
@@ -201,7 +201,7 @@ class Runner:
         if boarding is None:
             return []
         found = boarding.ready(self._most - len(watch.aboard))
-        runs = [run for run in found if not run.outbox.given_up and self._fits(agreed, run)]
+        runs = [run for run in found if not run.unwanted and self._fits(agreed, run)]
         watch.join(runs)
         failpoints.allocate(len(watch.aboard))
         return [run.member for run in runs]

@@ -100,12 +100,15 @@ def test_nobody_is_claimed_for_the_seat_of_one_who_needs_it_for_long(redis: Redi
     assert len(taken) == 1
 
 
-def test_the_places_of_those_who_were_given_up_while_they_waited_are_free(redis: Redis) -> None:
+def test_the_places_of_those_who_are_not_wanted_any_more_while_they_wait_are_free(redis: Redis) -> None:
     taken = list[str]()
     _, boarding = looking(JobStore(redis), taken, 60, steps=1)
     wait_until(lambda: len(taken) == 15 + AHEAD_MOST, 5.0, "those who find seats, and those who wait for one")
-    for run in taken_in(boarding, 31)[15:]:
-        run.outbox.given_up = True
+    for place, run in enumerate(taken_in(boarding, 31)[15:]):
+        if place % 2:
+            run.outbox.given_up = True
+        else:
+            run.outbox.abandon()
     boarding.left()
     wait_until(lambda: len(taken) == 15 + 2 * AHEAD_MOST, 5.0, "others wait in their place")
     boarding.close(further=False)
