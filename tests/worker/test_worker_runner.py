@@ -152,6 +152,31 @@ def test_those_who_wait_for_a_seat_obey_and_the_others_take_it(site: Site, monke
     site.check()
 
 
+def test_those_who_wait_for_a_seat_of_a_stack_that_breaks_go_back(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "STACK_MOST", 2)
+    monkeypatch.setenv("MLPQ_FAILPOINTS", "1")
+    bench, store = Bench(site), site.store
+    first, *others = [site.submit(ENDLESS_SMALL, "iris", stackable()) for _ in range(6)]
+    given_back = list[Job]()
+
+    def ask() -> None:
+        try:
+            for job_id in (first, *others):
+                site.wait(job_id, Status.RUNNING)
+            monkeypatch.setenv("OUT_OF_MEMORY_ABOVE", "1")
+            given_back.extend(site.wait(job_id, Status.QUEUED, timeout_s=5) for job_id in others)
+            assert store.get(first).status is Status.RUNNING
+        finally:
+            for job_id in (first, *others):
+                store.request(job_id, "cancel")
+
+    thread = bench.during(ask)
+    bench.runner.run(bench.claim(1))
+    thread.join()
+    assert [(job.attempt, job.crashes, job.status_reason) for job in given_back] == [(1, 0, "given_back")] * 5
+    site.check()
+
+
 def test_pause_and_resume_change_nothing(bench: Bench, release: Callable[[], None]) -> None:
     job_id = bench.site.submit(STEADY, "digits")
     for _ in range(3):
