@@ -27,7 +27,7 @@ LOOK_FURTHEST = 1024
 """The same where none of so many fits; each look goes twice as far, until one does."""
 
 GATHER = 4
-"""Jobs that board together: with each boarding the stack is put together anew."""
+"""Jobs that board together: with each boarding a stack on a GPU is put together anew, one on a CPU is copied."""
 
 GATHER_S = 0.03
 """Seconds that a job which is ready to board waits for others."""
