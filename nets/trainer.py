@@ -7,7 +7,7 @@ weights, optimizer state and metric points depend on none of these.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -53,8 +53,8 @@ def fit(
 ) -> None:
     """Train a stack of models to their ends, each with its folds.
 
-    `boarders` is asked between chunks for models that join the stack, whose numbers go on from those given; no bit of
-    anybody depends on when they come.
+    `boarders` is asked between chunks for models that join the stack, whose numbers go on from those given, and once
+    more when all have left; no bit of anybody depends on when they come.
     `threads` are the most threads of any kind; those of BLAS are chosen from one model's shapes unless given here.
     The last bits of a large BLAS product depend on them, so a resumed run keeps the number that its checkpoint names.
     Raises InvalidInput if models cannot share a stack; what `report` or `control` raise ends the run and comes through.
@@ -63,18 +63,16 @@ def fit(
     if any(member.folds for member in members):
         folded = Folded(members, report, control)
         members, report, control, unfolded = folded.members, folded, folded, folded.join
-    _check_stack(members)
-    count = threads_of(members, threads)
+    agreed, count = _agreed(members), threads_of(members, threads)
     side_by_side = min(available_threads(), threads or available_threads())
     with blas_threads(count) if backend.device == "cpu" else nullcontext(), np.errstate(all="ignore"):
-        run = _Run(members, backend, report, control, clock, count, side_by_side)
+        run = _Run(members, agreed, backend, report, control, clock, count, side_by_side)
         del members  # what a model that leaves was trained on is free
         run.start()
         while run.active:
             run.advance()
             run.after_chunk()
-            if run.active:
-                run.board(unfolded(boarders()))
+            run.board(unfolded(boarders()))
 
 
 def threads_of(members: Sequence[Member], threads: int | None = None) -> int:
@@ -91,13 +89,16 @@ def _recorded_threads(members: Sequence[Member]) -> int | None:
     return next(iter(recorded), None)
 
 
-def _check_stack(members: Sequence[Member]) -> None:
+def _agreed(members: Sequence[Member], before: Hashable = None) -> Hashable:
+    """What these models agree in, and with those before. Raises InvalidInput where they do not."""
     if not members:
         raise InvalidInput.at("/members", "is empty; must hold at least one model")
-    keys = {stack_key(m.spec, m.data.n_inputs, m.data.n_outputs, m.data.task) for m in members}
-    keys_of_rows = {len(m.data.x_val) > 0 for m in members}
-    if len(keys) > 1 or len(keys_of_rows) > 1:
+    found = {
+        (stack_key(m.spec, m.data.n_inputs, m.data.n_outputs, m.data.task), len(m.data.x_val) > 0) for m in members
+    }
+    if len(found) > 1 or before not in (None, *found):
         raise InvalidInput.at("/members", "differ in shape, activations, loss, optimizer, batch size or precision")
+    return found.pop()
 
 
 @dataclass
@@ -117,6 +118,7 @@ class _Run:
     def __init__(
         self,
         members: Sequence[Member],
+        agreed: Hashable,
         backend: Backend,
         report: Report,
         control: Control,
@@ -124,7 +126,7 @@ class _Run:
         threads: int,
         side_by_side: int,
     ) -> None:
-        self._threads = threads
+        self._agreed, self._threads = agreed, threads
         self._side_by_side = side_by_side
         self._members, self._backend, self._report, self._control = dict(enumerate(members)), backend, report, control
         self._clock, self._clocks = clock, _Clocks()
@@ -176,14 +178,15 @@ class _Run:
         """Take further models into the stack; the others go on from where they are, as after a pause."""
         if not newcomers:
             return
-        self._leave_diverged(self._engine.finite())  # the present state becomes the last good one
-        _check_stack([*(self._members[member] for member in self.active), *newcomers])
+        _agreed(newcomers, self._agreed)
         if _recorded_threads(newcomers) not in (None, self._threads):
             raise InvalidInput.at("/members", f"were not begun with {self._threads} BLAS threads")
         numbers = range(self._known_models, self._known_models + len(newcomers))
         self._known_models += len(newcomers)
         self._members |= zip(numbers, newcomers, strict=True)
         self._progress |= {number: Progress(self._members[number]) for number in numbers}
+        if self.active:
+            self._leave_diverged(self._engine.finite())  # the present state becomes the last good one
         if self._engine.grows and self.active:
             self._grow(numbers)
         else:

@@ -104,12 +104,12 @@ class Boarding:
         """A model has left the stack: there may be room."""
         self._look_now.set()
 
-    def ready(self, seats: int) -> list[Run]:
-        """Those who take free seats now: several at a time, unless one could have done so for `GATHER_S`."""
+    def ready(self, seats: int, *, gather: bool = True) -> list[Run]:
+        """Those who take free seats now: several at a time if they are to `gather`, but nobody waits for `GATHER_S`."""
         count, now = min(seats, len(self._ready)), time.monotonic()
         if self._could_since is None or count == 0:
             self._could_since = now if count else None
-        if self._could_since is None or (count < GATHER and now - self._could_since < GATHER_S):
+        if self._could_since is None or (gather and count < GATHER and now - self._could_since < GATHER_S):
             return []
         self._could_since = None
         return self._taken_out(count)

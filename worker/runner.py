@@ -200,7 +200,7 @@ class Runner:
         """The members that board now."""
         if boarding is None:
             return []
-        found = boarding.ready(self._most - len(watch.aboard))
+        found = boarding.ready(self._most - len(watch.aboard), gather=bool(watch.aboard))
         runs = [run for run in found if not run.unwanted and self._fits(agreed, run)]
         watch.join(runs)
         failpoints.allocate(len(watch.aboard))

@@ -37,7 +37,7 @@ def boarded(engine: str, first: Sequence[Member], newcomers: Sequence[Member], e
 
 
 def assert_each_is_what_it_is_alone(engine: str, drawn: Sequence[Member], first: int, every: int) -> int:
-    """Returns how many came aboard: none does when nobody is left to join."""
+    """Returns how many came aboard: none does after a look at which nobody came and all had left."""
     together = boarded(engine, drawn[:first], drawn[first:], every)
     for i in together.info:
         alone = trained(engine, drawn[i])
@@ -144,11 +144,22 @@ def test_who_has_left_a_stack_that_others_join_is_not_kept() -> None:
     assert alive == [1]
 
 
-def test_who_does_not_fit_cannot_board() -> None:
+@pytest.mark.parametrize("engine", ["layered", "compiled", "persistent"])
+def test_others_follow_where_all_have_left(engine, monkeypatch):
+    monkeypatch.setenv(COMPILED_VARIABLE, str(int(engine == "compiled")))
+    shape = {"net": {"hidden": [7], "activation": "tanh"}, "optimizer": {"name": "sgd", "learning_rate": 0.01}}
+    training = {"batch_size": 16, "epochs": 2}
+    members = [member_for(blobs(rows=60 + seed, seed=seed), **shape, training=training) for seed in range(4)]
+    assert assert_each_is_what_it_is_alone(engine, members, 1, 1) == 3
+
+
+@pytest.mark.parametrize("epochs", [1, 50])
+def test_who_does_not_fit_cannot_board(epochs: int) -> None:
     recorder = Recorder()
     stranger = member_for(blobs(), net={"hidden": [9]})
+    first = member_for(blobs(), training={"epochs": epochs})
     with pytest.raises(InvalidInput, match="differ in shape"):
-        fit([member_for(blobs(), training={"epochs": 50})], BACKEND, recorder, recorder, boarders=lambda: [stranger])
+        fit([first], BACKEND, recorder, recorder, boarders=lambda: [stranger])
 
 
 def test_a_model_with_folds_takes_others_aboard() -> None:
