@@ -101,7 +101,7 @@ def problem_of(error: Exception) -> Problem:
         case Refused():
             return Problem(error.status, error.code, error.title, str(error), headers=error.headers)
         case RequestValidationError():
-            return _invalid(_parameter_errors(error))
+            return _invalid(parameter_errors(error.errors()))
         case ValidationError():
             return _invalid(field_errors(error))
         case HTTPException():
@@ -198,10 +198,10 @@ def _pointer(location: Sequence[int | str], body: object, *, missing: bool) -> s
     return "".join(f"/{step}" for step in steps)
 
 
-def _parameter_errors(error: RequestValidationError) -> list[FieldError]:
-    """Of query, path and header parameters, which FastAPI checks: `/query/limit`, `/headers/Idempotency-Key`."""
+def parameter_errors(wrong: Sequence[Any]) -> list[FieldError]:
+    """FastAPI's complaints about query, path and header parameters: `/query/limit`, `/headers/Idempotency-Key`."""
     found = []
-    for item in error.errors():
+    for item in wrong:
         where, *rest = item["loc"]
         steps = ("headers" if where == "header" else where, *rest)
         pointer = "".join(f"/{escape_pointer(str(step))}" for step in steps)

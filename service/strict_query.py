@@ -1,4 +1,4 @@
-"""Query parameters that a route does not know are refused, as unknown fields of a body are."""
+"""Query parameters that a route does not know are refused, as unknown fields of a body are: with all that is wrong."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from fastapi import Request
-from fastapi.dependencies.utils import get_flat_params
+from fastapi.dependencies.utils import get_flat_params, request_params_to_args
 from fastapi.params import Query
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from kernels.errors import FieldError, InvalidInput, meant
-from service.problems import SHOWN_ERRORS
+from service.problems import SHOWN_ERRORS, parameter_errors
 from service.strict_json import escape_pointer
 
 
@@ -27,20 +27,19 @@ class Route(APIRoute):
         answer = super().get_route_handler()
         if not self.include_in_schema:
             return answer
-        known = [field.alias for field in get_flat_params(self.dependant) if isinstance(field.field_info, Query)]
+        declared = [field for field in get_flat_params(self.dependant) if isinstance(field.field_info, Query)]
+        known = [field.alias for field in declared]
 
         async def strictly(request: Request) -> Response:
             if request.scope["query_string"]:
-                _check(request, known)
+                unknown = [name for name in request.query_params if name not in known]
+                if unknown:
+                    _, wrong = request_params_to_args(declared, request.query_params)
+                    told = [_unknown(name, known) for name in unknown[:SHOWN_ERRORS]]
+                    raise InvalidInput(*parameter_errors(wrong), *told)
             return await answer(request)
 
         return strictly
-
-
-def _check(request: Request, known: Sequence[str]) -> None:
-    unknown = [name for name in request.query_params if name not in known]
-    if unknown:
-        raise InvalidInput(*(_unknown(name, known) for name in unknown[:SHOWN_ERRORS]))
 
 
 def _unknown(name: str, known: Sequence[str]) -> FieldError:

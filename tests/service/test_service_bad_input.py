@@ -328,13 +328,29 @@ def test_an_unknown_query_parameter_is_answered_with_the_one_that_was_meant(
     assert words in error["detail"]
 
 
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/v1/jobs?limit=0&statsu=failed&status=done&zzz=1", ["status", "limit", "statsu", "zzz"]),
+        ("/v1/metrics?job=job_a&max_points=1", ["jobs", "max_points", "job"]),
+        (f"/v1/jobs?{'&'.join(f'z{n}' for n in range(30))}&limit=0", ["limit", *(f"z{n}" for n in range(19))]),
+    ],
+    ids=["values", "missing", "many"],
+)
+def test_all_that_is_wrong_in_a_query_is_told_at_once(api: httpx2.Client, path: str, told: list[str]) -> None:
+    errors = assert_problem(api.get(path), 422, "invalid_input")["errors"]
+    assert [error["pointer"] for error in errors] == [f"/query/{name}" for name in told]
+
+
 def test_every_route_of_the_contract_refuses_a_parameter_that_it_does_not_declare(api: httpx2.Client) -> None:
     routes = api.get("/openapi.json").json()["paths"]
     for path, methods in routes.items():
-        for method in methods:
+        for method, route in methods.items():
+            required = [one["name"] for one in route.get("parameters", []) if one["in"] == "query" and one["required"]]
             answer = api.request(method, f"{path.replace('{', '').replace('}', '')}?zzz=1")
             assert answer.status_code == 422, (method, path, answer.text)
-            assert [error["pointer"] for error in answer.json()["errors"]] == ["/query/zzz"], (method, path)
+            told = [error["pointer"] for error in answer.json()["errors"]]
+            assert told == [f"/query/{name}" for name in (*required, "zzz")], (method, path)
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/static/app.js"])
