@@ -6,16 +6,18 @@ is spooled twice, and nothing is kept of a body that turns out too long or broke
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from anyio.to_thread import run_sync
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from kernels.errors import InvalidInput, MalformedInput, TooLarge
+from service.strict_json import parse
 from service.text import echo
+from store.ingest.formats import check_options
 from store.ingest.intake import IncomingFile, Intake
 from store.ingest.options import IngestOptions
 
@@ -39,9 +41,10 @@ PARTS = 64
 
 
 class Receiver(Protocol):
-    """Takes the bytes of a body; `options` is what was said beside the files, as JSON text."""
+    """Takes the bytes of a body; `options` is the JSON text beside the files, `chosen` what it says."""
 
     options: bytes | None
+    chosen: Mapping[str, Any]
 
     def feed(self, data: bytes) -> None:
         """The next bytes."""
@@ -68,12 +71,25 @@ def _end(receiver: Receiver, rest: bytes) -> None:
     receiver.finish()
 
 
+def read_options(text: bytes | None) -> dict[str, Any]:
+    """The options that `text` says, checked as far as they can be without the files.
+
+    Raises: MalformedInput, InvalidInput.
+    """
+    value = parse(text, "the field options") if text is not None and text.strip() else {}
+    if not isinstance(value, dict):
+        raise InvalidInput.at("/options", f"is {echo(value)}; must be a JSON object")
+    check_options(value)
+    return value
+
+
 class RawBody:
-    """The body is the file."""
+    """The body is the file. Raises MalformedInput or InvalidInput for bad options, or a file name that misleads."""
 
     def __init__(self, intake: Intake, filename: str, options: str | None) -> None:
         self._file = intake.file(filename)
         self.options = None if options is None else options.encode("utf-8", "surrogatepass")
+        self.chosen: Mapping[str, Any] = read_options(self.options)
 
     def feed(self, data: bytes) -> None:
         """The next bytes of the file."""
@@ -94,12 +110,13 @@ class MultipartBody:
         content_type: the request's Content-Type, with the boundary.
 
     Raises:
-        MalformedInput: no boundary, or (from `feed`, `finish`) no multipart body.
-        InvalidInput: an unknown field, no file, a file name that misleads.
+        MalformedInput: no boundary, or (from `feed`, `finish`) no multipart body, options that are not JSON.
+        InvalidInput: an unknown field, no file, a file name that misleads, bad options as soon as they have come.
     """
 
     def __init__(self, intake: Intake, content_type: str) -> None:
         self.options: bytes | None = None
+        self.chosen: Mapping[str, Any] = {}
         self._intake = intake
         self._file: IncomingFile | None = None
         self._field: bytearray | None = None
@@ -194,6 +211,7 @@ class MultipartBody:
             self._file.close()
         elif self._field is not None:
             self.options = bytes(self._field)
+            self.chosen = read_options(self.options)
 
     def _all_end(self) -> None:
         self._complete = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request
@@ -17,7 +17,6 @@ from service.context import Services
 from service.models.datasets import DatasetList, DatasetOut
 from service.params import After, DatasetId, IdempotencyKey, Limit, ServicesDep, answer, answers, page_of
 from service.problems import Refused
-from service.strict_json import parse
 from service.strict_query import Route
 from service.text import echo
 from service.uploads import MultipartBody, RawBody, Receiver, pour
@@ -117,6 +116,8 @@ def delete_dataset(services: ServicesDep, dataset_id: DatasetId) -> Response:
 def _receiver(request: Request, intake: Intake, filename: str, options: str | None) -> Receiver:
     kind = media_type(request)
     if kind == FORM:
+        if options is not None:
+            raise InvalidInput.at("/query/options", "is for a body that is the file; in a form they are a part")
         return MultipartBody(intake, request.headers["content-type"])
     if kind in RAW:
         return RawBody(intake, filename, options)
@@ -125,22 +126,14 @@ def _receiver(request: Request, intake: Intake, filename: str, options: str | No
 
 
 def _create(services: Services, intake: Intake, receiver: Receiver, key: str | None) -> Dataset:
-    chosen = _options(receiver.options)
     uploads = intake.uploads()
     if key is None:
-        return services.datasets.create_from_upload(uploads, chosen)
+        return services.datasets.create_from_upload(uploads, receiver.chosen)
     body_sha256 = _body_sha256(uploads, receiver.options)
     services.idempotency.seen(key, body_sha256)
-    dataset = services.datasets.create_from_upload(uploads, chosen)
+    dataset = services.datasets.create_from_upload(uploads, receiver.chosen)
     services.idempotency.remember(key, body_sha256, dataset.id)
     return dataset
-
-
-def _options(text: bytes | None) -> dict[str, Any]:
-    value = parse(text, "the field options") if text is not None and text.strip() else {}
-    if not isinstance(value, dict):
-        raise InvalidInput.at("/options", f"is {echo(value)}; must be a JSON object")
-    return value
 
 
 def _body_sha256(uploads: list[Upload], options: bytes | None) -> str:

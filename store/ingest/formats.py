@@ -70,19 +70,35 @@ def detect(sources: Sequence[Source], options: IngestOptions) -> Format:
     """
     if not sources:
         raise of_file("is missing; send one part named file")
-    found = _asked(options.format) if options.format is not None else _recognised(sources[0])
+    asked = _asked(options)
+    found = _recognised(sources[0]) if asked is None else asked
     if len(sources) not in found.files:
         came = "1 file" if len(sources) == 1 else f"{len(sources)} files"
         raise of_file(f"came with {came}; {found.name} takes {' or '.join(map(str, found.files))}")
-    if options.part is not None and found.name not in {"cifar10", "npz"}:
-        raise of_option("part", f"selects rows of the formats cifar10 and npz; this is {found.name}")
+    _check_part(options, found)
     return found
 
 
-def _asked(name: str) -> Format:
-    if name not in FORMATS:
-        raise of_option("format", f"is {shown(name)}; must be one of {', '.join(FORMATS)}")
-    return FORMATS[name]
+def check_options(data: Mapping[str, Any]) -> None:
+    """Raise InvalidInput for whatever is wrong with the options of an upload whose files have not come yet."""
+    options = IngestOptions.from_json(data)
+    asked = _asked(options)
+    if asked is not None:
+        _check_part(options, asked)
+
+
+def _asked(options: IngestOptions) -> Format | None:
+    """The format that was named, if one was."""
+    if options.format is None:
+        return None
+    if options.format not in FORMATS:
+        raise of_option("format", f"is {shown(options.format)}; must be one of {', '.join(FORMATS)}")
+    return FORMATS[options.format]
+
+
+def _check_part(options: IngestOptions, found: Format) -> None:
+    if options.part is not None and found.name not in {"cifar10", "npz"}:
+        raise of_option("part", f"selects rows of the formats cifar10 and npz; this is {found.name}")
 
 
 def _recognised(source: Source) -> Format:

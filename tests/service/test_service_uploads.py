@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import json
 import time
 import uuid
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import numpy as np
@@ -18,7 +20,7 @@ import pytest
 
 from store.ingest.arrays import npy_header
 from tests.processes import Processes, Service, http_client, most_resident_bytes, resident_bytes, wait_until
-from tests.service.api_parts import SPEC, assert_problem, submitted
+from tests.service.api_parts import SPEC, assert_problem, raw_exchange, submitted
 from tests.store.file_writers import batch, bomb, gzipped, idx, parquet, tar
 
 CSV = b"width,height,kind\n" + b"".join(f"{n},{n * 2},{'ab'[n % 2]}\n".encode() for n in range(40))
@@ -253,6 +255,60 @@ def test_a_mistyped_option_is_answered_with_the_one_that_was_meant(
     body: dict[str, Any] = {"files": {"file": ("t.csv", CSV)}, "data": parts} if parts else {"content": CSV}
     (error,) = assert_problem(api.post("/v1/datasets", params=query, **body), 422, "invalid_input")["errors"]
     assert (error["pointer"], error["detail"]) == (pointer, words)
+
+
+BAD_OPTIONS = {
+    "{": b"the field options is not JSON",
+    '{"tagret": "y"}': b"/options/tagret",
+    '{"missing": "x", "task": "y"}': b"/options/task",
+    '{"format": "cvs"}': b"/options/format",
+    '{"format": "csv", "part": "test"}': b"/options/part",
+}
+
+
+@pytest.mark.parametrize("options", BAD_OPTIONS)
+def test_bad_options_of_a_raw_body_are_refused_before_it_comes(service: Service, options: str) -> None:
+    path = f"/v1/datasets?filename=t.csv&options={quote(options)}"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n"
+    answer = raw_exchange(service.url, head.encode())
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 422 ")), "and no 100 Continue"
+    assert b"connection: close" in answer
+    assert BAD_OPTIONS[options] in answer
+
+
+def test_bad_options_of_a_form_are_refused_when_they_have_come(service: Service) -> None:
+    part = b'--xx\r\nContent-Disposition: form-data; name="options"\r\n\r\n{"tagret": "y"}\r\n' + multipart(FILE_PART)
+    head = b"POST /v1/datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=xx\r\n"
+    head += b"Content-Length: 1000000000\r\n\r\n"
+    answer = raw_exchange(service.url, head + part, itertools.repeat(bytes(1 << 20), 3))
+    assert answer.startswith(b"HTTP/1.1 422 ")
+    assert b"/options/tagret" in answer
+
+
+def test_who_sends_much_with_bad_options_reads_the_answer(api: httpx2.Client) -> None:
+    sent = 0
+
+    def body() -> Iterator[bytes]:
+        nonlocal sent
+        for block in table_of(200):
+            sent += len(block)
+            yield block
+
+    began = time.monotonic()
+    answer = api.post("/v1/datasets", params={"options": '{"tagret": "y"}'}, content=body())
+    (error,) = assert_problem(answer, 422, "invalid_input")["errors"]
+    assert error["pointer"] == "/options/tagret"
+    assert sent < 64 << 20
+    assert time.monotonic() - began < 5
+
+
+def test_options_in_the_query_of_a_form_are_not_ignored(api: httpx2.Client) -> None:
+    answer = api.post("/v1/datasets", params={"options": '{"target": "width"}'}, files={"file": ("t.csv", CSV)})
+    (error,) = assert_problem(answer, 422, "invalid_input")["errors"]
+    assert (error["pointer"], error["detail"]) == (
+        "/query/options",
+        "is for a body that is the file; in a form they are a part",
+    )
 
 
 @pytest.mark.parametrize("name", BAD_FORMS)
