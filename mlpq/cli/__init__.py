@@ -16,6 +16,7 @@ from typer.main import get_command_from_info, get_command_name, get_group
 from mlpq.cli import data, explain, jobs, lecture, local, results, settings, sweep, top, train
 from mlpq.cli.arguments import join_widths
 from mlpq.cli.exits import EXIT_HELP, FAILED, exit_status
+from mlpq.cli.meant import meant
 from mlpq.errors import MlpqError
 
 EXAMPLES = """\
@@ -33,6 +34,8 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The command that words call, with its options, and the words that are left."""
+        if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"No such command {args[0]!r}.{meant(args[0], self.commands)}")
         called, command, rest = super().resolve_command(ctx, args)
         whole = next((info for info in app.registered_commands if command and _name(info) == command.name), None)
         return called, whole and get_command_from_info(whole, **_HOW), rest

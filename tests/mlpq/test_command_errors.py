@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from mlpq import Client
+from mlpq.cli import app
+from mlpq.cli.meant import SYNONYMS
 from mlpq.up.launch import deployment
 from tests.mlpq.command import Mlpq
 
@@ -38,7 +40,11 @@ def ended(service_url: str) -> str:
         (["train", "iris", "--target", "x"], 2, "the data set iris has its target", "mlpq upload FILE --target COLUMN"),
         (["train", "iris", "--epoch", "3"], 2, "No such option: --epoch", "mlpq train --help"),
         (["train", "iris", "--set", "x"], 2, "--set is 'x'", "mlpq train"),
-        (["tarin"], 2, "Did you mean 'train'", "mlpq --help"),
+        (["tarin"], 2, "No such command 'tarin'. Did you mean 'train'?", "mlpq --help"),
+        (["sweap"], 2, "Did you mean 'sweep' or 'sweeps'?", "mlpq --help"),
+        (["LIST"], 2, "No such command 'LIST'. Did you mean 'jobs'?", "mlpq --help"),
+        (["submit", "iris"], 2, "Did you mean 'train'?", "mlpq --help"),
+        (["help"], 2, "Did you mean '--help'?", "mlpq --help"),
         (["predict", "ENDED", "absent.csv"], 2, "absent.csv", "rows are a CSV, JSON"),
         (["predict", "ENDED"], 2, "standard input holds no rows", "rows are a CSV, JSON"),
         (["weights", "ENDED", "-o", "/proc/none"], 2, "cannot be written", "-o"),
@@ -55,6 +61,17 @@ def test_an_error_is_a_line_and_a_hint(
     assert said.startswith("mlpq: ")
     assert message in said
     assert hint in advice
+
+
+def test_what_other_programs_call_a_command_names_one_of_ours() -> None:
+    commands = {info.name or info.callback.__name__ for info in app.registered_commands if info.callback}
+    assert set(SYNONYMS.values()) <= {*commands, "--help"}
+    assert not commands & set(SYNONYMS)
+
+
+def test_a_word_that_is_near_nothing_gets_no_guess(mlpq: Mlpq) -> None:
+    assert mlpq("xyzzy", status=2) == ""
+    assert mlpq.stderr == "mlpq: No such command 'xyzzy'.\n      see `mlpq --help`\n"
 
 
 def test_a_conflict_about_a_data_set_gives_no_hint_about_a_job(mlpq: Mlpq) -> None:
