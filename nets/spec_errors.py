@@ -90,6 +90,8 @@ def field_errors(error: ValidationError, model: type[BaseModel]) -> tuple[FieldE
 
 _WANTED = {
     "int_type": "an integer",
+    "int_parsing": "an integer",
+    "int_parsing_size": "an integer",
     "float_type": "a number",
     "bool_type": "true or false",
     "string_type": "a string",

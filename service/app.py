@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from anyio.to_thread import current_default_thread_limiter
@@ -143,13 +144,15 @@ async def refuse(request: Request, error: Exception) -> Response:
     if isinstance(error, StoreUnavailable) and not isinstance(error, StillAway):
         services: Services = request.app.state.services
         services.store_failed()
-    response = problem_of(error).response(instance)
-    if response.status_code == HTTP_405_METHOD_NOT_ALLOWED:
+    problem = problem_of(error)
+    if problem.status == HTTP_405_METHOD_NOT_ALLOWED:
         template = getattr(request.scope.get("route"), "path", "")
         known = request.app.openapi()["paths"].get(template)
         if known:  # the router names the methods of the first route that matches the path, not of all
-            response.headers["Allow"] = ", ".join(method.upper() for method in known)
-    return response
+            methods = ", ".join(method.upper() for method in known)
+            detail = f"{request.method} is not taken here; must be one of {methods}"
+            problem = replace(problem, detail=detail, headers={"Allow": methods})
+    return problem.response(instance)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def markdown_of(card: Json) -> str:
         _block("Asked for", card["asked"]),
         _block("Resolved, with every default", card["spec"]),
         "## Environment\n",
-        _facts((("device", card["device"]), ("backend", card["backend"]), *card["environment"].items())),
+        _facts(({name: card[name] for name in ("device", "backend")} | card["environment"]).items()),
         *_files(card),
         *_loading(card["loading"]),
     ]

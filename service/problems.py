@@ -25,6 +25,7 @@ MEDIA_TYPE = "application/problem+json"
 SHOWN_ERRORS = 20
 """Who sends a million bad numbers is told about the first twenty, and about the first in every item of a list."""
 _SHOWN_ITEMS = 1_000
+_MUST = "; must be "
 _ITEM = re.compile(r"/[a-z]+/[0-9]+(?=/|$)")
 
 ERRORS: Mapping[type[errors.MlpqError], tuple[int, str]] = {
@@ -42,9 +43,10 @@ ERRORS: Mapping[type[errors.MlpqError], tuple[int, str]] = {
 """HTTP status and title of each class of the exception tree; what is not here is our own fault (500)."""
 
 ROUTER = {
-    404: ("not_found", "There is no such resource"),
-    405: ("method_not_allowed", "This resource does not know the method"),
+    404: ("not_found", "There is no such resource", "nothing has this path; /docs shows all that there is"),
+    405: ("method_not_allowed", "This resource does not know the method", "the header Allow names those that it knows"),
 }
+"""Code, title and detail of what the router refuses."""
 
 
 class Refused(errors.MlpqError):
@@ -105,8 +107,9 @@ def problem_of(error: Exception) -> Problem:
         case ValidationError():
             return _invalid(field_errors(error))
         case HTTPException():
-            code, title = ROUTER.get(error.status_code, ("http_error", "The request was refused"))
-            return Problem(error.status_code, code, title, str(error.detail), headers=error.headers or {})
+            refused = ("http_error", "The request was refused", str(error.detail))
+            code, title, detail = ROUTER.get(error.status_code, refused)
+            return Problem(error.status_code, code, title, detail, headers=error.headers or {})
         case ClientDisconnect():
             return Problem(400, "malformed_input", "The request could not be read", "the body ended early")
         case errors.MlpqError():
@@ -144,13 +147,22 @@ def invalid_input(error: ValidationError, body: object, model: type[BaseModel]) 
 def field_errors(error: ValidationError, body: object = None, model: type[BaseModel] | None = None) -> list[FieldError]:
     """Each complaint with a pointer into `body` and a sentence: the value, then what is allowed.
 
-    As many unknown fields as are shown are compared with those of `model`: bodies may hold very many.
+    As many unknown fields as are shown are compared with those of `model`: bodies may hold very many. A value that is
+    of none of several types is one complaint.
     """
-    found: dict[tuple[str, str], FieldError] = {}
+    found: dict[tuple[str, str], list[str]] = {}
     for item in error.errors(include_url=False):
         for one in _explain(item, body, model if len(found) < SHOWN_ERRORS else None):
-            found.setdefault((one.pointer, one.detail), one)
-    return list(found.values())
+            value, _, wanted = one.detail.partition(_MUST)
+            wants = found.setdefault((one.pointer, value), [])
+            if wanted not in wants:
+                wants.append(wanted)
+    return [FieldError(pointer, _demanded(value, wants)) for (pointer, value), wants in found.items()]
+
+
+def _demanded(value: str, wants: Sequence[str]) -> str:
+    alternatives = " or ".join(filter(None, wants))
+    return f"{value}{_MUST}{alternatives}" if alternatives else value
 
 
 def _explain(item: Any, body: object, model: type[BaseModel] | None) -> list[FieldError]:

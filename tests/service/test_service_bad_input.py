@@ -262,6 +262,7 @@ def test_unknown_paths_and_methods_are_problems(api: httpx2.Client) -> None:
     refused = api.put("/v1/jobs")
     assert_problem(refused, 405, "method_not_allowed")
     assert refused.headers["allow"] == "POST, GET"
+    assert refused.json()["detail"] == "PUT is not taken here; must be one of POST, GET"
     assert api.put("/v1/jobs/job_1").headers["allow"] == "GET, PATCH, DELETE"
 
 
@@ -301,6 +302,20 @@ def test_a_deleted_job_is_answered_like_one_that_never_was(api: httpx2.Client, j
 def test_a_wrong_query_is_422(api: httpx2.Client, query: str) -> None:
     problem = assert_problem(api.get(f"/v1/jobs?{query}"), 422, "invalid_input")
     assert problem["errors"][0]["pointer"] == f"/query/{query.split('=')[0]}"
+
+
+def test_a_number_of_a_query_is_demanded_as_that_of_a_body(api: httpx2.Client) -> None:
+    (error,) = assert_problem(api.get("/v1/jobs?limit=x"), 422)["errors"]
+    assert error["detail"] == 'is "x"; must be an integer'
+
+
+def test_a_value_that_may_be_of_several_types_is_one_complaint(api: httpx2.Client) -> None:
+    job = submitted(api)
+    errors = assert_problem(api.post(f"/v1/jobs/{job['id']}/predict", json={"rows": [1, 2]}), 422)["errors"]
+    assert [(error["pointer"], error["detail"]) for error in errors] == [
+        ("/rows/0", "is 1; must be a list or an object"),
+        ("/rows/1", "is 2; must be a list or an object"),
+    ]
 
 
 def test_the_choices_of_a_query_are_named_as_those_of_a_body(api: httpx2.Client) -> None:

@@ -81,7 +81,11 @@ def test_a_card_outlives_its_data_set(api: httpx2.Client, jobs: JobStore, servic
     data = card_of(api, job)["dataset"]
     assert (data["id"], data["deleted"], data["n_rows"]) == (dataset, True, 40)
     assert [c["name"] for c in data["columns"]] == ["size"]
-    assert "deleted: since then" in api.get(f"/v1/jobs/{job['id']}/card?format=md").text
+    text = api.get(f"/v1/jobs/{job['id']}/card?format=md").text
+    assert "deleted: since then" in text
+    facts = [line.partition(":")[0] for line in text.partition("## Environment")[2].partition("##")[0].splitlines()]
+    assert {"- device", "- backend"} < set(facts)
+    assert facts.count("- device") == facts.count("- backend") == 1
 
 
 @pytest.mark.parametrize(
