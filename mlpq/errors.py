@@ -144,6 +144,10 @@ class ApiError(MlpqError):
             self.hint = "`mlpq capabilities` lists every setting, `mlpq train --help` every option"
         elif any(error.pointer == "/dataset" for error in self.errors):
             self.hint = "`mlpq datasets` lists what there is; `mlpq upload` makes one of a file"
+        elif any(error.pointer == "/query/format" for error in self.errors):
+            self.hint = "--format says which, or the ending of the file's name"
+        elif path.startswith("/v1/lecture/"):
+            self.hint = "`mlpq lecture` lists the rows"
         super().__init__(self._sentence())
 
     def _sentence(self) -> str:

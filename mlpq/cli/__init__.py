@@ -16,7 +16,7 @@ from typer.main import get_command_from_info, get_command_name, get_group
 from mlpq.cli import data, explain, jobs, lecture, local, results, settings, sweep, top, train
 from mlpq.cli.arguments import join_widths
 from mlpq.cli.exits import EXIT_HELP, FAILED, exit_status
-from mlpq.cli.meant import meant
+from mlpq.cli.meant import meant, place_of
 from mlpq.errors import MlpqError
 
 EXAMPLES = """\
@@ -103,17 +103,22 @@ def _complain(message: str, hint: str = "") -> None:
         sys.stderr.write(f"      {hint}\n")
 
 
-_WANTED = {"int_parsing": "a whole number", "float_parsing": "a number"}
+_WANTED = {
+    "int_parsing": "a whole number",
+    "float_parsing": "a number",
+    "greater_than_equal": "at least {ge}",
+    "less_than_equal": "at most {le}",
+}
 
 
 def _unreadable(error: typer.TyperException) -> str:
-    """Which option has which value that is no number; empty for all other mistakes."""
+    """Which option has which value that is no number, or out of range; empty for all other mistakes."""
     option, told = getattr(error, "param", None), getattr(error.__cause__, "errors", None)
     if option is None or told is None:
         return ""
     [item, *_] = told()
     wanted = _WANTED.get(item["type"])
-    return f"{option.opts[0]} is {item['input']!r}; must be {wanted}" if wanted else ""
+    return f"{option.opts[0]} is {item['input']!r}; must be {wanted.format(**item.get('ctx', {}))}" if wanted else ""
 
 
 def _exit_with_usage(error: typer.TyperException) -> None:
@@ -121,5 +126,6 @@ def _exit_with_usage(error: typer.TyperException) -> None:
     context = getattr(error, "ctx", None)
     message = _unreadable(error) or error.format_message()
     if message:  # none where the help was shown instead
-        _complain(message, f"see `{context.command_path if context else 'mlpq'} --help`")
+        place = place_of(getattr(error, "option_name", ""), before_command=context is None or context.parent is None)
+        _complain(message, place or f"see `{context.command_path if context else 'mlpq'} --help`")
     sys.exit(error.exit_code)

@@ -1,4 +1,4 @@
-"""The command that a person meant who typed a word that is none: by what other programs call it, or by its letters."""
+"""What a person meant: by a word that is no command, by an option in another place than its own."""
 
 from __future__ import annotations
 
@@ -34,8 +34,22 @@ SYNONYMS = {
 """What other programs call it, and what it is here."""
 
 
+_PLACES = {
+    ("--profile", False): "before the command: mlpq --profile NAME jobs",
+    ("--url", True): "behind the command: mlpq jobs --url URL",
+    ("--json", True): "behind the command: mlpq jobs --json",
+}
+"""Where an option stands that came behind a command (False) or before it (True)."""
+
+
 def meant(word: str, commands: Iterable[str]) -> str:
     """The end of a sentence about a word that is no command, if one of `commands` is near."""
     word = word.lower()
     near = [SYNONYMS[word]] if word in SYNONYMS else get_close_matches(word, commands)
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def place_of(option: str, before_command: bool) -> str:
+    """Where an unknown option would be known, for those that come in a wrong place; empty for others."""
+    place = _PLACES.get((option, before_command))
+    return f"{option} stands {place}" if place else ""
