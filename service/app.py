@@ -146,13 +146,17 @@ async def refuse(request: Request, error: Exception) -> Response:
         services.store_failed()
     problem = problem_of(error)
     if problem.status == HTTP_405_METHOD_NOT_ALLOWED:
-        template = getattr(request.scope.get("route"), "path", "")
-        known = request.app.openapi()["paths"].get(template)
-        if known:  # the router names the methods of the first route that matches the path, not of all
-            methods = ", ".join(method.upper() for method in known)
-            detail = f"{request.method} is not taken here; must be one of {methods}"
-            problem = replace(problem, detail=detail, headers={"Allow": methods})
+        methods = _methods(request)
+        detail = f"{request.method} is not taken here; must be one of {methods}"
+        problem = replace(problem, detail=detail, headers={"Allow": methods})
     return problem.response(instance)
+
+
+def _methods(request: Request) -> str:
+    """Those of a path; the router names those of the first route that matches it, not of all."""
+    template = getattr(request.scope.get("route"), "path", "")
+    same = (route for route in request.app.routes if getattr(route, "path", "") == template)
+    return ", ".join(method for route in same for method in getattr(route, "methods", None) or ())
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -44,7 +44,7 @@ ERRORS: Mapping[type[errors.MlpqError], tuple[int, str]] = {
 
 ROUTER = {
     404: ("not_found", "There is no such resource", "nothing has this path; /docs shows all that there is"),
-    405: ("method_not_allowed", "This resource does not know the method", "the header Allow names those that it knows"),
+    405: ("method_not_allowed", "This resource does not know the method", "another method is taken here"),
 }
 """Code, title and detail of what the router refuses."""
 

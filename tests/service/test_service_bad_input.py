@@ -266,6 +266,14 @@ def test_unknown_paths_and_methods_are_problems(api: httpx2.Client) -> None:
     assert api.put("/v1/jobs/job_1").headers["allow"] == "GET, PATCH, DELETE"
 
 
+def test_a_method_that_is_not_taken_is_answered_with_all_that_are(api: httpx2.Client) -> None:
+    paths = api.get("/openapi.json").json()["paths"]
+    for path, methods in {**paths, "/": ["get"], "/docs": ["get"]}.items():
+        refused = api.request("TRACE", path.replace("{", "").replace("}", ""))
+        assert_problem(refused, 405, "method_not_allowed")
+        assert refused.headers["allow"].split(", ") == [method.upper() for method in methods], path
+
+
 NO_IDS = ["x", "job_", "job_%00", "JOB_1", "job_" + "a" * 5000, "job_é", "%ff", "job_1'--", "ds_1"]
 
 
