@@ -1,6 +1,6 @@
 // The form of a job: data, net, training, rows, run; the net drawn as it is written, with what the service would choose.
 import { call } from "./api.js";
-import { titles } from "./datasets.js";
+import { menusOf } from "./datasets.js";
 import { h } from "./dom.js";
 import { field, labelled } from "./fields.js";
 import { netDrawing } from "./netdrawing.js";
@@ -18,38 +18,31 @@ const SECTIONS = [
   ["Run", "What it is called, and how it runs.", ["name", "tags", "training.seed"], ["priority", "training.device", "training.precision", "training.checkpoint_every_s", "training.max_runtime_s"]],
 ];
 
-// body: of POST /v1/jobs that it starts with; fixed: the inputs of the net stay as they are; start: the weights' control.
+// The data sets that a form names when it starts with `body`.
+export const namesOf = (body) => (body ? [...new Set([body.dataset, body.training?.test_dataset, body.training?.validation_dataset])].filter(Boolean) : [DEFAULT]);
+
+// datasets: a page of them with those it names; body: of POST /v1/jobs that it starts with; fixed: the inputs of the net stay as they are; start: the weights' control.
 export function jobForm(abilities, datasets, { body, fixed, start }) {
   const gone = new AbortController();
-  const known = new Map(datasets.map((one) => [one.id, one]));
-  const menu = [...titles(datasets)];
-  const parts = partsOf(abilities, menu);
-  const dataset = field({ name: "dataset", kind: "text", default: null, doc: "Built in, or your own." }, "dataset", { title: "Data set", options: menu });
+  const parts = partsOf(abilities);
+  const dataset = field({ name: "dataset", kind: "text", default: null, doc: "Built in, or your own." }, "dataset", { title: "Data set", options: [] });
+  const menus = menusOf([dataset, parts.get("training.test_dataset"), parts.get("training.validation_dataset")].map(({ control }) => control), datasets, gone.signal);
   const all = [dataset, ...[...parts.values()].filter((part) => !fixed || part.path !== "features")];
   const rest = h("textarea", { name: "rest", spellcheck: "false", "aria-label": "Other settings, as JSON" });
   const features = h("details", { class: "wide" }, h("summary", {}, "Features of the images"), h("div", { class: "fields" }, ...parts.get("features").elements));
   const about = h("div", { class: "wide", "aria-live": "polite" }), drawing = h("div", { class: "wide" }), columns = h("datalist", { id: "columns" });
   const again = new Map();
   const upload = uploader((made, read) => {
-    known.set(made.id, made);
     again.set(made.id, read);
-    if (![...dataset.control.options].some((one) => one.value === made.id)) dataset.control.prepend(h("option", { value: made.id }));
-    entitle();
+    menus.add(made);
     dataset.control.value = made.id;
     look();
   });
   let would = null, asked = 0;
 
-  // A new data set may have the name of another one.
-  function entitle() {
-    const texts = titles([...known.values()]);
-    const menus = [dataset, ...["test_dataset", "validation_dataset"].map((name) => parts.get(`training.${name}`))];
-    for (const option of menus.flatMap(({ control }) => [...control.options])) option.textContent = texts.get(option.value) ?? option.textContent;
-  }
-
   // What the service would choose for this data set, and how many inputs it makes.
   async function look() {
-    const chosen = known.get(dataset.control.value), mine = ++asked;
+    const chosen = menus.get(dataset.control.value), mine = ++asked;
     about.replaceChildren(...(chosen ? [report(chosen, again.get(chosen.id))] : []));
     features.hidden = fixed || !chosen?.image;
     columns.replaceChildren(...(chosen?.columns ?? []).slice(0, 1000).map(({ name }) => h("option", { value: name })));
@@ -63,7 +56,7 @@ export function jobForm(abilities, datasets, { body, fixed, start }) {
     draw();
   }
   function draw() {
-    const chosen = known.get(dataset.control.value);
+    const chosen = menus.get(dataset.control.value);
     const said = (path, usual) => parts.get(path).value(true) ?? usual;
     const hidden = said("net.hidden", would?.spec.net.hidden);
     const good = would && chosen && hidden?.every((width) => Number.isInteger(width) && width > 0);
@@ -75,7 +68,7 @@ export function jobForm(abilities, datasets, { body, fixed, start }) {
   }
 
   const element = h("form", { class: "job-form", autocomplete: "off" },
-    section("Data", "Drop a file anywhere on this form.", [start ? labelled("Start from", "The weights it begins with.", start) : null, dataset.element,
+    section("Data", "Drop a file anywhere on this form.", [start ? labelled("Start from", "The weights it begins with.", start) : null, dataset.element, menus.element,
       labelled("Your own", "CSV, JSON, Parquet, Feather, NPZ, NPY, CIFAR; of an IDX pair both.", upload.input), upload.status, about, features, columns].filter(Boolean)),
     ...sections(parts, drawing),
     section("As JSON", "What no field holds.", [h("details", { class: "wide", open: false }, h("summary", {}, "Other settings, as JSON"), h("p", { class: "soft" }, "Everything that a job may say; the fields above go first."), rest)]));

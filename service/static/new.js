@@ -1,10 +1,11 @@
 // A new job, a job changed and tried again, a fork of one, or a sweep: one form of all that a job may say.
 import { call } from "./api.js";
 import { bodyOf } from "./calls.js";
+import { including, newest } from "./datasets.js";
 import { alert, h } from "./dom.js";
 import { dryRun } from "./dryrun.js";
 import { clear, ofJob, tell } from "./faults.js";
-import { jobForm } from "./jobform.js";
+import { jobForm, namesOf } from "./jobform.js";
 import { changes } from "./spec.js";
 import { sweepPlan } from "./sweepplan.js";
 
@@ -14,11 +15,12 @@ export const forkView = (main, from) => show(main, from, true);
 export const newSweepView = (main, from) => show(main, from, false, "grid");
 
 async function show(main, from, forks, plan = "") {
-  const [abilities, datasets, old, checkpoints] = await Promise.all([
-    call("/v1/capabilities"), call("/v1/datasets?limit=100"), from && call(`/v1/jobs/${from}`), forks && call(`/v1/jobs/${from}/checkpoints`)]);
+  const [abilities, page, old, checkpoints] = await Promise.all([
+    call("/v1/capabilities"), newest(), from && call(`/v1/jobs/${from}`), forks && call(`/v1/jobs/${from}/checkpoints`)]);
   const trouble = h("div"), would = h("div", { role: "status" });
   const start = forks ? beginning(old, checkpoints.data) : null;
-  const form = jobForm(abilities, datasets.data, { body: old && bodyOf(old), fixed: forks, start });
+  const body = old && bodyOf(old);
+  const form = jobForm(abilities, await including(page, namesOf(body)), { body, fixed: forks, start });
   const before = form.spec(true);
   const name = old && (old.name || old.id);
   const heading = h("h1"), go = h("button", { class: "primary", type: "submit" });

@@ -18,10 +18,10 @@ const ABOUT = [
   { name: "priority", kind: "integer", default: 0, doc: "A higher one trains first." },
 ];
 
-// Returns a map from the path of a setting to its part. `datasets`: [[id, text]] that may be measured on.
-export function partsOf(abilities, datasets) {
+// Returns a map from the path of a setting to its part. The menus of data sets are still empty.
+export function partsOf(abilities) {
   const { $defs: defs } = abilities.spec_schema;
-  const sets = { options: [["", "none"], ...datasets] };
+  const sets = { options: [["", "none"]] };
   const special = {
     "net.activation": (path, option) => alike(choice(path, abilities.activations, { help: option.doc })),
     "net.init": (path, option) => choice(path, abilities.initializers, { help: option.doc }),
