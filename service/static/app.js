@@ -1,4 +1,4 @@
-// Routes of the page and the connection line. Each view renders into <main> and returns what ends it.
+// Routes of the page and the connection line. Each view renders into a stage of its own in <main> and returns what ends it.
 import { keepKey, Problem } from "./api.js";
 import { alert, h } from "./dom.js";
 
@@ -53,12 +53,13 @@ async function show() {
     if (link.dataset.view === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  main.replaceChildren(h("p", { class: "soft", role: "status" }, "Loading …"));
+  const stage = h("div", {}, h("p", { class: "soft", role: "status" }, "Loading …")); // a view that was left draws where nobody sees it
+  main.replaceChildren(stage);
   try {
     if (!pattern) throw new Problem({ detail: "The page has no such view." }, 404);
     const draw = await viewOf(file, view);
     if (mine !== turn) return;
-    const end = await draw(main, hash.match(pattern)[1]);
+    const end = await draw(stage, hash.match(pattern)[1]);
     if (mine === turn) leave = end || leave;
     else end?.();
     connection(true);

@@ -1,0 +1,56 @@
+"""What was asked for before a person went on: a late answer changes nothing of what is shown or done by then."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx2
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from bench.deployment import Deployment
+from tests.processes import wait_until
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+
+class Held:
+    """Requests of a page that wait until they are let go."""
+
+    def __init__(self, page: Page, url: str | re.Pattern[str], method: str = "GET") -> None:
+        self.page, self.url, self.method = page, url, method
+        self.waiting: list[Route] = []
+        self.holding = True
+        page.route(url, self._take)
+
+    def _take(self, route: Route) -> None:
+        if self.holding and route.request.method == self.method:
+            self.waiting.append(route)
+        else:
+            route.continue_()
+
+    def wait(self, count: int = 1) -> None:
+        for _ in range(200):
+            if len(self.waiting) >= count:
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"{self.url}: {len(self.waiting)} of {count} were asked for")
+
+    def let_go(self) -> None:
+        """Send what waits, hold nothing more, and wait until the page has the answers."""
+        self.holding = False
+        for route in self.waiting:
+            with self.page.expect_response(route.request.url):
+                route.continue_()
+        self.page.wait_for_timeout(200)
+
+
+def test_a_view_that_was_left_while_it_loaded_does_not_come_back(page: Page, running: Deployment) -> None:
+    held = Held(page, "**/v1/capabilities")
+    page.goto(f"{running.url}/#/new")
+    held.wait()
+    page.get_by_role("link", name="Queue").click()
+    expect(page.get_by_role("heading", name="Queue")).to_be_visible()
+    held.let_go()
+    assert page.locator("h1").all_text_contents() == ["Queue"]
