@@ -23,6 +23,7 @@ async function show(main, from, forks, plan = "") {
   const form = jobForm(abilities, await including(page, namesOf(body)), { body, fixed: forks, start });
   const before = form.spec(true);
   const name = old && (old.name || old.id);
+  let left = false;
   const heading = h("h1"), go = h("button", { class: "primary", type: "submit" });
   const sweep = forks ? null : sweepPlan(abilities, plan, () => queueMicrotask(entitle));
 
@@ -66,12 +67,12 @@ async function show(main, from, forks, plan = "") {
     event.preventDefault();
     attempt(go, async () => {
       const { object, id } = await submit();
-      location.hash = object === "sweep" ? `#/sweeps/${id}` : `#/jobs/${id}`;
+      if (!left) location.hash = object === "sweep" ? `#/sweeps/${id}` : `#/jobs/${id}`;
     });
   });
   entitle();
   main.replaceChildren(h("div", { class: "head" }, heading), trouble, form.element);
-  return form.leave;
+  return () => { left = true; form.leave(); };
 }
 
 // Which weights of a job a fork starts from.

@@ -54,3 +54,19 @@ def test_a_view_that_was_left_while_it_loaded_does_not_come_back(page: Page, run
     expect(page.get_by_role("heading", name="Queue")).to_be_visible()
     held.let_go()
     assert page.locator("h1").all_text_contents() == ["Queue"]
+
+
+def test_a_job_that_is_taken_late_does_not_take_a_person_to_its_view(
+    page: Page, running: Deployment, client: httpx2.Client
+) -> None:
+    page.goto(f"{running.url}/#/new")
+    page.locator("[name=dataset]").select_option("iris")
+    page.locator("[name=epochs]").fill("1")
+    held = Held(page, re.compile(r"/v1/jobs$"), "POST")
+    page.get_by_role("button", name="Train").click()
+    held.wait()
+    page.get_by_role("link", name="Queue").click()
+    expect(page.get_by_role("heading", name="Queue")).to_be_visible()
+    held.let_go()
+    assert page.url.endswith("#/queue")
+    assert client.get("/v1/jobs?limit=1").json()["data"][0]["dataset"] == "iris"
