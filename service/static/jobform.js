@@ -47,12 +47,11 @@ export function jobForm(abilities, datasets, { body, fixed, start }) {
     features.hidden = fixed || !chosen?.image;
     columns.replaceChildren(...(chosen?.columns ?? []).slice(0, 1000).map(({ name }) => h("option", { value: name })));
     const wanted = features.hidden ? {} : { features: parts.get("features").value() };
-    try {
-      const answer = await call("/v1/jobs?dry_run=true", { method: "POST", body: { dataset: dataset.control.value, ...wanted }, signal: gone.signal });
-      if (mine !== asked) return;
-      would = answer;
-      for (const part of all) part.suggest?.(part.path.split(".").reduce((below, key) => below?.[key], would.spec));
-    } catch { would = null; } // what is wrong with it is said when it is checked or trained
+    const body = { dataset: dataset.control.value, ...wanted };
+    const answer = await call("/v1/jobs?dry_run=true", { method: "POST", body, signal: gone.signal }).catch(() => null); // what is wrong with it is said when it is checked or trained
+    if (mine !== asked) return;
+    would = answer;
+    if (would) for (const part of all) part.suggest?.(part.path.split(".").reduce((below, key) => below?.[key], would.spec));
     draw();
   }
   function draw() {

@@ -70,3 +70,18 @@ def test_a_job_that_is_taken_late_does_not_take_a_person_to_its_view(
     held.let_go()
     assert page.url.endswith("#/queue")
     assert client.get("/v1/jobs?limit=1").json()["data"][0]["dataset"] == "iris"
+
+
+def test_what_a_data_set_chosen_before_would_be_does_not_hide_the_net(page: Page, running: Deployment) -> None:
+    page.goto(f"{running.url}/#/new")
+    net = page.locator("svg.net")
+    expect(net).to_have_attribute("aria-label", re.compile("64 inputs"))
+    late: list[Route] = []
+    page.route("**/v1/jobs?dry_run=true", lambda route: route.continue_() if late else late.append(route))
+    page.locator("[name=dataset]").select_option("wine")
+    page.locator("[name=dataset]").select_option("iris")
+    expect(net).to_have_attribute("aria-label", re.compile("The net: 4 inputs"))
+    with page.expect_response(lambda answer: answer.status == 422):
+        late[0].fulfill(status=422, content_type="application/problem+json", body='{"detail": "refused"}')
+    page.wait_for_timeout(200)
+    expect(net).to_have_attribute("aria-label", re.compile("The net: 4 inputs"))
