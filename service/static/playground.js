@@ -19,29 +19,31 @@ export async function playgroundView(main, query) {
   const form = formOf(chosen, activations.filter((row) => row.name !== "custom").map((row) => row.name));
   const trouble = h("div"), nets = h("div", { class: "planes" }, h("p", { class: "empty" }, "Choose a data set and a net, then train: every fifth of a second you see what it has learned."));
   const stop = h("button", { type: "button", hidden: true, onclick: () => cancel() }, "Stop");
-  let gone = new AbortController(), unfollow = () => {}, panels = [];
+  let gone = new AbortController(), left = false, unfollow = () => {}, panels = [];
 
   const values = () => Object.fromEntries(new FormData(form));
   const running = () => panels.filter((panel) => !ENDED.has(panel.job.status));
-  const cancel = () => Promise.allSettled(running().map((panel) => call(`/v1/jobs/${panel.job.id}/cancel`, { method: "POST" })));
+  const cancel = (some = running()) => Promise.allSettled(some.map((panel) => call(`/v1/jobs/${panel.job.id}/cancel`, { method: "POST" })));
   // Train nets that differ in `field`; those of before are stopped.
   async function train(variants, titleOf) {
     trouble.replaceChildren();
     history.replaceState(null, "", `#/playground?${new URLSearchParams(values())}`);
     cancel();
-    leave();
-    gone = new AbortController();
+    unwatch();
+    const { signal } = gone = new AbortController(), asked = values(), made = [];
     try {
-      const made = [];
       for (const variant of variants) { // one after another: they train in this order
-        const title = titleOf(variant);
-        made.push(netPanel(title, await call("/v1/jobs", { method: "POST", body: bodyOf({ ...values(), ...variant }, title) }), gone.signal));
+        const title = titleOf(variant), job = await call("/v1/jobs", { method: "POST", body: bodyOf({ ...asked, ...variant }, title) });
+        made.push(netPanel(title, job, signal));
+        if (signal.aborted && !left) cancel(made); // others take their place
+        if (signal.aborted) return;
       }
-      panels = made;
     } catch (error) {
-      trouble.replaceChildren(alert(error));
+      cancel(made);
+      if (!signal.aborted) trouble.replaceChildren(alert(error));
       return;
     }
+    panels = made;
     nets.replaceChildren(...panels.map((panel) => panel.element));
     stop.hidden = false;
     const of = (id) => panels.find((panel) => panel.job.id === id.split(":")[0]);
@@ -51,7 +53,7 @@ export async function playgroundView(main, query) {
       status: (data, id) => { of(id)?.status(data); stop.hidden = !running().length; },
     }, connection);
   }
-  function leave() {
+  function unwatch() {
     gone.abort();
     unfollow();
   }
@@ -63,7 +65,7 @@ export async function playgroundView(main, query) {
   form.append(h("div", { class: "wide actions" }, h("button", { class: "primary", type: "submit" }, "Train"),
     ...SERIES.map(([text, field, series, title]) => h("button", { type: "button", onclick: () => train(series.map((value) => ({ [field]: value })), (variant) => title(variant[field])) }, text)), stop));
   main.replaceChildren(h("div", { class: "head" }, h("h1", {}, "Playground")), trouble, form, nets);
-  return leave;
+  return () => { left = true; unwatch(); };
 }
 
 function formOf(chosen, activations) {

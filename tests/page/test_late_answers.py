@@ -85,3 +85,47 @@ def test_what_a_data_set_chosen_before_would_be_does_not_hide_the_net(page: Page
         late[0].fulfill(status=422, content_type="application/problem+json", body='{"detail": "refused"}')
     page.wait_for_timeout(200)
     expect(net).to_have_attribute("aria-label", re.compile("The net: 4 inputs"))
+
+
+def playground(page: Page, running: Deployment) -> None:
+    page.goto(f"{running.url}/#/playground?dataset=moons&hidden=3&epochs=200000")
+    expect(page.get_by_role("button", name="Train")).to_be_visible()
+
+
+def newest(client: httpx2.Client) -> dict[str, Any]:
+    job: dict[str, Any] = client.get("/v1/jobs?limit=1").json()["data"][0]
+    return job
+
+
+def test_a_playground_that_was_left_follows_nothing(page: Page, running: Deployment, client: httpx2.Client) -> None:
+    playground(page, running)
+    followed: list[str] = []
+    page.on("request", lambda request: followed.append(request.url) if "/v1/events" in request.url else None)
+    held = Held(page, re.compile(r"/v1/jobs$"), "POST")
+    page.get_by_role("button", name="Train").click()
+    held.wait()
+    page.get_by_role("link", name="Queue").click()
+    expect(page.get_by_role("heading", name="Queue")).to_be_visible()
+    held.let_go()
+    assert followed == []
+    client.post(f"/v1/jobs/{newest(client)['id']}/cancel").raise_for_status()
+
+
+def test_a_net_that_is_made_after_another_took_its_place_is_stopped(
+    page: Page, running: Deployment, client: httpx2.Client
+) -> None:
+    playground(page, running)
+    held = Held(page, re.compile(r"/v1/jobs$"), "POST")
+    page.get_by_role("button", name="Train").click()
+    held.wait()
+    page.get_by_role("button", name="Train").click()
+    held.wait(2)
+    held.let_go()
+    last, first = client.get("/v1/jobs?limit=2").json()["data"]
+    wait_until(
+        lambda: client.get(f"/v1/jobs/{first['id']}").json()["status"] == "cancelled", 10, "the first is stopped"
+    )
+    expect(page.locator(".planes a")).to_have_attribute("href", f"#/jobs/{last['id']}")
+    assert client.get(f"/v1/jobs/{last['id']}").json()["status"] in ("queued", "running")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".status.cancelled")).to_be_visible()
