@@ -67,15 +67,16 @@ export async function jobsView(main, query) {
   }
   const idsOf = (page) => page.data.map((job) => job.id).join(",");
   async function load() {
-    const page = await call(`/v1/jobs?limit=${PAGE}${filter.server()}`);
-    if (gone.signal.aborted) return;
+    const asked = filter.server(), page = await call(`/v1/jobs?limit=${PAGE}${asked}`);
+    if (gone.signal.aborted || asked !== filter.server()) return;
     trouble.replaceChildren();
     first = idsOf(page);
     listed = page.data.map(known);
     place(page);
   }
   async function older() {
-    const page = await answered(`/v1/jobs?limit=${PAGE}&after=${last}${filter.server()}`, gone.signal);
+    const asked = filter.server(), from = last, page = await answered(`/v1/jobs?limit=${PAGE}&after=${from}${asked}`, gone.signal);
+    if (from !== last || asked !== filter.server()) return;
     listed.push(...page.data.map(known));
     place(page);
   }

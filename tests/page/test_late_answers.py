@@ -129,3 +129,21 @@ def test_a_net_that_is_made_after_another_took_its_place_is_stopped(
     assert client.get(f"/v1/jobs/{last['id']}").json()["status"] in ("queued", "running")
     page.get_by_role("button", name="Stop").click()
     expect(page.locator(".status.cancelled")).to_be_visible()
+
+
+def test_the_list_shows_the_jobs_of_the_filter_that_was_chosen_last(
+    page: Page, running: Deployment, client: httpx2.Client
+) -> None:
+    body = {"dataset": "iris", "name": "ended", "training": {"epochs": 1}}
+    job = client.post("/v1/jobs", json=body).raise_for_status().json()["id"]
+    wait_until(lambda: client.get(f"/v1/jobs/{job}").json()["status"] == "succeeded", 30, "a job has ended")
+    page.goto(f"{running.url}/#/")
+    row = page.get_by_role("row").filter(has_text="ended").first
+    expect(row).to_be_visible()
+    held = Held(page, re.compile("status=failed"))
+    page.get_by_label("Status").select_option("failed")
+    held.wait()
+    page.get_by_label("Status").select_option("succeeded")
+    expect(row).to_be_visible()
+    held.let_go()
+    assert row.is_visible()
