@@ -34,7 +34,7 @@ export async function compareView(main, list) {
     due = null;
     renew(keys, ...runs.map((run, i) => keyOf(run, ids, draw, (to) => pointed(to === null ? null : i))));
     drawLines();
-    figures.replaceChildren(...final(runs));
+    renew(figures, ...final(runs));
     if (!ways.contains(document.activeElement)) pointed = lead(ways, runs); // not under a person's hands
   }
   function drawLines() {

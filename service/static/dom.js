@@ -16,9 +16,21 @@ export function renew(place, ...parts) {
   parts.forEach((part, i) => {
     const there = place.children[i];
     if (!there) place.append(part);
-    else if (!there.isEqualNode(part)) there.replaceWith(part);
+    else if (!there.isEqualNode(part) && !adapted(there, part)) there.replaceWith(part);
   });
   while (place.children.length > parts.length) place.lastElementChild.remove();
+}
+
+// Make an element equal to another one, if both are of the same kind and hold the same text or nothing but elements; a link leads
+// where it led. Returns whether that was done.
+function adapted(there, part) {
+  if (there.nodeName !== part.nodeName || there.getAttribute("href") !== part.getAttribute("href")) return false;
+  const nested = [...there.childNodes, ...part.childNodes].every((one) => one.nodeType === Node.ELEMENT_NODE);
+  if (!nested && there.innerHTML !== part.innerHTML) return false;
+  for (const { name } of [...there.attributes]) if (!part.hasAttribute(name)) there.removeAttribute(name);
+  for (const { name, value } of part.attributes) if (there.getAttribute(name) !== value) there.setAttribute(name, value);
+  if (nested) renew(there, ...part.children);
+  return true;
 }
 
 export const ENDED = new Set(["succeeded", "failed", "cancelled"]);

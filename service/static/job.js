@@ -39,7 +39,7 @@ export async function jobView(main, id) {
     const now = asOf(job, record.latest);
     renew(head, ...header(now, move, record.latest ? null : said));
     renew(facts, ...factsOf(now));
-    measured.replaceChildren(...figures(ENDED.has(job.status) ? job.metrics : { ...job.metrics, ...record.latest }));
+    renew(measured, ...figures(ENDED.has(job.status) ? job.metrics : { ...job.metrics, ...record.latest }));
     lines.show(curves(record));
     renew(after, ...downloads(job));
     if (!shown && ENDED.has(job.status) && job.links.weights) {

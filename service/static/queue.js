@@ -1,7 +1,7 @@
 // The queue and the workers, asked again every few seconds.
 import { call } from "./api.js";
 import { connection } from "./app.js";
-import { h } from "./dom.js";
+import { h, renew } from "./dom.js";
 
 const PERIOD_MS = 3000;
 
@@ -10,8 +10,8 @@ export async function queueView(main) {
   async function draw() {
     const [queue, workers] = await Promise.all([call("/v1/queue"), call("/v1/workers")]);
     const counts = Object.entries(queue.jobs || queue.counts || queue).filter(([, v]) => typeof v === "number");
-    facts.replaceChildren(...counts.map(([k, v]) => h("div", {}, h("dt", {}, k.replaceAll("_", " ")), h("dd", {}, String(v)))));
-    table.replaceChildren(workers.data.length ? workersTable(workers.data) : h("p", { class: "empty" }, "No worker is running: queued jobs wait."));
+    renew(facts, ...counts.map(([k, v]) => h("div", {}, h("dt", {}, k.replaceAll("_", " ")), h("dd", {}, String(v)))));
+    renew(table, workers.data.length ? workersTable(workers.data) : h("p", { class: "empty" }, "No worker is running: queued jobs wait."));
   }
   await draw();
   main.replaceChildren(h("h1", {}, "Queue"), facts, h("h2", {}, "Workers"), table);

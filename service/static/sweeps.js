@@ -4,7 +4,7 @@ import { connection } from "./app.js";
 import { sweepCalls } from "./calls.js";
 import { charts } from "./charts.js";
 import { lookOf } from "./compare.js";
-import { ago, alert, dataset, ENDED, h, reason, spoken, status, titled } from "./dom.js";
+import { ago, alert, dataset, ENDED, h, reason, renew, spoken, status, titled } from "./dom.js";
 import { number } from "./numbers.js";
 import { parallel } from "./parallel.js";
 import { curve } from "./points.js";
@@ -56,12 +56,12 @@ export async function sweepView(main, id) {
     head.textContent = sweep.name || `Sweep on ${sweep.dataset_name}`;
     cancel.hidden = ENDED.has(sweep.status);
     const best = sweep.best && [h("a", { href: `#/jobs/${sweep.best.id}` }, nameOf(sweep.best)), `: ${number(sweep.best.objective)}`];
-    facts.replaceChildren(...[["status", status(sweep.status)], ["jobs ended", `${ended(sweep)} of ${sweep.n_jobs}`], ["decides", `${objective}, ${sweep.direction === "minimize" ? "less" : "more"} is better`], ["best", ...(best || ["–"])]]
+    renew(facts, ...[["status", status(sweep.status)], ["jobs ended", `${ended(sweep)} of ${sweep.n_jobs}`], ["decides", `${objective}, ${sweep.direction === "minimize" ? "less" : "more"} is better`], ["best", ...(best || ["–"])]]
       .map(([name, ...value]) => h("div", {}, h("dt", {}, name), h("dd", {}, ...value))));
     lines.show(curvesOf(sweep, ranked));
     if (!ways.contains(document.activeElement)) ways.replaceChildren(...waysOf(sweep, ranked, objective)); // not under a person's hands
     const paths = pathsOf(sweep);
-    jobs.replaceChildren(h("h2", {}, "Jobs, the best first"), h("div", { class: "scroll" }, table(["Job", ...paths, titled(sweep.objective), "Epoch", "Status"], ranked.map((job) =>
+    renew(jobs, h("h2", {}, "Jobs, the best first"), h("div", { class: "scroll" }, table(["Job", ...paths, titled(sweep.objective), "Epoch", "Status"], ranked.map((job) =>
       h("tr", {}, h("td", {}, job.id === sweep.best?.id ? "★ " : "", h("a", { href: `#/jobs/${job.id}` }, nameOf(job))), ...paths.map((one) => h("td", {}, told(job.point[one]))),
         h("td", { class: job.id === sweep.best?.id ? "number best" : "number" }, number(job.objective)), h("td", { class: "number" }, String(job.epoch)),
         h("td", {}, status(job.status), reason(job) ? h("small", {}, reason(job)) : null))), [titled(sweep.objective), "Epoch"])));
