@@ -94,11 +94,11 @@ export async function picture(path, signal) {
 
 // Save an answer as a file, under the name the service gives it.
 export async function download(path) {
-  const answer = await fetch(path, { headers: authorization() });
-  if (!answer.ok) throw new Problem(await answer.json(), answer.status);
+  const answer = await reached(fetch(path, { headers: authorization() }));
+  if (!answer.ok) throw new Problem(problemOf(await answer.text()), answer.status);
   const name = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") || "");
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(await answer.blob());
+  link.href = URL.createObjectURL(await reached(answer.blob()));
   link.download = name ? name[1] : "download";
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href));

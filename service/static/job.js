@@ -41,11 +41,15 @@ export async function jobView(main, id) {
     renew(facts, ...factsOf(now));
     renew(measured, ...figures(ENDED.has(job.status) ? job.metrics : { ...job.metrics, ...record.latest }));
     lines.show(curves(record));
-    renew(after, ...downloads(job));
+    renew(after, ...downloads(job, save));
     if (!shown && ENDED.has(job.status) && job.links.weights) {
       shown = true;
-      learned(pictures, job, gone.signal);
+      learned(pictures, job, save, gone.signal);
     }
+  }
+  function tell(error) {
+    trouble.replaceChildren(alert(error));
+    trouble.scrollIntoView({ block: "nearest" });
   }
   function soon() { if (job) due ??= setTimeout(draw, drawn + FRAME_MS - performance.now()); }
   // One question at a time, however many events ask for it; the last event is always followed by an answer.
@@ -58,13 +62,16 @@ export async function jobView(main, id) {
         job = await answered(`/v1/jobs/${id}`, gone.signal);
         soon();
       } while (stale);
-    } catch (error) { trouble.replaceChildren(alert(error)); }
+    } catch (error) { tell(error); }
     asking = false;
+  }
+  async function save(path) {
+    trouble.replaceChildren();
+    try { await download(path); } catch (error) { tell(error); }
   }
   async function move(action) {
     trouble.replaceChildren();
-    try { job = await call(`/v1/jobs/${id}/${action}`, { method: "POST" }); soon(); }
-    catch (error) { trouble.replaceChildren(alert(error)); }
+    try { job = await call(`/v1/jobs/${id}/${action}`, { method: "POST" }); soon(); } catch (error) { tell(error); }
   }
 
   draw();
@@ -122,11 +129,12 @@ function curves(record) {
   ].map((figure) => ({ ...figure, lines: figure.lines.filter((l) => l.points.x.length) })).filter((figure) => figure.lines.length);
 }
 
-function downloads(job) {
+// save(path): an answer as a file.
+function downloads(job, save) {
   const { weights, metrics, card } = job.links;
   if (!ENDED.has(job.status) || !weights) return [];
-  const save = (text, path, format) => h("button", { onclick: () => download(`${path}${path.includes("?") ? "&" : "?"}format=${format}`) }, text);
+  const button = (text, path, format) => h("button", { onclick: () => save(`${path}${path.includes("?") ? "&" : "?"}format=${format}`) }, text);
   return [h("h2", {}, weights.includes("checkpoint=") ? "Weights of its last checkpoint" : "Weights"), h("div", { class: "actions" },
-    save("npz", weights, "npz"), save("safetensors", weights, "safetensors"), save("ONNX", weights, "onnx"), save("PyTorch", weights, "torch"),
-    save("predict.py", weights, "predict.py"), save("curve as CSV", metrics, "csv"), save("model card", card, "md"))];
+    button("npz", weights, "npz"), button("safetensors", weights, "safetensors"), button("ONNX", weights, "onnx"), button("PyTorch", weights, "torch"),
+    button("predict.py", weights, "predict.py"), button("curve as CSV", metrics, "csv"), button("model card", card, "md"))];
 }

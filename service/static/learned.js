@@ -1,5 +1,5 @@
 // What a finished job has learned, as pictures of the service's own drawing: those that apply, each when it is scrolled to.
-import { answered, download, picture } from "./api.js";
+import { answered, picture } from "./api.js";
 import { h } from "./dom.js";
 
 const TITLES = {
@@ -8,23 +8,24 @@ const TITLES = {
 };
 const WIDTH = 1200;
 
-export async function learned(place, job, signal) {
+// save(path): an answer as a file.
+export async function learned(place, job, save, signal) {
   let list;
   try { list = (await answered(`/v1/jobs/${job.id}/explanations`, signal)).data; } catch { return; } // its data set is gone
   const having = new Map(list.filter((one) => one.available).map((one) => [one.id, one]));
   const names = Object.keys(TITLES).filter((name) => having.has(name));
   if (!names.length) return;
-  const figures = names.map((name) => figure(job, having.get(name), signal));
+  const figures = names.map((name) => figure(job, having.get(name), save, signal));
   place.replaceChildren(h("h2", {}, "What it has learned"), h("div", { class: "pictures" }, ...[0, 1].map((side) => h("div", { class: "stack" }, ...figures.filter((_, i) => i % 2 === side)))));
 }
 
-function figure(job, one, signal) {
+function figure(job, one, save, signal) {
   const path = `/v1/jobs/${job.id}/explanations/${one.id}`;
   const shown = h("div", { class: "picture" }, h("span", { class: "soft" }, "…"));
   const found = h("figure", {},
     h("figcaption", {}, h("strong", {}, TITLES[one.id]),
-      h("button", { class: "small", "aria-label": `${TITLES[one.id]}: save the numbers as JSON`, onclick: () => download(`${path}?format=json`) }, "numbers"),
-      h("button", { class: "small", "aria-label": `${TITLES[one.id]}: save the picture`, onclick: () => download(`${path}?format=png&width=${WIDTH}`) }, "picture")),
+      h("button", { class: "small", "aria-label": `${TITLES[one.id]}: save the numbers as JSON`, onclick: () => save(`${path}?format=json`) }, "numbers"),
+      h("button", { class: "small", "aria-label": `${TITLES[one.id]}: save the picture`, onclick: () => save(`${path}?format=png&width=${WIDTH}`) }, "picture")),
     shown);
   const watch = new IntersectionObserver(async (entries) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
