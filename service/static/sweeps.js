@@ -35,7 +35,7 @@ export async function sweepView(main, id) {
     cancel.disabled = true;
     try { await call(`/v1/sweeps/${id}/cancel`, { method: "POST" }); trouble.replaceChildren(); } catch (error) { trouble.replaceChildren(alert(error)); }
     cancel.disabled = false;
-    await look();
+    again();
   }
   async function look() {
     clearTimeout(timer);
@@ -44,9 +44,13 @@ export async function sweepView(main, id) {
     connection(true);
     if (!drawn) calls.replaceChildren(...sweepCalls(sweep));
     draw(sweep);
-    if (!ENDED.has(sweep.status)) timer = setTimeout(again, PERIOD_MS);
+    if (!ENDED.has(sweep.status)) soon();
   }
-  const again = () => look().catch(() => { connection(false); if (!gone) timer = setTimeout(again, PERIOD_MS); });
+  function soon() {
+    clearTimeout(timer);
+    timer = setTimeout(again, PERIOD_MS);
+  }
+  const again = () => look().catch(() => { if (!gone) { connection(false); soon(); } });
 
   function draw(sweep) {
     const next = JSON.stringify(sweep);

@@ -51,3 +51,20 @@ def test_a_sweep_is_cancelled_as_a_whole(page: Page, running: Deployment, client
     page.get_by_role("button", name="Cancel all").click()
     expect(page.locator(".facts .status")).to_have_text("cancelled")
     wait_until(lambda: client.get(f"/v1/sweeps/{sweep}").json()["counts"]["cancelled"] == 3, 30, "all are cancelled")
+
+
+def test_a_sweep_goes_on_being_watched_after_its_end_was_asked_for_without_a_connection(
+    page: Page, running: Deployment, client: httpx2.Client
+) -> None:
+    sweep = swept(client, grid={"training.seed": [1]}, base={"training": {"epochs": 1_000_000}})
+    page.goto(f"{running.url}/#/sweeps/{sweep}")
+    cancel = page.get_by_role("button", name="Cancel all")
+    expect(cancel).to_be_visible()
+    page.context.set_offline(True)
+    cancel.click()
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    expect(page.locator("#connection")).to_contain_text("connection lost")
+    page.context.set_offline(False)
+    expect(page.locator("#connection")).to_be_empty()
+    client.post(f"/v1/sweeps/{sweep}/cancel").raise_for_status()
+    expect(page.locator(".facts .status")).to_have_text("cancelled")
