@@ -1,6 +1,6 @@
 // One chart with axes as SVG, and a sparkline for lists.
 import { drawMany } from "./manylines.js";
-import { logTicks, marked, number, ticks } from "./numbers.js";
+import { exact, logTicks, marked, ticks } from "./numbers.js";
 import { curve, extent, extents, inside, positive, smooth, thin, within } from "./points.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -58,7 +58,7 @@ export function draw(svg, sheet, lines, view, xLabel) {
     parts.push(node("text", { class: "tick", x: LEFT - 6, y: y.at(t) + 4, "text-anchor": "end" }, texts[i]));
   }
   for (const t of ticks(range[0], range[1], 5)) {
-    parts.push(node("text", { class: "tick", x: x.at(t), y: HEIGHT - 8, "text-anchor": x.at(t) > WIDTH - 2 * RIGHT ? "end" : "middle" }, number(t, 6)));
+    parts.push(node("text", { class: "tick", x: x.at(t), y: HEIGHT - 8, "text-anchor": x.at(t) > WIDTH - 2 * RIGHT ? "end" : "middle" }, exact(t, 6)));
   }
   svg.replaceChildren(...parts);
   if (!sheet.hidden) drawMany(sheet, usable, view, { width: WIDTH, height: HEIGHT, left: LEFT, right: RIGHT, x, y });

@@ -8,6 +8,9 @@ export function number(value, digits = 4) {
   return formatOf(digits).format(value);
 }
 
+// The same of what counts something, such as steps, or names it, such as a seed: whole to its last digit.
+export const exact = (value, digits) => (Number.isInteger(value) ? value.toLocaleString("en") : number(value, digits));
+
 const formats = new Map(); // a format takes far longer to make than to use
 
 function formatOf(digits) {

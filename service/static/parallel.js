@@ -1,7 +1,7 @@
 // Parallel coordinates: an axis for every setting in which jobs differ and one for what came of it; a line for each job.
 import { node } from "./curve.js";
 import { h, spoken } from "./dom.js";
-import { number } from "./numbers.js";
+import { exact } from "./numbers.js";
 import { shown } from "./settings.js";
 
 const MOST_AXES = 8; // of settings; the table below has all of them
@@ -47,13 +47,13 @@ const HINT = "Point at a line, or go to it with the Tab key, to bring a job out.
 function axis(name, values) {
   const title = spoken(name.split(".").at(-1));
   const known = values.filter((value) => value !== undefined && value !== null);
-  const text = (index) => (typeof values[index] === "number" ? number(values[index]) : shown(values[index]));
+  const text = (index) => (typeof values[index] === "number" ? exact(values[index], 4) : shown(values[index]));
   const at = (share) => HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM - 12);
   if (known.length && known.every((value) => typeof value === "number")) {
     const [low, high] = [Math.min(...known), Math.max(...known)];
     const scale = low > 0 && high / low >= LOGARITHMIC ? Math.log : (value) => value;
     const share = (value) => (high === low ? 0.5 : (scale(value) - scale(low)) / (scale(high) - scale(low)));
-    return { title, text, place: (index) => (typeof values[index] === "number" ? at(share(values[index])) : null), marks: [...new Set([low, high])].map((value) => [number(value, 3), at(share(value))]) };
+    return { title, text, place: (index) => (typeof values[index] === "number" ? at(share(values[index])) : null), marks: [...new Set([low, high])].map((value) => [exact(value, 3), at(share(value))]) };
   }
   const words = [...new Set(values.map(shown))];
   const share = (word) => (words.length > 1 ? words.indexOf(word) / (words.length - 1) : 0.5);

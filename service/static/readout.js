@@ -2,7 +2,7 @@
 // first. It lies over the curves, which stay as they are drawn.
 import { HEIGHT, WIDTH } from "./curve.js";
 import { h } from "./dom.js";
-import { number } from "./numbers.js";
+import { exact, number } from "./numbers.js";
 import { inside, nearest } from "./points.js";
 
 const MOST_TOLD = 8; // lines
@@ -27,7 +27,7 @@ export function readout(svg) {
     rule.style.left = `${across}%`; // the page's policy refuses style attributes
     box.style.cssText = right ? `right: calc(${100 - across}% + .6rem)` : `left: calc(${across}% + .6rem)`;
     const told = found.lines.slice(0, MOST_TOLD), more = found.lines.length - told.length;
-    box.replaceChildren(h("strong", {}, `${plot.unit} ${count(found.at)}`), ...told.map(({ line, value }) => h("span", { class: `key ${line.look}` }, h("span", {}, line.name), h("b", {}, number(value)))),
+    box.replaceChildren(h("strong", {}, `${plot.unit} ${exact(found.at, 6)}`), ...told.map(({ line, value }) => h("span", { class: `key ${line.look}` }, h("span", {}, line.name), h("b", {}, number(value)))),
       ...(more ? [h("span", { class: "soft" }, `and ${more} more`)] : []));
     element.replaceChildren(rule, ...told.map(({ line, y }) => dot(line.look, across, y)), box);
   }
@@ -67,7 +67,6 @@ export function readout(svg) {
 }
 
 const KEYS = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "PageUp", "PageDown", "Home", "End"]);
-const count = (at) => (Number.isInteger(at) ? at.toLocaleString("en") : number(at, 6));
 
 function dot(look, across, y) {
   const element = h("i", { class: `spot ${look}` });
@@ -77,7 +76,7 @@ function dot(look, across, y) {
 
 function said({ at, lines }, unit) {
   const told = lines.slice(0, MOST_SAID).map(({ line, value }) => `${line.name} ${number(value)}`).join(", ");
-  return `${unit} ${count(at)}: ${told}${lines.length > MOST_SAID ? `, and ${lines.length - MOST_SAID} more` : ""}`;
+  return `${unit} ${exact(at, 6)}: ${told}${lines.length > MOST_SAID ? `, and ${lines.length - MOST_SAID} more` : ""}`;
 }
 
 // The lines at the point next to a place, of the line that is nearest to it. A line that is not there is left out.

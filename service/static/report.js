@@ -1,7 +1,7 @@
 // What the service has found in a data set, column by column; of one uploaded here, what it shall be instead.
 import { h } from "./dom.js";
 import { labelled, select } from "./fields.js";
-import { number } from "./numbers.js";
+import { exact, number } from "./numbers.js";
 
 const KINDS = ["numeric", "categorical", "boolean", "datetime"];
 const TASKS = [["auto", "automatic"], ["classification", "classification"], ["regression", "regression"]];
@@ -43,7 +43,7 @@ function row(column, changed) {
 function range({ kind, categories = [], minimum, maximum }) {
   if (categories.length) return categories.slice(0, MOST_CATEGORIES).join(", ") + (categories.length > MOST_CATEGORIES ? ", …" : "");
   if (minimum === undefined || minimum === null) return "–";
-  const written = kind === "datetime" ? moment : number;
+  const written = kind === "datetime" ? moment : (value) => exact(value, 4);
   return `${written(minimum)} … ${written(maximum)}`;
 }
 

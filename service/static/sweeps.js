@@ -5,7 +5,7 @@ import { sweepCalls } from "./calls.js";
 import { charts } from "./charts.js";
 import { lookOf } from "./compare.js";
 import { ago, alert, dataset, ENDED, h, reason, renew, spoken, status, titled } from "./dom.js";
-import { number } from "./numbers.js";
+import { exact, number } from "./numbers.js";
 import { parallel } from "./parallel.js";
 import { curve } from "./points.js";
 import { plain, shown } from "./settings.js";
@@ -78,7 +78,7 @@ export async function sweepView(main, id) {
 
 const ended = (sweep) => [...ENDED].reduce((sum, one) => sum + (sweep.counts[one] || 0), 0);
 const nameOf = (job) => job.name || job.id;
-const told = (value) => (typeof value === "number" ? number(value) : shown(plain(value)));
+const told = (value) => (typeof value === "number" ? exact(value, 4) : shown(plain(value)));
 const pathsOf = (sweep) => [...new Set(sweep.jobs.flatMap((job) => Object.keys(job.point)))];
 
 function inOrder(sweep) {

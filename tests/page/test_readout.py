@@ -63,6 +63,13 @@ def test_marks_of_an_axis_are_short_and_told_apart(
     assert told == texts
 
 
+def test_whole_numbers_are_told_to_their_last_digit(page: Page, running: Deployment) -> None:
+    page.goto(running.url)
+    exact = "async (value) => (await import('/static/numbers.js')).exact(value, 4)"
+    told = [page.evaluate(exact, value) for value in (1_234_567, 12_345, 0.123456)]
+    assert told == ["1,234,567", "12,345", "0.1235"]
+
+
 def compared(page: Page, running: Deployment, jobs: list[str]) -> tuple[Locator, FloatRect]:
     """The figure of the validation loss of all jobs, and where its chart is."""
     page.goto(f"{running.url}/#/compare/{','.join(jobs)}")

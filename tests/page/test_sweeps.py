@@ -45,9 +45,10 @@ def test_a_sweep_shows_its_best_its_curves_and_every_point(
 
 
 def test_a_sweep_is_cancelled_as_a_whole(page: Page, running: Deployment, client: httpx2.Client) -> None:
-    seeds = {"training.seed": [1, 2, 3]}
+    seeds = {"training.seed": [1, 2, 1_234_567]}
     sweep = swept(client, dataset="digits", grid=seeds, base={"training": {"epochs": 1_000_000}})
     page.goto(f"{running.url}/#/sweeps/{sweep}")
+    expect(page.get_by_role("cell", name="1,234,567", exact=True)).to_be_visible()
     page.get_by_role("button", name="Cancel all").click()
     expect(page.locator(".facts .status")).to_have_text("cancelled")
     wait_until(lambda: client.get(f"/v1/sweeps/{sweep}").json()["counts"]["cancelled"] == 3, 30, "all are cancelled")
