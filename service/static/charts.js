@@ -10,8 +10,9 @@ const REST_MS = 150; // without another zoom, after which more points of the par
 const FINGERS = matchMedia("(pointer: coarse)");
 
 // Returns {element, show(figures)}; figures: [{title, log, lines: [{name, look, points, detail}]}], log: whether its axis may
-// be; detail: {range, points} of a part of a line, with more of its points. zoomed(range) is called when that is over.
-export function charts(xLabel = "step", zoomed = () => {}) {
+// be; detail: {range, points} of a part of a line, with more of its points. zoomed(range) is called when that is over. signal:
+// of the end of their view.
+export function charts(signal, xLabel = "step", zoomed = () => {}) {
   const view = { log: false, smoothing: 0, range: null };
   const shown = new Map(); // title → its panel
   let figures = [], due = null, resting = null;
@@ -37,7 +38,7 @@ export function charts(xLabel = "step", zoomed = () => {}) {
   }
   function place() {
     for (const figure of figures) {
-      if (!shown.has(figure.title)) shown.set(figure.title, panel(figure.title, zoom));
+      if (!shown.has(figure.title)) shown.set(figure.title, panel(figure.title, zoom, signal));
       shown.get(figure.title).tell(figure, xLabel);
     }
     const wanted = figures.map((figure) => shown.get(figure.title).element);
@@ -46,7 +47,7 @@ export function charts(xLabel = "step", zoomed = () => {}) {
   return { element: h("div", {}, bar, grid), show(next) { figures = next; bar.hidden = !next.length; place(); redraw(); } };
 }
 
-function panel(title, zoom) {
+function panel(title, zoom, signal) {
   const svg = canvas(title), sheet = h("canvas", { class: "sheet", hidden: true, "aria-hidden": "true" }), caption = h("figcaption");
   const reading = readout(svg);
   let last = null, seen = true, range = null, full = null, shaded = null;
@@ -58,7 +59,7 @@ function panel(title, zoom) {
   const again = () => { if (last && !sheet.hidden && seen) paint(); };
   new IntersectionObserver(([{ isIntersecting }]) => { seen = isIntersecting; again(); }, { rootMargin: "100px" }).observe(svg);
   new ResizeObserver(again).observe(svg);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again, { signal });
   const at = (share) => range[0] + Math.min(1, Math.max(0, share)) * (range[1] - range[0]);
   const shade = (next = null) => { shaded?.remove(); shaded = next; if (next) svg.append(next); };
   const hands = gestures(svg, {

@@ -25,7 +25,7 @@ export async function compareView(main, list) {
   const ids = [...new Set(list.split(","))];
   const gone = new AbortController();
   const { runs, missing } = await found(ids);
-  const lines = charts("step", closer), keys = h("ul", { class: "keys" }), ways = h("div", { class: "ways" }), figures = h("div"), trouble = missing.map((id) => alert({ message: `There is no job ${id} any more.` }));
+  const lines = charts(gone.signal, "step", closer), keys = h("ul", { class: "keys" }), ways = h("div", { class: "ways" }), figures = h("div"), trouble = missing.map((id) => alert({ message: `There is no job ${id} any more.` }));
   let due = null, lined = null, stop = () => {};
   main.replaceChildren(h("div", { class: "head" }, h("h1", {}, `${runs.length} ${runs.length === 1 ? "job" : "jobs"} compared`)), ...trouble, keys, lines.element, ways, figures, ...differences(runs));
 

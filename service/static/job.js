@@ -30,7 +30,7 @@ export async function jobView(main, id) {
   }, connection);
   let job = null, said = null, due = null, drawn = -Infinity, shown = false, asking = false, stale = false;
   try { job = await asked; } catch (error) { stop(); throw error; }
-  const head = h("div"), facts = h("dl", { class: "facts" }), measured = h("div", { class: "tables" }), lines = charts(), pictures = h("div"), after = h("div"), again = h("div", {}, ...calls(job)), trouble = h("div");
+  const head = h("div"), facts = h("dl", { class: "facts" }), measured = h("div", { class: "tables" }), lines = charts(gone.signal), pictures = h("div"), after = h("div"), again = h("div", {}, ...calls(job)), trouble = h("div");
   main.replaceChildren(trouble, head, facts, lines.element, measured, pictures, after, again);
 
   function draw() {

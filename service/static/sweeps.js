@@ -27,9 +27,9 @@ export async function sweepsView(main) {
 
 export async function sweepView(main, id) {
   const path = `/v1/sweeps/${id}?curves=${MOST_CURVES}&max_points=200`;
-  const head = h("h1"), facts = h("dl", { class: "facts" }), trouble = h("div"), lines = charts("epoch"), ways = h("div", { class: "ways" }), jobs = h("div"), calls = h("div");
+  const gone = new AbortController(), head = h("h1"), facts = h("dl", { class: "facts" }), trouble = h("div"), lines = charts(gone.signal, "epoch"), ways = h("div", { class: "ways" }), jobs = h("div"), calls = h("div");
   const cancel = h("button", { class: "danger", onclick: stopAll }, "Cancel all");
-  let timer = null, gone = false, drawn = "";
+  let timer = null, drawn = "";
 
   async function stopAll() {
     cancel.disabled = true;
@@ -40,7 +40,7 @@ export async function sweepView(main, id) {
   async function look() {
     clearTimeout(timer);
     const sweep = await call(path);
-    if (gone) return;
+    if (gone.signal.aborted) return;
     connection(true);
     if (!drawn) calls.replaceChildren(...sweepCalls(sweep));
     draw(sweep);
@@ -50,7 +50,7 @@ export async function sweepView(main, id) {
     clearTimeout(timer);
     timer = setTimeout(again, PERIOD_MS);
   }
-  const again = () => look().catch(() => { if (!gone) { connection(false); soon(); } });
+  const again = () => look().catch(() => { if (!gone.signal.aborted) { connection(false); soon(); } });
 
   function draw(sweep) {
     const next = JSON.stringify(sweep);
@@ -73,7 +73,7 @@ export async function sweepView(main, id) {
 
   await look();
   main.replaceChildren(h("div", { class: "head" }, head, h("div", { class: "actions" }, cancel)), trouble, facts, lines.element, ways, jobs, calls);
-  return () => { gone = true; clearTimeout(timer); };
+  return () => { gone.abort(); clearTimeout(timer); };
 }
 
 const ended = (sweep) => [...ENDED].reduce((sum, one) => sum + (sweep.counts[one] || 0), 0);
