@@ -40,6 +40,7 @@ def test_a_sweep_shows_its_best_its_curves_and_every_point(
     expect(rows.first.get_by_role("link")).to_have_attribute("href", f"#/jobs/{best['id']}")
     expect(page.get_by_role("button", name="Cancel all")).to_be_hidden()
     page.get_by_role("link", name="Sweeps").click()
+    expect(page.get_by_role("heading", name="Sweeps", exact=True)).to_be_visible()
     row = page.get_by_role("row").filter(has_text="rates and widths")
     expect(row).to_contain_text("4/4")
 
