@@ -39,6 +39,7 @@ class Gate:
         refused: ids that may not be claimed for it.
         claimed: told what was claimed, before anything else happens to it; makes a run of each.
         prepare: makes the member of a run; False when the job cannot even start, or is no longer wanted.
+        waits, begins: told which of them do nothing yet, and which are prepared or board from now on.
     """
 
     jobs: JobStore
@@ -50,6 +51,8 @@ class Gate:
     refused: set[str]
     claimed: Callable[[Sequence[Claim]], list[Run]]
     prepare: Callable[[Run], bool]
+    waits: Callable[[Sequence[Run]], None]
+    begins: Callable[[Sequence[Run]], None]
 
 
 @dataclass
@@ -112,7 +115,9 @@ class Boarding:
         if self._could_since is None or (gather and count < GATHER and now - self._could_since < GATHER_S):
             return []
         self._could_since = None
-        return self._taken_out(count)
+        found = self._taken_out(count)
+        self._gate.begins(found)
+        return found
 
     def _taken_out(self, most: int) -> list[Run]:
         found = list[Run]()
@@ -156,12 +161,15 @@ class Boarding:
         runs = gate.claimed(answered(lambda token: self._claim(chosen, token), self._stopping, self._outage))
         late = dict(zip([*(run.id for run in self._aboard), *chosen.job_ids], chosen.late_s, strict=True))
         self._overtaken.others_s, self._overtaken.passed_s = chosen.overtaken_s, chosen.passed_s
+        gate.waits(runs)
         self.taken += len(runs)
         self._aboard += runs
         for run in self._aboard:
             run.late_s = late[run.id]
         for run in runs:
+            gate.begins([run])
             if gate.prepare(run):
+                gate.waits([run])
                 self._ready.append(run)
 
     def _seats_soon(self, lanes: float) -> int:

@@ -3,9 +3,11 @@
     worker -> training process   {"do": "run"} · {"do": "stop"}
     training process -> worker   {"event": "ready", "device": …} · {"event": "unusable", "message": …} ·
                                  {"event": "claimed", "jobs": […]} · {"event": "released", "job": …} ·
+                                 {"event": "waits", "jobs": […]} · {"event": "begins", "jobs": […]} ·
                                  {"event": "progress", …} · {"event": "idle", "recycle": bool} ·
                                  {"event": "kernels", "state": "compiling" | "ready"}
 
+Jobs that wait for a seat do nothing that could end the process, those that begin (to be prepared, to train) do.
 The end of the stream is a message too: the other process is gone.
 """
 

@@ -115,6 +115,12 @@ class Runner:
             reporter.add(run.outbox)
         return runs
 
+    def _waits(self, runs: Sequence[Run]) -> None:
+        self._tell({"event": "waits", "jobs": [run.id for run in runs]})
+
+    def _begins(self, runs: Sequence[Run]) -> None:
+        self._tell({"event": "begins", "jobs": [run.id for run in runs]})
+
     def _released(self, job_id: str) -> None:
         self._tell({"event": "released", "job": job_id})
 
@@ -155,6 +161,7 @@ class Runner:
         """Train these, as many at once as may be, and whoever joins them; returns those who have still to train."""
         backend, agreed = runs[0].backend, _agreed(runs[0])
         runs, waiting = runs[: self._most], runs[self._most :]
+        self._begins(runs)
         boarding = self._boarding(runs, waiting, reporter)
         watch = Watch(runs, self._files, self._publisher, reporter, self._stopping, self._tell, boarding, self._over)
         broken: Exception | None = None
@@ -193,6 +200,8 @@ class Runner:
             self._alone,
             lambda claims: self._enter(claims, reporter),
             self._prepare,
+            self._waits,
+            self._begins,
         )
         return Boarding(gate, runs, waiting, self._overtaken, self._stopping, RUN_MOST_JOBS - self._taken)
 

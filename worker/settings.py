@@ -35,8 +35,8 @@ GATHER_S = 0.03
 AHEAD_S = 0.5
 """Seconds before a model leaves the stack that a job may be claimed for its seat: to prepare one takes a while."""
 
-AHEAD_MOST = 8
-"""Jobs that wait for a seat at most: a crash of the process counts for them, too."""
+AHEAD_MOST = 16
+"""Jobs that wait for a seat at most."""
 
 RUN_MOST_JOBS = 1000
 """Jobs that one stack takes in one after another; then it ends, and the worker looks after itself."""

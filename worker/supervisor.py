@@ -11,6 +11,8 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any, cast
 
@@ -24,9 +26,11 @@ from rq.job import Job
 from rq.queue import Queue
 from rq.worker import WorkerStatus
 
-from kernels.errors import DiskFull, StoreUnavailable
+from kernels.errors import DiskFull, Fenced, StoreUnavailable
 from store.identity import Ownership
 from store.jobs import JobStore
+from store.records import Claim
+from store.transitions import Status
 from store.wakeups import QUEUE_NAME, WakeUp, WakeUpQueue
 from worker import failpoints, log
 from worker.channel import ChannelClosedError, Message
@@ -49,6 +53,14 @@ _REFUSED_TTL_S = 3600
 
 class UnusableError(RuntimeError):
     """The training process can never work as it was told to."""
+
+
+@dataclass(frozen=True)
+class Crash:
+    """What ended the training process, and the jobs that waited in it and had no part in that."""
+
+    message: str
+    waited: frozenset[str]
 
 
 class Supervisor(Worker):
@@ -80,7 +92,9 @@ class Supervisor(Worker):
         self._trainer: TrainingProcess | None = None
         self._failed_starts = 0
         self._held: list[str] = []
-        self._crash: str | None = None
+        self._waiting = set[str]()
+        """Those of the held jobs that do nothing yet."""
+        self._crash: Crash | None = None
         self._seen_intermediate: set[bytes | str] = set()
         self._swept_intermediate = time.monotonic()
 
@@ -222,12 +236,18 @@ class Supervisor(Worker):
                 self._held += message["jobs"]
             case "released":
                 self._held = [job for job in self._held if job != message["job"]]
+                self._waiting.discard(message["job"])
+            case "waits":
+                self._waiting.update(message["jobs"])
+            case "begins":
+                self._waiting.difference_update(message["jobs"])
             case "kernels":
                 self.presence.kernels(message["state"])
             case "progress":
                 self.presence.progress(message["samples_per_s"], message["memory_free_bytes"])
             case "idle":
                 self._held.clear()
+                self._waiting.clear()
         self.presence.busy_with(self._held)
         return bool(message["event"] == "idle")
 
@@ -261,7 +281,7 @@ class Supervisor(Worker):
             log.info("trainer_ready", pid=trainer.pid, after_s=round(time.monotonic() - trainer.started, 3))
 
     def _bury(self, trainer: TrainingProcess) -> None:
-        """The training process is gone: every job it held has crashed; a fresh one starts at once."""
+        """The training process is gone, and every job it held with it; a fresh one starts at once."""
         status = trainer.wait()
         if status == EXIT_UNUSABLE:
             raise UnusableError("the training process refused its settings")
@@ -270,8 +290,9 @@ class Supervisor(Worker):
             log.info("trainer_ended", pid=trainer.pid)
         else:
             log.error("trainer_died", pid=trainer.pid, how=how, jobs=",".join(self._held) or None)
-            self._crash = f"the training process died ({how})"
+            self._crash = Crash(f"the training process died ({how})", frozenset(self._waiting))
         self._held.clear()
+        self._waiting.clear()
         self._replace()
 
     def _recycle(self, trainer: TrainingProcess) -> None:
@@ -295,14 +316,23 @@ class Supervisor(Worker):
     def _report_crash(self) -> None:
         """Tell the store what a dead training process held. Raises: StoreUnavailable (and is tried again later).
 
-        The store knows best: the process may have died between its claim and telling us of it.
+        The store knows best: the process may have died between its claim and telling us of it. Those of whom we know
+        that they only waited are given back.
         """
         if self._crash is None:
             return
         for claim in self.jobs.held_by(self.presence.worker_id):
-            job = self.jobs.crashed(claim.job_id, claim.fence, "crashed", self._crash)
+            if claim.job_id in self._crash.waited:
+                self._give_back(claim)
+                continue
+            job = self.jobs.crashed(claim.job_id, claim.fence, "crashed", self._crash.message)
             log.info("crash_reported", job=claim.job_id, fence=claim.fence, status=job and job.status)
         self._crash = None
+
+    def _give_back(self, claim: Claim) -> None:
+        with suppress(Fenced):
+            job = self.jobs.finish(claim, Status.QUEUED, "given_back")
+            log.info("given_back", job=claim.job_id, fence=claim.fence, status=job.status)
 
     # ---- RQ's keys ------------------------------------------------------------------------------------
 

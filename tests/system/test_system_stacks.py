@@ -13,6 +13,7 @@ from store.records import NewJob
 from store.transitions import Status
 from tests.processes import wait_until
 from tests.system.stack_parts import BASE, LONG, Deployment, spec
+from worker.settings import AHEAD_MOST, STACK_MOST
 
 WILD = {"name": "sgd", "learning_rate": 1.0, "l2": 5e4}
 
@@ -73,6 +74,20 @@ def test_a_killed_process_counts_one_attempt_each_and_changes_no_bit(deployed: D
     assert max(deployed.stacks(ids)) > 1
     deployed.assert_each_is_what_it_is_alone(ids, specs)
     deployed.site.check()
+
+
+def test_a_crash_does_not_count_for_who_only_waited_for_a_seat(deployed: Deployment) -> None:
+    site = deployed.site
+    ids = deployed.submit(*[spec(seed) for seed in range(STACK_MOST + AHEAD_MOST)])
+    worker = site.processes.worker(MLPQ_COMPILED="0").ready()
+    wait_until(lambda: worker.log.count("event=training job=") >= STACK_MOST, what="all seats are taken")
+    os.kill(worker.trainer_pid(), signal.SIGKILL)
+    before = worker.wait_for(r"[\s\S]*event=trainer_died").group()
+    assert set(deployed.ended(ids)) == {Status.SUCCEEDED}
+    waited = [one for one in ids if f"claimed job={one}" in before and f"training job={one}" not in before]
+    again = [(job.fence, job.attempt) for job in map(site.store.get, waited)]
+    assert again.count((2, 1)) >= max(1, len(waited) - 1), "one was perhaps being prepared"
+    site.check()
 
 
 def test_one_is_cancelled_one_paused_one_taken_over_and_the_others_do_not_notice(deployed: Deployment) -> None:

@@ -30,7 +30,13 @@ def gate_of(store: JobStore, taken: list[str], most: int = 16) -> Gate:
         taken.extend(claim.job_id for claim in claims)
         return [Run(claim) for claim in claims]
 
-    return Gate(store, "w", "cpu", 8.0, "s", lambda _: Room(most, 1e9, 2.0), set(), claimed, lambda _: True)
+    return Gate(
+        store, "w", "cpu", 8.0, "s", lambda _: Room(most, 1e9, 2.0), set(), claimed, lambda _: True, unheard, unheard
+    )
+
+
+def unheard(_runs: Sequence[Run]) -> None:
+    """Nobody wants to know who waits and who begins."""
 
 
 def test_one_that_fits_is_found_behind_many_that_do_not(redis: Redis) -> None:
