@@ -104,9 +104,10 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ),
     (
         "bulk",
-        "tiny jobs, workers killed at random: finished a second, lost; CPU, events, Redis memory of each; a page of 50",
+        "tiny jobs, workers killed at random: succeeded, lost, finished a second; CPU, events, memory; a page of 50",
         lambda f: (
-            f"{f['jobs']} jobs, {f['kills']} kills: {f['finished_per_s']:.0f} / s, {f['lost'] + f['doubled']};"
+            f"{f['jobs']} jobs, {f['kills']} kills: {f['statuses'].get('succeeded', 0)}, {f['lost'] + f['doubled']},"
+            f" {f['finished_per_s']:.0f} / s;"
             f" {sum(f['per_job']['cpu_ms'].values()):.0f} ms, {f['per_job']['events']:.0f} events,"
             f" {f['per_job']['bytes']['redis'] / 1e3:.1f} kB; {f['page_median_ms']:.0f} ms"
         ),
@@ -133,11 +134,12 @@ def render() -> str:
     """The table as Markdown, with the machine it was measured on."""
     lines = ["| what | measured | again with |", "|---|---|---|"]
     machine: dict[str, Any] = {}
-    elsewhere = ""
+    elsewhere, days = "", set[str]()
     for name, claim, show in ROWS:
         path = RESULTS / f"{name}.json"
         if path.exists():
             content = json.loads(path.read_text())
+            days.add(content["measured_at"])
             if name in ON_A_GPU:
                 elsewhere = " Rows that name a GPU come from a machine of its own, described in their files."
             else:
@@ -147,7 +149,8 @@ def render() -> str:
         versions = machine["versions"]
         where = (
             f"Measured on {machine['cores']} cores ({machine['cpu']}), Python {machine['python']}, "
-            f"NumPy {versions['numpy']}; all parts and the measuring client share those cores.{elsewhere}"
+            f"NumPy {versions['numpy']}, {' to '.join(sorted({min(days), max(days)}))}; all parts and the measuring"
+            f" client share those cores.{elsewhere}"
         )
         lines += ["", where]
     return "\n".join(lines)
