@@ -160,7 +160,7 @@ class Stack:
         come and gone quickly. How names are found is the engine's part; what this file makes of it is tested here.
         """
         with contextlib.suppress(AssertionError):  # the store is down
-            address = next(iter(self.inspect("redis")["NetworkSettings"]["Networks"].values()))["IPAddress"]
+            address = self.address("redis")
             for service in ASK if address else ():
                 hosts = Path(self.inspect(service)["HostsPath"])
                 others = [line for line in hosts.read_text().splitlines() if line.split()[1:] != ["redis"]]
@@ -217,6 +217,33 @@ class Stack:
             30,
         )
         self.tell_names()
+
+    @contextlib.contextmanager
+    def another_host(self, name: str) -> Iterator[Callable[[], str]]:
+        """One more worker, as on a machine called `name` that shares store and data directory; what takes it away."""
+        worker = self.inspect("worker")
+        volume = next(one["Name"] for one in worker["Mounts"] if one["Destination"] == "/var/lib/mlpq")
+        (network,) = worker["NetworkSettings"]["Networks"]
+        container = f"{self.project}_{name}"
+        self.podman(
+            *("run", "--detach", "--name", container, "--hostname", name, "--network", network),
+            *("--label", f"io.podman.compose.project={self.project}", "--volume", f"{volume}:/var/lib/mlpq"),
+            *("--add-host", f"redis:{self.address('redis')}", "--env", "REDIS_URL=redis://redis:6379/0"),
+            *(self.image, "python", "-m", "worker", "--device", "cpu"),
+        )
+        try:
+            yield lambda: self.podman("kill", "--signal", "KILL", container)
+        finally:
+            self.podman("rm", "--force", "--time", "2", container)
+
+    def address(self, service: str) -> str:
+        """Where a service's container is reached by the others; empty while it is down."""
+        (network,) = self.inspect(service)["NetworkSettings"]["Networks"].values()
+        return str(network["IPAddress"])
+
+    def hosts(self) -> dict[str, list[str]]:
+        """The hosts whose workers are there, and the jobs that each trains."""
+        return {worker["host"]: worker["jobs"] for worker in self.get("/v1/workers")["data"]}
 
     def logs(self) -> str:
         """The last lines of every container, for a failure's report."""

@@ -178,6 +178,29 @@ def test_a_stopped_worker_gives_its_job_back_and_no_attempt_is_counted(stack: St
     _assert_same(stack, job_id, undisturbed)
 
 
+def test_two_hosts_share_the_queue_and_one_goes_on_with_what_the_other_leaves(
+    stack: Stack, undisturbed: Reference
+) -> None:
+    (first,) = stack.hosts()
+    with stack.another_host("second") as take_away:
+        until("there are two hosts", lambda: set(stack.hosts()) == {first, "second"}, 30)
+        long = undisturbed.training | {"epochs": 10 * undisturbed.training["epochs"]}
+        nets = [{"hidden": [16]}, {"hidden": [24]}]  # no stack of one worker takes both
+        jobs = [stack.submit(dataset="digits", net=net, training=long) for net in nets]
+        until("each trains one", lambda: sorted(stack.hosts().values()) == sorted([[one] for one in jobs]), 30)
+        for one in jobs:
+            stack.request(f"/v1/jobs/{one}/cancel", {})
+            stack.finished(one)
+        stack.compose("stop", "-t", "60", "worker")
+        left = stack.submit(dataset="digits", training=undisturbed.training)
+        stack.past_a_checkpoint(left)
+        take_away()
+        stack.compose("start", "worker")
+        job = stack.finished(left)
+    assert (job["status"], job["attempt"]) == ("succeeded", 2), job
+    _assert_same(stack, left, undisturbed)
+
+
 # ---- what survives -----------------------------------------------------------------------------------------------
 
 
