@@ -159,9 +159,9 @@ class Boarding:
         if not chosen.job_ids:
             return
         runs = gate.claimed(answered(lambda token: self._claim(chosen, token), self._stopping, self._outage))
+        gate.waits(runs)
         late = dict(zip([*(run.id for run in self._aboard), *chosen.job_ids], chosen.late_s, strict=True))
         self._overtaken.others_s, self._overtaken.passed_s = chosen.overtaken_s, chosen.passed_s
-        gate.waits(runs)
         self.taken += len(runs)
         self._aboard += runs
         for run in self._aboard:

@@ -81,6 +81,7 @@ def test_a_crash_does_not_count_for_who_only_waited_for_a_seat(deployed: Deploym
     ids = deployed.submit(*[spec(seed) for seed in range(STACK_MOST + AHEAD_MOST)])
     worker = site.processes.worker(MLPQ_COMPILED="0").ready()
     wait_until(lambda: worker.log.count("event=training job=") >= STACK_MOST, what="all seats are taken")
+    wait_until(lambda: worker.log.count("event=claimed job=") > STACK_MOST, what="somebody waits for one")
     os.kill(worker.trainer_pid(), signal.SIGKILL)
     before = worker.wait_for(r"[\s\S]*event=trainer_died").group()
     assert set(deployed.ended(ids)) == {Status.SUCCEEDED}
