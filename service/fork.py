@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from kernels.errors import StoreUnavailable
 from nets.origin import Origin
 from service.body import validated
 from service.context import Services
 from service.models.requests import ForkRequest, JobRequest
 from service.submit import new_job, record, resolved_of
-from store.files import FileWriter
 from store.jobs import new_id
 from store.records import Job, Json
 
@@ -48,14 +46,16 @@ def fork(
     found = resolved_of(services, request)
     Origin.from_arrays(services.predictors.arrays(origin, checkpoint)).check(found.spec, found.about)
     job_id = new_id()
-    content = services.predictors.file(origin, "npz", checkpoint).content
+    weights = services.predictors.file(origin, "npz", checkpoint)
     try:
-        stored = services.artifacts.put(f"{job_id}/origin.npz", _as_written(content))
+        stored = services.artifacts.put(f"{job_id}/origin.npz", weights.copy_to)
         copy = {"key": stored.key, "sha256": stored.sha256, "bytes": stored.bytes}
         start = {"job": origin.id, "checkpoint": manifest.get("step"), **copy}
         asked = {name: value for name, value in changes.items() if name in _ASKED}
         new = replace(new_job(request, found, asked, owner), origin=start)
         job, made = record(services, request, new, idempotency, job_id)
+    except StoreUnavailable:  # it may be recorded all the same, and then needs its copy
+        raise
     except BaseException:
         services.artifacts.delete_folder(job_id)
         raise
@@ -89,20 +89,3 @@ def _chosen(before: str | Json, now: str | Json) -> Json:
     """A choice with some of its settings changed, or another one."""
     old, new = ({"name": one} if isinstance(one, str) else one for one in (before, now))
     return {**old, **new} if new.get("name", old["name"]) == old["name"] else new
-
-
-def _as_written(content: bytes | Path | BinaryIO) -> bytes | FileWriter:
-    """The content of a weights file, in memory or on the disk, as the store takes it."""
-    if isinstance(content, bytes):
-        return content
-    source = content
-
-    def write(out: BinaryIO) -> None:
-        if isinstance(source, Path):
-            with source.open("rb") as file:
-                shutil.copyfileobj(file, out)
-        else:
-            source.seek(0)
-            shutil.copyfileobj(source, out)
-
-    return write

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -46,6 +47,9 @@ is made on the disk."""
 HIDDEN_BYTES = 4 * 1024 * 1024 * 1024
 """Of the disk, for converted files that are too large for memory."""
 
+_COPIED_BYTES = 1 << 20
+"""Of a file at a time."""
+
 LATEST = "latest"
 """The value of `checkpoint` that stands for the newest one."""
 
@@ -82,6 +86,19 @@ class WeightsFile:
     content: bytes | Path | BinaryIO
     sha256: str
     filename: str
+
+    def copy_to(self, out: BinaryIO) -> None:
+        """Write the content into an open file. An open one is read by position: several may copy it at once."""
+        if isinstance(self.content, bytes):
+            out.write(self.content)
+        elif isinstance(self.content, Path):
+            with self.content.open("rb") as file:
+                shutil.copyfileobj(file, out)
+        else:
+            at = 0
+            while piece := os.pread(self.content.fileno(), _COPIED_BYTES, at):
+                out.write(piece)
+                at += len(piece)
 
 
 class Ready:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,12 @@ import httpx2
 import numpy as np
 import pytest
 
+from mlpq.embedded import EmbeddedServer
+from service.predictors import WeightsFile
+from store import scripts
 from store.jobs import JobStore
+from tests.lossy import lossy_way
+from tests.processes import Processes, http_client
 from tests.service.api_parts import assert_problem, submitted
 from tests.service.test_service_training import run_next, trained, uploaded
 
@@ -141,6 +149,34 @@ def test_a_repeated_request_makes_one_fork(api: httpx2.Client, jobs: JobStore, s
     answer = api.post(f"/v1/jobs/{origin['id']}/fork", json={}, headers=key)
     assert_problem(answer, 422)
     assert {path.name for path in set((service_data / "artifacts").iterdir()) - folders} == {first["id"]}
+
+
+def test_a_fork_whose_answer_is_lost_has_its_weights(
+    api: httpx2.Client, jobs: JobStore, service_data: Path, valkey: EmbeddedServer, tmp_path: Path
+) -> None:
+    """The store may have recorded it before it went silent: who asks again finds it, and it trains."""
+    origin = trained(api, jobs, service_data, **PLAIN)
+    create = hashlib.sha1(scripts.source("create").encode()).hexdigest().encode()
+    key = {"Idempotency-Key": "unheard"}
+    with lossy_way(valkey.url, create, losses=1) as way, Processes(tmp_path, way.url, service_data) as processes:
+        with http_client(processes.service().ready().url) as other:
+            assert_problem(other.post(f"/v1/jobs/{origin['id']}/fork", json=STILL, headers=key), 503)
+    assert way.left == 0
+    ended(api, jobs, service_data, forked(api, origin["id"], STILL, headers=key)["id"])
+
+
+def test_forks_of_the_same_large_weights_at_once_copy_all_of_them(tmp_path: Path) -> None:
+    """What is made of large weights is one open file for all that ask."""
+    content = os.urandom(24 << 20)
+    (tmp_path / "weights").write_bytes(content)
+    with (tmp_path / "weights").open("rb") as opened:
+        file, copies = WeightsFile(opened, "", "weights"), [io.BytesIO() for _ in range(4)]
+        threads = [threading.Thread(target=file.copy_to, args=(copy,)) for copy in copies]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [copy.getvalue() == content for copy in copies] == [True] * len(copies)
 
 
 @pytest.mark.parametrize(
