@@ -14,7 +14,7 @@ if status == 'queued' then
 end
 redis.call('HSET', key, 'updated_at_ms', now_ms(), unpack(ARGV, 2))
 local tags, priority = unpack(redis.call('HMGET', key, 'tags', 'priority'))
-for _, name in ipairs(index_keys(status, cjson.decode(tags), sweep)) do
+for _, name in ipairs(index_keys(status, tags_in(tags), sweep)) do
   redis.call('ZADD', name, sequence, id)
 end
 if status == 'queued' then

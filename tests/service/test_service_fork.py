@@ -158,9 +158,12 @@ def test_a_fork_whose_answer_is_lost_has_its_weights(
     origin = trained(api, jobs, service_data, **PLAIN)
     create = hashlib.sha1(scripts.source("create").encode()).hexdigest().encode()
     key = {"Idempotency-Key": "unheard"}
-    with lossy_way(valkey.url, create, losses=1) as way, Processes(tmp_path, way.url, service_data) as processes:
-        with http_client(processes.service().ready().url) as other:
-            assert_problem(other.post(f"/v1/jobs/{origin['id']}/fork", json=STILL, headers=key), 503)
+    with (
+        lossy_way(valkey.url, create, losses=1) as way,
+        Processes(tmp_path, way.url, service_data) as processes,
+        http_client(processes.service().ready().url) as other,
+    ):
+        assert_problem(other.post(f"/v1/jobs/{origin['id']}/fork", json=STILL, headers=key), 503)
     assert way.left == 0
     ended(api, jobs, service_data, forked(api, origin["id"], STILL, headers=key)["id"])
 

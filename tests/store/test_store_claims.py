@@ -266,6 +266,8 @@ def test_damaged_tags_stop_neither_the_reaper_nor_listings(
     assert (claim.job_id, claim.job.tags) == (damaged.job_id, ())
     assert f"the tags of {damaged.job_id} cannot be read" in caplog.text
     assert {job.id for job in store.page().items} == {damaged.job_id, lost.job_id}
+    assert store.finish(claim, Status.QUEUED).queue_position == 0
+    assert store.patch(damaged.job_id, name="still there").queue_position == 0
     assert store.patch(damaged.job_id, tags=["new"]).tags == ("new",)
     check_laws(redis, store)
 
