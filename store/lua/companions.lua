@@ -19,10 +19,10 @@ local function step(share)
   share.at = share.at + 1
 end
 
--- The best of what these have to offer, and whose it is.
-local function best_of(offers)
+-- The owner whose turn it is.
+local function best_of(owners)
   local found
-  for _, one in ipairs(offers) do
+  for _, one in ipairs(owners) do
     if one.next and not (found and comes_before(found.next, one.next)) then
       found = one
     end
@@ -30,9 +30,35 @@ local function best_of(offers)
   return found
 end
 
+-- Let a share sink to its place in a heap, whose first has the best to offer: there may be as many as jobs.
+local function sink(shares, at)
+  while true do
+    local best, left = at, 2 * at
+    for child = left, math.min(left + 1, #shares) do
+      if comes_before(shares[child].next, shares[best].next) then
+        best = child
+      end
+    end
+    if best == at then
+      return
+    end
+    shares[at], shares[best], at = shares[best], shares[at], best
+  end
+end
+
+-- The best job of an owner was taken.
+local function step_over(owner)
+  local shares = owner.shares
+  step(shares[1])
+  if not shares[1].next then
+    shares[1] = shares[#shares]
+    shares[#shares] = nil
+  end
+  sink(shares, 1)
+end
+
 local function offer(owner)
-  owner.share = best_of(owner.shares)
-  local job = owner.share and owner.share.next
+  local job = owner.shares[1] and owner.shares[1].next
   owner.next = job and { id = job.id, score = job.score, priority = job.priority, turn = owner.taken, tag = job.tag,
     owner = owner.name }
 end
@@ -49,10 +75,13 @@ local function owners_of()
   for _, name in ipairs(redis.call('SMEMBERS', KEY.stack_owners:format(key))) do
     local mine = taken[name] or { seats = 0, tags = {} }
     local owner = { name = name, taken = mine.seats, shares = {} }
-    for i, tag in ipairs(redis.call('ZRANGE', KEY.stack_tags:format(key, name), 0, most + seats - 1)) do
-      owner.shares[i] =
-        { tag = tag, name = KEY.stack_share:format(key, name, tag), taken = mine.tags[tag] or 0, at = 0 }
-      step(owner.shares[i])
+    for _, tag in ipairs(redis.call('ZRANGE', KEY.stack_tags:format(key, name), 0, most + seats - 1)) do
+      local share = { tag = tag, name = KEY.stack_share:format(key, name, tag), taken = mine.tags[tag] or 0, at = 0 }
+      step(share)
+      owner.shares[#owner.shares + 1] = share.next and share
+    end
+    for at = math.floor(#owner.shares / 2), 1, -1 do
+      sink(owner.shares, at)
     end
     offer(owner)
     found[#found + 1] = owner
@@ -69,7 +98,7 @@ local function by_turns()
     end
     found[#found + 1] = owner.next
     owner.taken = owner.taken + 1
-    step(owner.share)
+    step_over(owner)
     offer(owner)
   end
   return found

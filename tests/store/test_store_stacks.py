@@ -172,3 +172,18 @@ def test_companions_are_found_as_quickly_among_many(store: JobStore, redis: Redi
     assert len(found.waiting) == 1  # the others have no records
     assert found.head == 0
     assert min(taken) < 0.01, taken
+
+
+def test_companions_are_found_as_quickly_where_each_has_a_tag_of_its_own(store: JobStore) -> None:
+    def quickest(key: str) -> float:
+        taken = []
+        for _ in range(3):
+            start = time.perf_counter()
+            assert len(store.companions(key, "cpu", 1500).waiting) == 1500
+            taken.append(time.perf_counter() - start)
+        return min(taken)
+
+    for half in (range(1000), range(1000, 1500)):
+        store.create_many([new_job(tags=(f"run {n}",), stack=stackable("own")) for n in half])
+        store.create_many([new_job(tags=("run",), stack=stackable("same")) for _ in half])
+    assert quickest("own") < 6 * quickest("same")
