@@ -24,6 +24,8 @@ RANGE: Final = 30.0
 """Inputs from -RANGE to RANGE are looked at: activations and slopes must be finite there in float32."""
 LIMIT: Final = 1e12
 """What grows beyond this near one point has a pole there."""
+GROWTH: Final = 10.0
+"""At an end of the range it is one if it grows so many times as well: exp(x) is large there, and has none."""
 MAX_PARAMETERS: Final = 8
 MAX_KINKS: Final = 64
 PARAMETER_LIMIT: Final = 1e6
@@ -119,18 +121,21 @@ class _Function:
                 raise InvalidInput.at("/expression", detail)
 
     def _check_poles(self, one: Callable[[Floats], Floats], grid: Floats) -> None:
-        """Look closer and closer at the places where |f| is largest among its neighbours."""
+        """Look closer and closer at the places where |f| is largest among its neighbours, and at both ends."""
         size = np.abs(one(grid))
         top = np.flatnonzero((size[1:-1] >= size[:-2]) & (size[1:-1] >= size[2:])) + 1
-        centres = grid[top[np.argsort(size[top])[-32:]]]
+        top, ends = top[np.argsort(size[top])[-32:]], np.array([0, len(grid) - 1])
+        centres = grid[np.append(top, ends)]
+        limits = np.append(np.full(len(top), LIMIT), np.maximum(LIMIT, GROWTH * size[ends]))
         width = grid[1] - grid[0]
         for _ in range(_ZOOMS):
-            near = centres[:, None] + np.linspace(-width, width, 33)
+            near = np.clip(centres[:, None] + np.linspace(-width, width, 33), -RANGE, RANGE)
             height = np.abs(one(near))
             height = np.where(np.isfinite(height), height, np.inf)
             centres, width = near[np.arange(len(near)), height.argmax(axis=1)], width / 8
-            if len(near) and height.max() > LIMIT:
-                at = float(centres[height.max(axis=1).argmax()])
+            over = np.flatnonzero(height.max(axis=1) > limits)
+            if len(over):
+                at = float(centres[over[0]])
                 raise InvalidInput.at(
                     "/expression", f"has a pole near x = {at:.4g}; it must be finite and steep nowhere"
                 )

@@ -124,6 +124,8 @@ def test_any_formula_is_proved_or_refused_at_a_field_and_its_derivative_is_right
         ("sqrt(x)", "not finite"),
         ("sqrt(abs(x))", "derivative is not finite at x = 0"),
         ("log(abs(x - 0.123))", "pole near x = 0.123"),
+        ("1 / (x - 29.99999)", "pole near x = 30"),
+        ("1 / (x + 29.9971)", "pole near x = -30"),
         ("exp(x*x)", "float32"),
         ("x**16 * x**16", "float32"),
         ("where(x > 0, 1, 0)", "jumps near x = 0;"),
@@ -135,6 +137,11 @@ def test_what_cannot_be_trained_is_refused_with_the_place(text: str, words: str)
     with pytest.raises(InvalidInput, match=words) as caught:
         custom_operation(text, {})
     assert caught.value.errors[0].pointer == "/expression"
+
+
+@pytest.mark.parametrize("text", ["exp(x)", "exp(-x)", "x**8", "x * exp(x)"])
+def test_what_grows_towards_the_ends_of_the_range_has_no_pole_there(text: str) -> None:
+    assert custom_operation(text, {}).kinks == ()
 
 
 @pytest.mark.parametrize(
