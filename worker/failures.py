@@ -11,15 +11,18 @@ _HINT = "a smaller batch_size, fewer or narrower hidden layers, or precision flo
 
 @dataclass(frozen=True)
 class Failure:
-    """`code` and `message` of the job's `error`; `recycle` asks for a fresh training process afterwards."""
+    """`code`, `message` and `param` of the job's `error`; `recycle` asks for a fresh training process afterwards."""
 
     code: str
     message: str
     recycle: bool = False
+    param: str | None = None
+    """Pointer to the field of the job that is to blame, if one is."""
 
     def as_error(self) -> dict[str, str]:
         """The job's `error` object."""
-        return {"code": self.code, "message": self.message}
+        named = {} if self.param is None else {"param": self.param}
+        return {"code": self.code, "message": self.message, **named}
 
 
 def classify(error: BaseException, device: str) -> Failure:
@@ -37,7 +40,9 @@ def classify(error: BaseException, device: str) -> Failure:
         return Failure(code, f"{place} ran out of memory in this run; {_HINT}", recycle=True)
     if isinstance(error, DiskFull):
         return Failure("disk_full", "no space is left on the data volume; nothing was published")
-    if isinstance(error, InvalidInput | MlpqError):
+    if isinstance(error, InvalidInput):
+        return Failure(error.code, str(error), param=error.errors[0].pointer if error.errors else None)
+    if isinstance(error, MlpqError):
         return Failure(error.code, str(error))
     if _is_cuda_error(error):
         return Failure("gpu_error", f"the GPU reported {name}; the training process was replaced", recycle=True)

@@ -218,6 +218,12 @@ def test_every_error_has_a_stable_code(error: Exception, device: str, code: str,
     assert "secret" not in failure.message
 
 
+def test_a_failure_names_the_field_that_is_to_blame() -> None:
+    failure = classify(InvalidInput.at("/training/sample_weight", "gives weight 0 to every training row"), "cpu")
+    assert failure.as_error()["param"] == "/training/sample_weight"
+    assert "param" not in classify(DiskFull("x"), "cpu").as_error()
+
+
 def test_an_exit_is_told_in_words() -> None:
     assert describe_exit(-signal.SIGKILL) == "signal SIGKILL"
     assert describe_exit(1) == "exit status 1"
