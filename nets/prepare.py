@@ -60,12 +60,16 @@ def prepare(
 
     `parts` are those of `parts_of`, if they are known; `validation` has the rows to validate on, if others do;
     `fitted` is the preprocessing that a fork brings along.
-    Raises InvalidInput where a class would have no training row, and for values that are not finite.
+    Raises InvalidInput where a class would have no training row, for values that are not finite, and where early
+    stopping watches an R² that the validation rows do not define.
     """
     parts = parts or parts_of(table, spec.training)
     table = input_table(table, spec.training)
     found = _prepared(table, spec, parts.train, parts.val, fitted)
-    return found if validation is None else _validated_on(found, table.info, validation)
+    if validation is not None:
+        found = _validated_on(found, table.info, validation)
+    _check_stopping(spec, found)
+    return found
 
 
 def prepare_folds(table: Table, spec: ResolvedSpec, *, parts: Parts | None = None) -> tuple[PreparedData, ...]:
@@ -106,6 +110,13 @@ def _prepared(
         preprocessing,
         _row_weight(table, train, training.class_weight),
     )
+
+
+def _check_stopping(spec: ResolvedSpec, data: PreparedData) -> None:
+    stopping = spec.training.early_stopping
+    if stopping is not None and stopping.metric == "val_r2" and not np.ptp(data.y_val, axis=0).any():
+        detail = "is val_r2, which needs targets that differ; those of the validation rows are all the same"
+        raise InvalidInput.at("/training/early_stopping/metric", detail)
 
 
 def _validated_on(data: PreparedData, about: TableInfo, given: Table) -> PreparedData:

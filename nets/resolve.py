@@ -167,10 +167,13 @@ def _check_data(spec: TrainingSpec, about: TableInfo) -> None:
     if training.class_weight is not None:
         if about.task != "classification":
             raise InvalidInput.at("/training/class_weight", f"is given; the task is {about.task}")
-        unknown = set(training.class_weight) - set(about.classes) if isinstance(training.class_weight, dict) else set()
+        given = training.class_weight if isinstance(training.class_weight, dict) else {}
+        unknown = set(given) - set(about.classes)
         if unknown:
             known = ", ".join(about.classes[:20])
             raise InvalidInput.at(f"/training/class_weight/{min(unknown)}", f"is not a class; classes are {known}")
+        if not any(given.get(name, 1.0) for name in about.classes):
+            raise InvalidInput.at("/training/class_weight", "gives weight 0 to every class")
 
 
 def _check_precision(training: TrainingOptions) -> None:
@@ -186,6 +189,8 @@ def _check_stopping(spec: TrainingSpec, about: TableInfo, n_val: int) -> None:
         return
     if stopping.metric.startswith("val_") and n_val == 0:
         raise InvalidInput.at("/training/early_stopping/metric", "needs a validation_fraction above 0")
+    if stopping.metric == "val_r2" and n_val == 1:
+        raise InvalidInput.at("/training/early_stopping/metric", "is val_r2, which takes 2 validation rows; there is 1")
     wrong = "val_accuracy" if about.task == "regression" else "val_r2"
     if stopping.metric == wrong:
         raise InvalidInput.at("/training/early_stopping/metric", f"is {wrong}; the task is {about.task}")

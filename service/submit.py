@@ -137,6 +137,7 @@ def resolved_of(services: Services, request: JobRequest, sizes: Sizes | None = N
     spec = resolve(request, info, sizes)
     found = Resolved(spec, inputs_of(info, spec.training), sizes, services.tables.name(request.dataset))
     _check_classes(found)
+    _check_sample_weight(services, request)
     _check_device(services, spec.training)
     _check_capacity(services, found)
     return found
@@ -149,6 +150,20 @@ def _check_classes(found: Resolved) -> None:
         field = "validation_fraction" if training.test_fraction is None else "test_fraction"
         detail = f"is {getattr(training, field):g}; leaves {n_train} of {info.n_rows} rows to train"
         raise InvalidInput.at(f"/training/{field}", f"{detail} {len(info.classes)} classes")
+
+
+def _check_sample_weight(services: Services, request: JobRequest) -> None:
+    """Refuse a column that cannot hold weights: it has a number below 0, or nothing else than 0."""
+    name = request.training.sample_weight
+    if name is None:
+        return
+    columns = services.tables.about(request.dataset)["columns"]
+    lowest, highest = next((one.get("minimum"), one.get("maximum")) for one in columns if one["name"] == name)
+    if lowest is not None and lowest < 0:
+        detail = f"is {echo(name)}, whose smallest number is {lowest:g}; weights must be at least 0"
+        raise InvalidInput.at("/training/sample_weight", detail)
+    if highest == 0:
+        raise InvalidInput.at("/training/sample_weight", f"is {echo(name)}, which is 0 in every row")
 
 
 def _check_device(services: Services, training: TrainingOptions) -> None:

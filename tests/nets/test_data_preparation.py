@@ -171,8 +171,17 @@ def test_balanced_class_weights_give_every_class_the_same_total():
 def test_class_weights_that_leave_nothing_are_refused():
     table = blobs()
     nothing = dict.fromkeys(table.info.classes, 0.0)
-    with pytest.raises(InvalidInput, match="every training row"):
-        prepare(table, spec_for(table, training={"class_weight": nothing}))
+    with pytest.raises(InvalidInput, match="every class"):
+        spec_for(table, training={"class_weight": nothing})
+
+
+def test_stopping_by_an_r2_that_is_not_defined_is_refused():
+    flat = Table.from_arrays(line().x, np.full(len(line().y), 5.0), "regression")
+    stopping = {"epochs": 2, "early_stopping": {"metric": "val_r2"}}
+    with pytest.raises(InvalidInput, match="all the same") as caught:
+        prepare(flat, spec_for(flat, training=stopping))
+    assert caught.value.errors[0].pointer == "/training/early_stopping/metric"
+    assert len(prepare(line(), spec_for(line(), training=stopping)).y_val)
 
 
 def test_arrays_that_do_not_fit_their_description_are_refused():

@@ -121,6 +121,12 @@ IMPOSSIBLE = [
     ({"training": {"early_stopping": {"metric": "val_r2"}}}, DIGITS, "/training/early_stopping/metric"),
     ({"training": {"early_stopping": {"metric": "val_accuracy"}}}, NUMBERS, "/training/early_stopping/metric"),
     ({"training": {"class_weight": {"11": 2.0}}}, DIGITS, "/training/class_weight/11"),
+    ({"training": {"class_weight": {str(c): 0.0 for c in range(10)}}}, DIGITS, "/training/class_weight"),
+    (
+        {"training": {"early_stopping": {"metric": "val_r2"}}},
+        TableInfo(5, (Column("x"),), "regression"),
+        "/training/early_stopping/metric",
+    ),
     ({"training": {"class_weight": "balanced"}}, NUMBERS, "/training/class_weight"),
     ({"net": {"hidden": [65536] * 64}}, DIGITS, "/net/hidden"),
     ({}, TableInfo(5, (Column("x"),), "classification", ("only",)), "/dataset"),

@@ -99,6 +99,18 @@ def test_a_column_that_cannot_weigh_is_422_at_the_field(api: httpx2.Client, name
     assert [error["pointer"] for error in problem["errors"]] == ["/training/sample_weight"]
 
 
+@pytest.mark.parametrize(
+    ("weights", "words"), [(["-1", "2"], "smallest number is -1"), (["0", "0.0"], "0 in every row")]
+)
+def test_weights_that_no_row_can_have_are_422_at_submit(api: httpx2.Client, weights: list[str], words: str) -> None:
+    rows = [f"{i},{weights[i % 2]},{'yes' if i % 3 else 'no'}" for i in range(30)]
+    dataset = uploaded(api, ("a,w,label\n" + "\n".join(rows)).encode(), "weighted.csv")
+    answer = api.post("/v1/jobs", json={"dataset": dataset, "training": {"sample_weight": "w"}})
+    (error,) = assert_problem(answer, 422)["errors"]
+    assert error["pointer"] == "/training/sample_weight"
+    assert words in error["detail"]
+
+
 def test_the_figures_of_folds_are_among_the_metrics(api: httpx2.Client, jobs: JobStore, service_data: Path) -> None:
     job = trained(api, jobs, service_data, dataset="iris", training={"epochs": 20, "folds": 5})
     figures = job["metrics"]
