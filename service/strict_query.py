@@ -1,14 +1,21 @@
-"""Query parameters that a route does not know are refused, as unknown fields of a body are: with all that is wrong."""
+"""Query parameters that a route does not know, and repeated ones, are refused as such fields of a body are.
+
+All that is wrong is told at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from fastapi import Request
 from fastapi.dependencies.utils import get_flat_params, request_params_to_args
 from fastapi.params import Query
 from fastapi.routing import APIRoute
+from pydantic.fields import FieldInfo
 from starlette.responses import Response
 
 from kernels.errors import FieldError, InvalidInput, meant
@@ -16,8 +23,15 @@ from service.problems import SHOWN_ERRORS, parameter_errors
 from service.strict_json import escape_pointer
 
 
+@dataclass(frozen=True)
+class Holds:
+    """Beside the `Query` of a parameter that is a JSON object: the names that belong into it."""
+
+    names: frozenset[str]
+
+
 class Route(APIRoute):
-    """A route of the contract: it takes the query parameters that it declares, and no others.
+    """A route of the contract: it takes the query parameters that it declares, each once, and no others.
 
     What is not in the schema (the page, probes, Prometheus) declares nothing, and takes any.
     """
@@ -29,20 +43,32 @@ class Route(APIRoute):
             return answer
         declared = [field for field in get_flat_params(self.dependant) if isinstance(field.field_info, Query)]
         known = [field.alias for field in declared]
+        inside = {name: field.alias for field in declared for name in _held(field.field_info)}
 
         async def strictly(request: Request) -> Response:
             if request.scope["query_string"]:
-                unknown = [name for name in request.query_params if name not in known]
-                if unknown:
+                times = Counter(name for name, _ in request.query_params.multi_items())
+                faults = ((name, times[name]) for name in times if name not in known or times[name] > 1)
+                told = [_fault(name, count, known, inside) for name, count in islice(faults, SHOWN_ERRORS)]
+                if told:
                     _, wrong = request_params_to_args(declared, request.query_params)
-                    told = [_unknown(name, known) for name in unknown[:SHOWN_ERRORS]]
                     raise InvalidInput(*parameter_errors(wrong), *told)
             return await answer(request)
 
         return strictly
 
 
-def _unknown(name: str, known: Sequence[str]) -> FieldError:
-    """The parameter that was meant, or all there are."""
-    there = f"; must be one of {', '.join(known)}" if known else "; there are none here"
-    return FieldError(f"/query/{escape_pointer(name)}", f"is not a known parameter{meant(name, known) or there}")
+def _held(declared: FieldInfo) -> frozenset[str]:
+    return frozenset[str]().union(*(one.names for one in declared.metadata if isinstance(one, Holds)))
+
+
+def _fault(name: str, count: int, known: Sequence[str], inside: Mapping[str, str]) -> FieldError:
+    """That a parameter is repeated or stands in a wrong place; the one that was meant, or all there are."""
+    if name in known:
+        wrong = f"is given {count} times; must be given once"
+    elif name in inside:
+        wrong = f'is not a parameter of its own; it belongs into {inside[name]}: {{"{name}": …}}'
+    else:
+        there = f"; must be one of {', '.join(known)}" if known else "; there are none here"
+        wrong = f"is not a known parameter{meant(name, known) or there}"
+    return FieldError(f"/query/{escape_pointer(name)}", wrong)

@@ -17,9 +17,9 @@ from service.context import Services
 from service.models.datasets import DatasetList, DatasetOut
 from service.params import After, DatasetId, IdempotencyKey, Limit, ServicesDep, answer, answers, page_of
 from service.problems import Refused
-from service.strict_query import Route
+from service.strict_query import Holds, Route
 from service.text import echo
-from service.uploads import MultipartBody, RawBody, Receiver, pour
+from service.uploads import OPTIONS, MultipartBody, RawBody, Receiver, pour
 from store.datasets import Dataset
 from store.ingest.intake import Intake, Upload
 
@@ -76,7 +76,9 @@ async def create_dataset(
     services: ServicesDep,
     key: IdempotencyKey = None,
     filename: Annotated[str, Query(max_length=400, description="Name of the file, if the body is the file")] = "upload",
-    options: Annotated[str | None, Query(description="JSON object of options, if the body is the file")] = None,
+    options: Annotated[
+        str | None, Query(description="JSON object of options, if the body is the file"), Holds(OPTIONS)
+    ] = None,
 ) -> Response:
     """Upload a CSV, JSON, Parquet, Feather, NPZ, NPY, IDX or CIFAR file as `multipart/form-data` or as the body itself.
 

@@ -339,11 +339,14 @@ UNKNOWN = [
     ("/v1/jobs/job_none/explanations/confusion?row=train", "/query/row", 'did you mean "rows"?'),
     ("/v1/queue?limit=1", "/query/limit", "is not a known parameter; there are none here"),
     ("/v1/queue?a/b~=1", "/query/a~1b~0", "is not a known parameter"),
+    ("/v1/jobs?limit=1&limit=2", "/query/limit", "is given 2 times; must be given once"),
+    ("/v1/jobs?tag=a&tag=b&tag=c", "/query/tag", "is given 3 times; must be given once"),
+    ("/v1/jobs?zzz=1&zzz=2", "/query/zzz", "is not a known parameter; must be one of status"),
 ]
 
 
 @pytest.mark.parametrize(("path", "pointer", "words"), UNKNOWN, ids=[path for path, _, _ in UNKNOWN])
-def test_an_unknown_query_parameter_is_answered_with_the_one_that_was_meant(
+def test_an_unknown_or_repeated_query_parameter_is_answered_with_what_was_meant(
     api: httpx2.Client, path: str, pointer: str, words: str
 ) -> None:
     (error,) = assert_problem(api.get(path), 422, "invalid_input")["errors"]
@@ -356,9 +359,10 @@ def test_an_unknown_query_parameter_is_answered_with_the_one_that_was_meant(
     [
         ("/v1/jobs?limit=0&statsu=failed&status=done&zzz=1", ["status", "limit", "statsu", "zzz"]),
         ("/v1/metrics?job=job_a&max_points=1", ["jobs", "max_points", "job"]),
+        ("/v1/jobs?limit=1&status=done&limit=2&zzz=1", ["status", "limit", "zzz"]),
         (f"/v1/jobs?{'&'.join(f'z{n}' for n in range(30))}&limit=0", ["limit", *(f"z{n}" for n in range(19))]),
     ],
-    ids=["values", "missing", "many"],
+    ids=["values", "missing", "repeated", "many"],
 )
 def test_all_that_is_wrong_in_a_query_is_told_at_once(api: httpx2.Client, path: str, told: list[str]) -> None:
     errors = assert_problem(api.get(path), 422, "invalid_input")["errors"]

@@ -239,17 +239,22 @@ BAD_FORMS = {
 }
 
 
+OWN_PARAMETER = 'is not a parameter of its own; it belongs into options: {"target": …}'
+
+
 @pytest.mark.parametrize(
     ("query", "parts", "pointer", "words"),
     [
         ({"options": '{"tagret": "y"}'}, {}, "/options/tagret", 'is not an option; did you mean "target"?'),
         ({"option": "{}"}, {}, "/query/option", 'is not a known parameter; did you mean "options"?'),
+        ({"target": "y"}, {}, "/query/target", OWN_PARAMETER),
+        ({"target": "y"}, {"options": "{}"}, "/query/target", OWN_PARAMETER),
         ({}, {"options": '{"tagret": "y"}'}, "/options/tagret", 'is not an option; did you mean "target"?'),
         ({}, {"target": "y"}, "/target", 'is an option; they are one part: options={"target": …}'),
         ({}, {"option": "{}"}, "/option", 'is "option"; parts are named file or options'),
     ],
 )
-def test_a_mistyped_option_is_answered_with_the_one_that_was_meant(
+def test_a_mistyped_or_misplaced_option_is_answered_with_what_was_meant(
     api: httpx2.Client, query: dict[str, str], parts: dict[str, str], pointer: str, words: str
 ) -> None:
     body: dict[str, Any] = {"files": {"file": ("t.csv", CSV)}, "data": parts} if parts else {"content": CSV}
