@@ -266,11 +266,14 @@ class Feed:
                 async with asyncio.timeout(POLL_S):
                     await self._work.wait()
             self._work.clear()
+            followed: list[Channel] = []
             if time.monotonic() - looked >= POLL_S:
                 looked = time.monotonic()
-                self._dirty.update(c.job_id for c in self._channels.values() if c.listeners and not c.ended)
+                followed = [c for c in self._channels.values() if c.listeners and not c.ended]
+                self._dirty.update(channel.job_id for channel in followed)
             try:
                 await self._look()
+                await self._end_deleted(followed)
             except (RedisError, OSError) as error:
                 log.warning("event streams: the store cannot be reached: %s", error)
                 await asyncio.sleep(POLL_S / 4)
@@ -296,6 +299,20 @@ class Feed:
                 raise
         for channel, entries in zip(wanted, answers, strict=True):
             self._fill(channel, entries)
+
+    async def _end_deleted(self, followed: Iterable[Channel]) -> None:
+        """A job that was deleted before its `end` was read has nothing more to say: its clients are let go."""
+        waiting = [channel for channel in followed if not channel.ended]
+        if not waiting:
+            return
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for channel in waiting:
+                pipe.exists(keys.events(channel.job_id))
+            there = await pipe.execute()
+        for channel, exists in zip(waiting, there, strict=True):
+            if not exists:
+                channel.ended = True
+                channel.wake()
 
     def _fill(self, channel: Channel, entries: list[Entry]) -> None:
         if not channel.loaded.is_set():

@@ -125,7 +125,7 @@ async function* events(body) {
 }
 
 // Follow the events of some jobs until `stop()`; reconnects with Last-Event-ID, so nothing is missed or repeated.
-// EventSource would do the same, but cannot send a key.
+// EventSource would do the same, but cannot send a key. A refusal (4xx), as of a job that was deleted, is the last answer.
 export function follow(path, handlers, onState) {
   const abort = new AbortController();
   let last = null;
@@ -142,8 +142,13 @@ export function follow(path, handlers, onState) {
           handlers[event.event]?.(JSON.parse(event.data), event.id);
         }
       } catch (error) {
-        if (abort.signal.aborted || (error instanceof Problem && error.status >= 400 && error.status < 500)) return;
-        onState(false);
+        if (abort.signal.aborted) return;
+        const refused = error instanceof Problem && error.status >= 400 && error.status < 500;
+        onState(refused);
+        if (refused) {
+          handlers.refused?.(error);
+          return;
+        }
       }
       await pause(RETRY_MS);
     }

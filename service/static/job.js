@@ -27,6 +27,7 @@ export async function jobView(main, id) {
     status: () => refresh(),
     reset: () => record.clear(),
     end: () => { stop(); connection(true); refresh(); },
+    refused: (error) => { if (job) tell(error); },
   }, connection);
   let job = null, said = null, due = null, drawn = -Infinity, shown = false, asking = false, stale = false;
   try { job = await asked; } catch (error) { stop(); throw error; }

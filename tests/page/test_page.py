@@ -284,6 +284,20 @@ def test_a_page_that_was_offline_when_its_job_ended_shows_the_end(
     expect(page.locator(".status.cancelled")).to_be_visible(timeout=STARTS)
 
 
+def test_a_job_that_was_deleted_while_its_stream_was_cut_is_no_lost_connection(
+    page: Page, running: Deployment, client: httpx2.Client
+) -> None:
+    job = client.post("/v1/jobs", json=LONG | {"name": "deleted"}).raise_for_status().json()
+    page.route("**/events", lambda route: route.abort())
+    page.goto(f"{running.url}/#/jobs/{job['id']}")
+    expect(page.locator("#connection")).to_contain_text("connection lost")
+    client.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
+    wait_until(lambda: client.delete(f"/v1/jobs/{job['id']}").status_code == 204, what="the deletion")
+    page.unroute("**/events")
+    expect(page.get_by_role("alert")).to_have_text("There is no such resource")
+    expect(page.locator("#connection")).to_be_empty()
+
+
 def test_the_curve_on_the_page_survives_a_killed_service_without_gap_or_repeat(
     page: Page, running: Deployment, client: httpx2.Client
 ) -> None:

@@ -99,6 +99,21 @@ def test_a_lost_notification_is_made_good_by_the_poll(api: httpx2.Client, jobs: 
         assert time.monotonic() - started < 10
 
 
+def test_streams_of_a_job_that_was_deleted_before_its_end_was_read_are_ended(
+    api: httpx2.Client, jobs: JobStore, redis: Redis
+) -> None:
+    gone, other = submitted(api)["id"], submitted(api)["id"]
+    one, two = f"/v1/jobs/{gone}/events", f"/v1/events?jobs={gone},{other}"
+    with api.stream("GET", one) as alone, api.stream("GET", two) as both:
+        events = events_of(alone.iter_lines())
+        assert next(events).type == "status"
+        redis.delete(keys.job(gone), keys.events(gone))
+        assert list(events) == []
+        jobs.request(other, "cancel")
+        assert list(events_of(both.iter_lines()))[-1].type == "end"
+    assert_problem(api.get(one), 404)
+
+
 def test_trimmed_history_is_announced_by_a_reset(api: httpx2.Client, jobs: JobStore, redis: Redis) -> None:
     submitted(api)
     job_id = finished(jobs, points=20)
