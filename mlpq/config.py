@@ -72,7 +72,8 @@ def resolve(url: str | None = None, api_key: str | None = None, profile: str | N
     """What holds for these arguments in this environment.
 
     Raises:
-        InvalidArgumentError: the file cannot be read, holds what it should not, or lacks the profile.
+        InvalidArgumentError: the file cannot be read, holds what it should not, or lacks the profile; or that is no
+            address, or no key.
     """
     path = config_path()
     document = _read(path)
@@ -95,6 +96,8 @@ def resolve(url: str | None = None, api_key: str | None = None, profile: str | N
     warnings: tuple[str, ...] = ()
     if key.value is None and address.value == str(part.get("url") or DEFAULT_URL).rstrip("/"):
         key, warnings = _key_of(part, place, path)
+    if key.value is not None and not (key.value.isascii() and key.value.isprintable()):
+        raise InvalidArgumentError("the API key holds what no header can; must be ASCII", f"it comes from {key.source}")
     return Config(address, key, chosen, path, warnings)
 
 

@@ -15,6 +15,8 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 import httpx2
 
 from mlpq.addresses import is_loopback
+from mlpq.config import HINT as CONFIG_HINT
+from mlpq.errors import InvalidArgumentError
 from mlpq.sending import ProgressCallback, counted
 
 P = ParamSpec("P")
@@ -154,8 +156,16 @@ class BlockingTransport:
 
 
 def connection(url: str, headers: Mapping[str, str], timeout_s: float) -> dict[str, Any]:
-    """How an HTTP client of either kind is made. Reading certificates takes longer than many a call on loopback."""
-    local = is_loopback(httpx2.URL(url).host)
+    """How an HTTP client of either kind is made. Reading certificates takes longer than many a call on loopback.
+
+    Raises:
+        InvalidArgumentError: that is no address.
+    """
+    try:
+        host = httpx2.URL(url).host
+    except httpx2.InvalidURL as error:
+        raise InvalidArgumentError(f"url is {url!r}, which is no address: {error}", CONFIG_HINT) from error
+    local = is_loopback(host)
     verified = not (local and url.startswith("http:"))
     return {
         "base_url": url,

@@ -124,7 +124,7 @@ def _unreadable(error: typer.TyperException) -> str:
 def _exit_with_usage(error: typer.TyperException) -> None:
     """What is wrong with the words that were typed, and where to read about them."""
     context = getattr(error, "ctx", None)
-    message = _unreadable(error) or error.format_message()
+    message = _unreadable(error) or " ".join(error.format_message().split())  # choices stand on lines of their own
     if message:  # none where the help was shown instead
         place = place_of(getattr(error, "option_name", ""), before_command=context is None or context.parent is None)
         _complain(message, place or f"see `{context.command_path if context else 'mlpq'} --help`")

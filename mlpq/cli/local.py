@@ -73,7 +73,9 @@ def up(
 def demo(
     data_dir: DataDir = Path("mlpq-data"),
     dataset: Annotated[str, typer.Option(help="What to train on.")] = "digits",
-    port: Annotated[int | None, typer.Option(envvar="MLPQ_PORT", help="Default 8000, or a free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option(envvar="MLPQ_PORT", min=0, max=65535, help="Default 8000, or a free one.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train on real data through the whole service, once.

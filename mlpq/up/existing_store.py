@@ -11,31 +11,43 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from mlpq.addresses import without_password
-from mlpq.errors import DeploymentError
+from mlpq.errors import DeploymentError, InvalidArgumentError
 
 TIMEOUT_S = 3.0
 CHECK_TIMEOUT_S = 60.0
+LIKE = "redis://:PASSWORD@HOST:6379/0"
 
 
 def require_store(url: str) -> None:
     """Refuse to go on when nothing answers at the address of an existing Redis or Valkey, or it lets nobody in.
 
     Raises:
+        InvalidArgumentError: that is no such address.
         DeploymentError: naming the address, without its password.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        shown = without_password(url)
-        raise DeploymentError(f"--redis-url is {shown!r}; must start with redis://, rediss:// or unix://")
+    parts = _parts(url)
     try:
         with _connected(parts) as connection:
             refusal = "" if parts.scheme == "rediss" else _refusal(connection, parts)  # TLS is left to the programs
-    except (OSError, ValueError) as error:
+    except OSError as error:
         hint = "start it, or leave --redis-url and REDIS_URL out for an embedded server"
         raise DeploymentError(f"no Redis or Valkey answers at {without_password(url)}: {error}", hint) from error
     if refusal:
-        hint = "the address holds the password: redis://:PASSWORD@HOST:6379/0"
+        hint = f"the address holds the password: {LIKE}"
         raise DeploymentError(f"what answers at {without_password(url)} refuses: {refusal}", hint)
+
+
+def _parts(url: str) -> SplitResult:
+    """The parts of an address; nothing is shown of one that cannot be read, for it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise InvalidArgumentError(f"--redis-url cannot be read; must be like {LIKE}") from None
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        shown = without_password(url)
+        raise InvalidArgumentError(f"--redis-url is {shown!r}; must start with redis://, rediss:// or unix://")
+    return parts
 
 
 def _connected(parts: SplitResult) -> socket.socket:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlpq.addresses import is_loopback
-from mlpq.errors import DeploymentError
+from mlpq.errors import DeploymentError, InvalidArgumentError
 from mlpq.up.program import Program
 
 DEFAULT_DATA_DIR = Path("mlpq-data")
@@ -139,16 +139,17 @@ def choose_devices(device: str, workers: int | None, n_gpus: int) -> list[str]:
     """The device of each worker: one per GPU, else one on the CPU; more workers share the devices in turn.
 
     Raises:
-        DeploymentError: the device does not exist here, or the number of workers is out of range.
+        InvalidArgumentError: that is no name of a device, or the number of workers is out of range.
+        DeploymentError: the device does not exist here.
     """
     if not re.fullmatch(r"auto|cpu|cuda:\d+", device):
-        raise DeploymentError(f"--device is {device!r}; must be auto, cpu or cuda:0, cuda:1, …")
+        raise InvalidArgumentError(f"--device is {device!r}; must be auto, cpu or cuda:0, cuda:1, …")
+    if workers is not None and not 0 <= workers <= 256:
+        raise InvalidArgumentError(f"--workers is {workers}; must be 0..256")
     if device.startswith("cuda") and int(device.partition(":")[2]) >= n_gpus:
         found = f"{n_gpus} CUDA device{'s' * (n_gpus != 1)} that can be used here"
         hint = "drop --device, or install a GPU extra: pip install 'mlpq[gpu]' (CUDA 12) or 'mlpq[gpu13]' (CUDA 13)"
         raise DeploymentError(f"--device is {device}; there are {found}", hint)
-    if workers is not None and not 0 <= workers <= 256:
-        raise DeploymentError(f"--workers is {workers}; must be 0..256")
     devices = [device] if device != "auto" else [f"cuda:{index}" for index in range(n_gpus)] or ["cpu"]
     count = len(devices) if workers is None else workers
     return [devices[index % len(devices)] for index in range(count)]

@@ -88,6 +88,7 @@ def test_a_key_of_the_file_goes_to_no_other_address(file: Path, monkeypatch: pyt
         ("profiles = 3", "profiles must be tables"),
         ('key_file = "absent"', "the key file absent cannot be read"),
         ("\ud800", "cannot be read"),
+        ('key = "schlüssel"', "the API key holds what no header can"),
     ],
 )
 def test_a_bad_file_is_one_line_and_a_hint(file: Path, mlpq: Mlpq, text: str, said: str) -> None:

@@ -54,6 +54,9 @@ def ended(service_url: str) -> str:
         (["predict", "ENDED"], 2, "standard input holds no rows", "rows are a CSV, JSON"),
         (["weights", "ENDED", "-o", "/proc/none"], 2, "cannot be written", "-o"),
         (["explain", "ENDED", "conf"], 2, "conf is no explanation", "mlpq explain"),
+        (["completion"], 2, "Missing argument 'SHELL'. Choose from: bash, zsh, fish", "mlpq completion --help"),
+        (["demo", "--port", "65536"], 2, "--port is '65536'; must be at most 65535", "mlpq demo --help"),
+        (["jobs", "--url", "http://[::1"], 2, "url is 'http://[::1', which is no address", "mlpq config"),
         (["completion", "tcsh"], 2, "'tcsh' is not one of", "mlpq completion --help"),
     ],
 )
@@ -66,6 +69,19 @@ def test_an_error_is_a_line_and_a_hint(
     assert said.startswith("mlpq: ")
     assert message in said
     assert hint in advice
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--workers", "-1"], "mlpq: --workers is -1; must be 0..256"),
+        (["--device", "gpu"], "mlpq: --device is 'gpu'; must be auto, cpu or cuda:0, cuda:1, …"),
+        (["--redis-url", "nowhere"], "mlpq: --redis-url is 'nowhere'; must start with redis://, rediss:// or unix://"),
+    ],
+)
+def test_a_deployment_that_was_asked_for_wrongly_is_wrong_usage(mlpq: Mlpq, words: list[str], message: str) -> None:
+    assert mlpq("up", "--data-dir", "unmade", *words, status=2) == ""
+    assert mlpq.stderr.splitlines()[-1] == message
 
 
 def test_what_other_programs_call_a_command_names_one_of_ours() -> None:

@@ -10,7 +10,7 @@ from redis import Redis
 
 from mlpq.addresses import page_url
 from mlpq.embedded import EmbeddedServer
-from mlpq.errors import DeploymentError
+from mlpq.errors import DeploymentError, InvalidArgumentError
 from mlpq.up import plan
 from mlpq.up.existing_store import require_store
 
@@ -31,16 +31,16 @@ def test_workers_get_their_devices(device: str, workers: int | None, n_gpus: int
 
 
 @pytest.mark.parametrize(
-    ("device", "workers", "message"),
+    ("device", "workers", "error", "message"),
     [
-        ("cuda:1", None, r"--device is cuda:1; there are 1 CUDA device that"),
-        ("gpu", None, "must be auto, cpu or cuda:0"),
-        ("cpu", 1000, r"must be 0\.\.256"),
-        ("cpu", -1, r"must be 0\.\.256"),
+        ("cuda:1", None, DeploymentError, r"--device is cuda:1; there are 1 CUDA device that"),
+        ("gpu", None, InvalidArgumentError, "must be auto, cpu or cuda:0"),
+        ("cpu", 1000, InvalidArgumentError, r"must be 0\.\.256"),
+        ("cpu", -1, InvalidArgumentError, r"must be 0\.\.256"),
     ],
 )
-def test_impossible_devices_are_refused(device: str, workers: int | None, message: str) -> None:
-    with pytest.raises(DeploymentError, match=message):
+def test_impossible_devices_are_refused(device: str, workers: int | None, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         plan.choose_devices(device, workers, 1)
 
 
@@ -105,11 +105,26 @@ def test_several_workers_share_the_processors(
 
 
 def test_a_store_that_is_away_is_named_without_its_password() -> None:
-    for url in ("redis://user:secret@127.0.0.1:9/0", "unix:///nowhere/valkey.sock", "http://127.0.0.1"):
+    for url in ("redis://user:secret@127.0.0.1:9/0", "unix:///nowhere/valkey.sock"):
         with pytest.raises(DeploymentError) as caught:
             require_store(url)
         assert "secret" not in str(caught.value)
         assert url.rpartition("@")[2] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://:secret@127.0.0.1", "must start with redis://, rediss:// or unix://"),
+        ("redis://:secret@[::1", "cannot be read; must be like redis://:PASSWORD@HOST:6379/0"),
+        ("redis://:secret@127.0.0.1:99999", "cannot be read"),
+        ("redis://:secret/@127.0.0.1", "cannot be read"),
+    ],
+)
+def test_what_is_no_address_of_a_store_is_wrong_usage(url: str, words: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=words) as caught:
+        require_store(url)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_store_that_lets_nobody_in_is_told_before_anything_starts(tmp_path: Path) -> None:
