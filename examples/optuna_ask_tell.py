@@ -1,4 +1,4 @@
-"""A study that asks for many points at once, trains them as one sweep, and learns from the figures (ask and tell).
+"""A study as one sweep that grows: it asks for many points at once, trains them together, learns, and adds the next.
 
 `pip install optuna` brings samplers that learn (TPE here); without it, draws are plain and the study is the same.
 Run it with a service at `MLPQ_URL`: python examples/optuna_ask_tell.py [rounds] [points a round]
@@ -107,11 +107,16 @@ def study_of() -> Draws | Optuna:
 
 def search(client: Client, study: Draws | Optuna, rounds: int, points: int) -> None:
     """Ask for as many points as fit into one stack, train them together, tell all figures, and again."""
+    sweep = None
     for number in range(1, rounds + 1):
         trials = [study.ask() for _ in range(points)]
         asked = [point(trial.params) for trial in trials]
-        sweep = client.sweep("digits", points=asked, base=BASE, name=f"study, round {number}").wait(check=False)
-        for trial, job in zip(trials, sweep.trials, strict=True):
+        if sweep is None:
+            sweep = client.sweep("digits", points=asked, base=BASE, name="study")
+        else:
+            sweep.add(asked)
+        sweep.wait(check=False)
+        for trial, job in zip(trials, sweep.trials[-points:], strict=True):
             study.tell(trial, job.objective if job.status == "succeeded" else None)
         print(f"round {number}: best validation loss {study.best_trial.value:.4f}")
 

@@ -105,6 +105,11 @@ class Api:
             found += map(job_from, (await self.post_json("/v1/jobs:batch", body))["data"])
         return found
 
+    async def add_points(self, sweep_id: str, points: Sequence[Mapping[str, Any]]) -> list[JobRecord]:
+        """Create the jobs of further points of a sweep."""
+        answer = await self.post_json(f"{sweep_path(sweep_id)}/points", {"list": list(points)})
+        return [job_from(document) for document in answer["data"]]
+
     async def dry_run(self, specification: Mapping[str, Any]) -> Json:
         """Resolve a job without creating it."""
         return await self.post_json("/v1/jobs", specification, {"dry_run": "true"})

@@ -13,8 +13,8 @@ from mlpq.both import Asyncio, Blocking, iteration, operation
 from mlpq.config import resolve
 from mlpq.job import AsyncJob, Job, JobCalls
 from mlpq.records import JobRecord, Json, job_from
-from mlpq.settings import TrainSettings, job_specification
-from mlpq.sweep import AsyncSweep, Sweep
+from mlpq.settings import Part, TrainSettings, job_specification
+from mlpq.sweep import AsyncSweep, Sweep, plain
 from mlpq.sweeping import SweepingCalls
 from mlpq.transport import BlockingTransport, Transport
 from mlpq.uploading import Dataset
@@ -112,6 +112,16 @@ class ClientCalls(SweepingCalls[S], ABC, Generic[J, S]):
             InvalidInputError: some are wrong; `errors` names each, as in `/jobs/3/net/hidden`.
         """
         return [self._handle(record) for record in await self._api.submit_many(specifications)]
+
+    @operation
+    async def add_points(self, sweep_id: str, points: Sequence[Part]) -> list[J]:
+        """Queue jobs for further points of a sweep that was made with `points`; see also `Sweep.add`.
+
+        >>> study = client.sweep("iris", points=[{"net.hidden": [4]}], base={"training": {"epochs": 2}})
+        >>> [job.wait().status for job in client.add_points(study.id, [{"net.hidden": []}])]
+        ['succeeded']
+        """
+        return [self._handle(record) for record in await self._api.add_points(sweep_id, plain(points))]
 
     @operation
     async def fork(self, job_id: str, changes: Mapping[str, Any], checkpoint: int | str | None = None) -> J:

@@ -14,6 +14,7 @@ from mlpq.both import Asyncio, Blocking, iteration, operation
 from mlpq.errors import JobFailedError
 from mlpq.job import AsyncJob, Job, JobCalls
 from mlpq.records import Json, job_from
+from mlpq.settings import Part
 from mlpq.waiting import until_ended
 
 S = TypeVar("S")
@@ -201,6 +202,31 @@ class SweepCalls(Generic[S, J]):
             yield cast("J", self._jobs(self._api, job_from(document)))
 
     @operation
+    async def add(self, points: Sequence[Part]) -> list[J]:
+        """Queue jobs for further points of a sweep that was made with `points`; the sweep goes on.
+
+        >>> study = client.sweep("iris", points=[{"net.hidden": [4]}], base={"training": {"epochs": 2}})
+        >>> [job.record.raw["point"] for job in study.add([{"net.hidden": [8]}, {"net.hidden": []}])]
+        [{'net.hidden': [8]}, {'net.hidden': []}]
+        >>> len(study.wait().trials)
+        3
+
+        Args:
+            points: settings by path, one mapping a job.
+
+        Returns:
+            The handles of these jobs, in the order of the points.
+
+        Raises:
+            ConflictError: the sweep was cancelled, or is no list of points.
+            InvalidInputError: some point is no job, or there are too many; `errors` names the path and the value.
+        """
+        added = await self._api.add_points(self.id, plain(points))
+        grown = {"status": "running" if self.ended else self.status, "n_jobs": self.done[1] + len(added)}
+        self.record = {**self.record, **grown}
+        return [cast("J", self._jobs(self._api, record)) for record in added]
+
+    @operation
     async def curves(self, jobs: int = 20, max_points: int = 50) -> dict[str, dict[str, list[float | None]]]:
         """The objective by epoch of the best jobs, by id: `{"epoch": [...], "val_loss": [...]}`.
 
@@ -254,15 +280,15 @@ class AsyncSweep(SweepCalls["AsyncSweep", AsyncJob], Asyncio):
 
 def sweep_specification(dataset: str, settings: Mapping[str, Any]) -> Json:
     """The body of `POST /v1/sweeps`; what is None is left out."""
-    return {"dataset": dataset} | {name: _plain(value) for name, value in settings.items() if value is not None}
+    return {"dataset": dataset} | {name: plain(value) for name, value in settings.items() if value is not None}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Tuples and ranges as lists, at any depth."""
     if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: plain(one) for name, one in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     return value
 
 

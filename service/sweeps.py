@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
 from kernels.errors import FieldError, InvalidInput, NotFound
 from nets.sweeps.objective import check_objective, direction_of, figures
-from nets.sweeps.plan import Plan
+from nets.sweeps.plan import MAX_JOBS, Plan
 from nets.sweeps.points import PathError, Point, points_of, with_point
 from service.batch import Errors, Resolver
 from service.body import validated
 from service.context import Services
-from service.models.many import SweepRequest
+from service.models.many import PointsRequest, SweepRequest
 from service.models.requests import JobRequest
 from service.submit import Resolved, check_room, resolved_of
 from service.text import echo
-from store.records import Json, NewJob
+from store.records import Job, Json, NewJob
 from store.sweeps import Halving, NewSweep, Sweep
 
 _MOST_NAMED = 100
@@ -28,13 +31,43 @@ def submit_sweep(services: Services, request: SweepRequest, owner: str, idempote
     points = points_of(request)
     check_room(services, len(points))
     new = _new_sweep(services, request, points, owner)
-    try:
+    with _deleted_named(services, new.jobs, lambda: _new_sweep(services, request, points, owner)):
         return services.sweeps.create_sweep(new, idempotency)[0]
-    except NotFound:  # a data set was deleted since its description was read
-        for job in new.jobs:
+
+
+def add_points(
+    services: Services, sweep_id: str, more: PointsRequest, owner: str, idempotency: tuple[str, str] | None
+) -> list[Job]:
+    """Queue the jobs of further points of a list, as if the sweep had begun with them.
+
+    Raises NotFound, Conflict for a sweep that takes no points, InvalidInput as `submit_sweep` does, Refused as it does.
+    """
+    sweep = services.sweeps.get_sweep(sweep_id)
+    check_room(services, len(more.list))
+    known = {name: getattr(sweep, name) for name in ("dataset", "base", "objective", "direction")}
+    request = SweepRequest.model_validate({**known, "name": sweep.name or None, "list": more.list})
+    begun = sum(sweep.counts.values())
+
+    def jobs() -> list[NewJob]:
+        base = _base(request)
+        found = _resolved_base(services, base)
+        return _jobs(Resolver(services, owner), request, base, points_of(request), found.spec.to_json(), begun)
+
+    new = jobs()
+    with _deleted_named(services, new, jobs):
+        return services.sweeps.add_points(sweep_id, new, MAX_JOBS, idempotency)
+
+
+@contextmanager
+def _deleted_named(services: Services, jobs: Sequence[NewJob], look_again: Callable[[], object]) -> Iterator[None]:
+    """Where a data set was deleted since its description was read, the one that is gone is named."""
+    try:
+        yield
+    except NotFound:
+        for job in jobs:
             for dataset in (job.dataset, *job.reads):
                 services.tables.forget(dataset)
-        _new_sweep(services, request, points, owner)  # names the one that is gone
+        look_again()
         raise
 
 
@@ -91,12 +124,15 @@ def _check_objective(request: SweepRequest, found: Resolved) -> None:
     check_objective(request.objective, known)
 
 
-def _jobs(resolver: Resolver, request: SweepRequest, base: Json, points: list[Point], defaults: Json) -> list[NewJob]:
+def _jobs(
+    resolver: Resolver, request: SweepRequest, base: Json, points: list[Point], defaults: Json, begun: int = 0
+) -> list[NewJob]:
+    """The jobs of these points, before which the sweep has `begun` others."""
     errors, jobs = dict[str, FieldError](), list[NewJob]()
     for place, point in enumerate(points):
         own = Errors()
         with own.below(""):
-            job = _job_request(request, base, place, point, defaults)
+            job = _job_request(request, base, begun + place, point, defaults)
             found = resolver.resolved(job)
             _check_objective(request, found)
             jobs.append(resolver.new_job(job, found, point))
@@ -110,13 +146,13 @@ def _jobs(resolver: Resolver, request: SweepRequest, base: Json, points: list[Po
     return jobs
 
 
-def _job_request(request: SweepRequest, base: Json, place: int, point: Point, defaults: Json) -> JobRequest:
+def _job_request(request: SweepRequest, base: Json, number: int, point: Point, defaults: Json) -> JobRequest:
     try:
         body = with_point(base, point, defaults)
     except PathError as error:
         raise InvalidInput.at("/" + error.path.replace(".", "/"), str(error)) from None
     if request.name and not base.get("name"):
-        body["name"] = f"{request.name[:190]} #{place}"
+        body["name"] = f"{request.name[:190]} #{number}"
     return validated(JobRequest, body)
 
 

@@ -80,9 +80,11 @@ class JobStore(Claims):
             that are still there).
         """
         kind, *found = self._accept(news, [new_id() for _ in news], idempotency)
-        return (
-            self.find(found) if len(news) > 1 else [job_from_parts(parts) for parts in found if parts]
-        ), kind == b"ok"
+        return self._accepted(found, len(news)), kind == b"ok"
+
+    def _accepted(self, found: Sequence[Any], asked: int) -> list[Job]:
+        """The jobs in an answer of `create.lua` to so many."""
+        return self.find(found) if asked > 1 else [job_from_parts(parts) for parts in found if parts]
 
     def _accept(
         self,
@@ -90,11 +92,12 @@ class JobStore(Claims):
         ids: Sequence[str],
         idempotency: tuple[str, str] | None,
         sweep: Sequence[str | bytes] = (),
+        points: tuple[str, int] = ("", 0),
     ) -> Any:
-        """The answer of `create.lua`, unless it is a refusal."""
+        """The answer of `create.lua`, unless it is a refusal of jobs; of a sweep, the caller tells what that means."""
         key, sha256 = ("", "") if idempotency is None else (keys.idempotency(idempotency[0]), idempotency[1])
         jobs = chain.from_iterable(_creation(new, job_id) for new, job_id in zip(news, ids, strict=True))
-        head = (key, sha256, IDEMPOTENCY_S, len(sweep), *sweep, len(news))
+        head = (key, sha256, IDEMPOTENCY_S, *points, len(sweep), *sweep, len(news))
         answer = self._call("create", *head, *jobs, *self._wake_parts())
         if answer[0] == b"other":
             raise InvalidInput.at("/headers/Idempotency-Key", "was used before with another body")

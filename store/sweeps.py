@@ -13,7 +13,7 @@ from kernels.errors import Conflict, InvalidInput, NotFound
 from store import keys
 from store.connection import redis_errors
 from store.jobs import CURSOR_S, PAGE_MAX, JobStore, new_id
-from store.records import Json, NewJob, encode
+from store.records import Job, Json, NewJob, encode
 from store.transitions import Status
 
 
@@ -109,6 +109,34 @@ class SweepStore(JobStore):
         jobs = [replace(job, sweep=sweep_id, halt_epoch=halts) for job in new.jobs]
         answer = self._accept(jobs, [new_id() for _ in jobs], idempotency, parts)
         return self.get_sweep(answer[1].decode()), answer[0] == b"ok"
+
+    def add_points(
+        self, sweep_id: str, jobs: Sequence[NewJob], most: int, idempotency: tuple[str, str] | None = None
+    ) -> list[Job]:
+        """Accept further points of a sweep whose plan is a list: it grows, and their jobs are queued, in one step.
+
+        Args:
+            sweep_id: the sweep; one that has ended goes on.
+            jobs: one for each point, in their order.
+            most: jobs that it may have in all.
+            idempotency: key and body; jobs that came with the same before are answered again.
+
+        Raises:
+            NotFound: no such sweep, or a data set is gone. Conflict: it is cancelled, or its plan is no list.
+            InvalidInput: it would have too many jobs, or the key came before with another body.
+        """
+        points = b",".join(encode(job.point or {}) for job in jobs).decode()
+        news, ids = [replace(job, sweep=sweep_id) for job in jobs], [new_id() for _ in jobs]
+        kind, *found = self._accept(news, ids, idempotency, ("id", sweep_id), (points, most))
+        if kind == b"no_sweep":
+            raise _missing(sweep_id)
+        if kind == b"cancelled":
+            raise Conflict(f"{sweep_id} is cancelled: it takes no points")
+        if kind == b"planned":
+            raise Conflict(f"{sweep_id} has a plan that says all of its points; only a list takes more")
+        if kind == b"full":
+            raise InvalidInput.at("/list", f"has {len(jobs)} points; the sweep has {found[0]} jobs, and at most {most}")
+        return self._accepted(found, len(news))
 
     def get_sweep(self, sweep_id: str) -> Sweep:
         """The record of a sweep. Raises: NotFound."""

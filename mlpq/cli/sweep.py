@@ -36,7 +36,7 @@ def sweep(
         str,
         typer.Argument(
             metavar="DATA",
-            help="A data set's id, a file to upload first, or a sweep to look at (`swp_…`, `last`).",
+            help="A data set's id, a file to upload first, or a sweep (`swp_…`, `last`) to look at or add points to.",
             autocompletion=datasets_or_files,
         ),
     ],
@@ -77,7 +77,14 @@ def sweep(
     """
     with connect(url) as client:
         if dataset == "last" or dataset.startswith("swp_"):
+            if any((grid, draw, random, asha)):
+                raise InvalidArgumentError(
+                    f"{dataset} is a sweep; only --points adds to one", "mlpq sweep iris --grid …"
+                )
             found = _find(client, dataset)
+            if points:
+                found.add(read_specs(points))
+                found.refresh()
             if cancel:
                 found.cancel()
         else:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from joblib import parallel_config
 
 from mlpq.client import Client
 from mlpq.errors import MlpqError
+from mlpq.estimators.growing import GrowingSweep
+from mlpq.job import Job
 from mlpq.records import DatasetRecord
 
 FITS = 64
@@ -19,11 +22,16 @@ FITS = 64
 
 
 class Shared:
-    """What fits have in common: a tag of their jobs; data sets, each sent once and deleted at the end unless kept."""
+    """What fits have in common: a tag of their jobs, the sweep that these are of, and data sets, each sent once.
+
+    Sweep and data sets are deleted at the end unless they are to be kept.
+    """
 
     def __init__(self) -> None:
         self.tag = f"search {uuid.uuid4().hex[:8]}"
         self._lock = threading.Lock()
+        self._sweeps: dict[tuple[str, str, bool], GrowingSweep] = {}
+        self._callers: dict[str, Client] = {}
         self._sent: dict[Hashable, Future[DatasetRecord]] = {}
         self._clients: dict[Hashable, Client] = {}
         self._kept: set[Hashable] = set()
@@ -47,12 +55,31 @@ class Shared:
                 raise
         return sent.result()
 
+    def submit(self, client: Client, specification: Mapping[str, Any], *, keep: bool) -> Job:
+        """Queue the job of a fit as a point of the sweep."""
+        validates = specification.get("training", {}).get("validation_fraction", 1.0) > 0
+        objective = "val_loss" if validates else "train_loss"
+        with self._lock:
+            self._callers[client.url] = client
+            sweep = self._sweeps.setdefault((client.url, objective, keep), GrowingSweep(self.tag, objective))
+        return sweep.submit(client, specification)
+
     def close(self) -> None:
-        """Delete what nobody keeps, with a connection of its own: those of the fits may be closed."""
+        """Delete what nobody keeps."""
+        for (url, _, keep), sweep in self._sweeps.items():
+            if not keep:
+                with _connected_again(self._callers[url]) as client:
+                    sweep.delete(client)
         for key in self._sent.keys() - self._kept:
-            again, made_with = self._clients[key].__reduce__()
-            with suppress(MlpqError), again(*made_with) as client:
+            with suppress(MlpqError), _connected_again(self._clients[key]) as client:
                 client.delete_dataset(self._sent[key].result().id)
+
+
+def _connected_again(client: Client) -> Client:
+    """A connection of its own to the same service: those of the fits may be closed."""
+    again, made_with = client.__reduce__()
+    made: Client = again(*made_with)
+    return made
 
 
 _active: list[Shared] = []
@@ -70,8 +97,9 @@ def together(fits: int = FITS) -> Iterator[str]:
 
     It is joblib's threading backend with so many threads: an estimator of ours only waits in them, so their number
     has nothing to do with cores. Fits on the same rows send them once. Results are those of one fit after another, bit
-    for bit on a CPU. A search with `n_jobs` of its own keeps that number. Gives the tag of all of their jobs: they are
-    listed by it, and share the places of stacks with other searches as one.
+    for bit on a CPU. A search with `n_jobs` of its own keeps that number. Jobs are one sweep, of up to 1 000; when
+    it is cancelled, the fits that are still to come fail. It is gone at the end, unless the estimators keep their jobs.
+    Gives the name of the sweep, which is the tag of all of its jobs too.
     """
     common = Shared()
     _active.append(common)

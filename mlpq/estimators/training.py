@@ -67,6 +67,11 @@ class Stay:
     rows: bool
     job: bool
 
+    @property
+    def for_more(self) -> bool:
+        """Whether the job stays only so that another fit goes on from it."""
+        return self.job and not self.rows
+
 
 def train(
     client: Client,
@@ -100,15 +105,17 @@ def train(
     named = {"name": name, "tags": tags, "sample_weight": rows.weight_column, **settings}
     with _uploaded(client, rows, name, keep=stay.rows) as dataset:
         try:
-            if origin is None:
-                job = client.submit(job_specification(dataset.id, named))
-            else:
+            if origin is not None:
                 job = client.fork(origin, {"dataset": dataset.id, **job_changes(named)})
+            elif common is not None and not stay.for_more:
+                job = common.submit(client, job_specification(dataset.id, named), keep=stay.job)
+            else:
+                job = client.submit(job_specification(dataset.id, named))
         except KeyboardInterrupt:
             if common is None:
                 _abandon_all(client, dataset.id)
             raise
-        return _followed(job, keep=stay.job, verbose=verbose)
+        return _followed(job, stay, verbose=verbose)
 
 
 @contextmanager
@@ -139,17 +146,17 @@ def _uploaded(client: Client, rows: Rows, name: str, *, keep: bool) -> Iterator[
                 client.delete_dataset(record.id)
 
 
-def _followed(job: Job, *, keep: bool, verbose: bool) -> Fitted:
-    """Wait for a job, fetch what it learned, and forget it on the service unless it is to be kept."""
+def _followed(job: Job, stay: Stay, *, verbose: bool) -> Fitted:
+    """Wait for a job, fetch what it learned, and forget it unless it is to be kept, or goes with its sweep."""
     try:
         if verbose:
             _tell(job)
         job.wait()
-        done = Fitted(job.weights(), job.metrics(), job.progress.epoch, job.id if keep else None)
+        done = Fitted(job.weights(), job.metrics(), job.progress.epoch, job.id if stay.job else None)
     except BaseException:
         _abandon(job)
         raise
-    if not keep:
+    if not stay.job and job.record.raw["sweep"] is None:
         with suppress(MlpqError):
             job.delete()
     return done

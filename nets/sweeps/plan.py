@@ -17,14 +17,16 @@ from nets.training_spec import MAX_SEED
 MAX_JOBS = 1_000
 """Jobs of one sweep."""
 MAX_PATHS = 32
+DATASET = "dataset"
+"""The path of the data set, for jobs that train on others."""
 ROOTS = ("features", "loss", "net", "optimizer", "schedule", "training")
 """Parts of a spec that a sweep may change."""
-_PATH = re.compile(rf"({'|'.join(ROOTS)})(\.[A-Za-z0-9_]{{1,64}}){{0,5}}", re.ASCII)
+_PATH = re.compile(rf"{DATASET}|({'|'.join(ROOTS)})(\.[A-Za-z0-9_]{{1,64}}){{0,5}}", re.ASCII)
 
 
 def _path(path: str) -> str:
     if not _PATH.fullmatch(path):
-        allowed = f"must begin with {', '.join(ROOTS)}, like optimizer.learning_rate"
+        allowed = f"must be {DATASET} or begin with {', '.join(ROOTS)}, like optimizer.learning_rate"
         raise problem("", f"{shown(path)} is no path of a job's spec; {allowed}")
     return path
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from nets.sweeps.plan import Plan
+from nets.sweeps.plan import Listed, Plan
 from service.models.answers import Out, Page
 from service.models.fields import Name
 from service.models.jobs import JobOut
@@ -34,6 +34,12 @@ class SweepRequest(Plan):
     dataset: str
     base: dict[str, Any] = Field(default_factory=dict)
     name: Name | None = None
+
+
+class PointsRequest(Strict):
+    """Further points of a sweep whose plan is a list: what each of their jobs sets, by path."""
+
+    list: Listed
 
 
 class SweepOut(Out):

@@ -8,11 +8,12 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from service.body import accepts, json_body
-from service.models.many import SweepDetailsOut, SweepList, SweepRequest
+from service.models.many import BatchOut, PointsRequest, SweepDetailsOut, SweepList, SweepRequest
 from service.params import After, IdempotencyKey, Limit, ServicesDep, SweepId, answer, answers, page_of
 from service.strict_query import Route
 from service.sweep_views import CURVES, MAX_CURVES, POINTS, details, sweep_view
-from service.sweeps import submit_sweep
+from service.sweeps import add_points, submit_sweep
+from service.views import job_view
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"], route_class=Route)
 
@@ -36,6 +37,30 @@ def create_sweep(
     sweep = submit_sweep(services, body, request.state.owner, idempotency)
     shown = details(sweep, services.sweeps.members(sweep.id), services.curves)
     return answer(shown, 202, {"Location": f"/v1/sweeps/{sweep.id}"})
+
+
+@router.post(
+    "/{sweep_id}/points",
+    status_code=202,
+    openapi_extra=accepts(PointsRequest),
+    responses=answers(
+        {202: {"model": BatchOut, "description": "All recorded and queued"}}, 400, 404, 409, 413, 415, 429, 507
+    ),
+)
+def create_points(
+    request: Request,
+    services: ServicesDep,
+    sweep_id: SweepId,
+    body: Annotated[PointsRequest, Depends(json_body(PointsRequest))],
+    key: IdempotencyKey = None,
+) -> Response:
+    """Queue jobs for further points of a sweep whose plan is a `list`; the answer has them in the order of the points.
+
+    So a search that learns is one sweep: ask it for points, tell it their objectives, add the next ones.
+    """
+    idempotency = None if key is None else (key, f"points:{sweep_id}:{request.state.body_sha256}")
+    found = add_points(services, sweep_id, body, request.state.owner, idempotency)
+    return answer(page_of([job_view(job, services.nobody_takes) for job in found], has_more=False), 202)
 
 
 @router.get("", responses=answers({200: {"model": SweepList}}))

@@ -1,5 +1,5 @@
 // Sweeps: the list of them, and one with its best job, its curves, the way from settings to the outcome, and every job.
-import { call } from "./api.js";
+import { answered, call } from "./api.js";
 import { connection } from "./app.js";
 import { sweepCalls } from "./calls.js";
 import { charts } from "./charts.js";
@@ -8,28 +8,42 @@ import { ago, alert, dataset, ENDED, h, reason, renew, spoken, status, titled } 
 import { exact, number } from "./numbers.js";
 import { parallel } from "./parallel.js";
 import { curve } from "./points.js";
-import { plain, shown } from "./settings.js";
+import { flat, shown } from "./settings.js";
 
 const PERIOD_MS = 2000;
 const MOST_CURVES = 16; // lines that colours and dashes tell apart
 const MOST_WAYS = 200; // jobs whose settings are drawn, the best first
 const PAGE = 50;
+const HEADS = ["Sweep", "Status", "Data set", "Plan", "Ended", "Started"];
 
 export async function sweepsView(main) {
-  const { data } = await call(`/v1/sweeps?limit=${PAGE}`);
-  const heads = ["Sweep", "Status", "Data set", "Plan", "Ended", "Started"];
-  const rows = data.map((sweep) => h("tr", {}, h("td", {}, h("a", { href: `#/sweeps/${sweep.id}` }, sweep.name || sweep.id)), h("td", {}, status(sweep.status)),
-    h("td", {}, dataset(sweep)), h("td", {}, sweep.kind), h("td", { class: "number" }, `${ended(sweep)}/${sweep.n_jobs}`), h("td", { class: "soft" }, ago(sweep.created_at))));
+  const gone = new AbortController(), body = h("tbody"), trouble = h("div");
+  const more = h("button", { hidden: true, onclick: () => older().catch((error) => trouble.replaceChildren(alert(error))) }, "Older sweeps");
+  const row = (sweep) => h("tr", {}, h("td", {}, h("a", { href: `#/sweeps/${sweep.id}` }, sweep.name || sweep.id)), h("td", {}, status(sweep.status)),
+    h("td", {}, dataset(sweep)), h("td", {}, sweep.kind), h("td", { class: "number" }, `${ended(sweep)}/${sweep.n_jobs}`), h("td", { class: "soft" }, ago(sweep.created_at)));
+  let last = null;
+
+  async function older() {
+    const from = last, page = await answered(`/v1/sweeps?limit=${PAGE}${from ? `&after=${from}` : ""}`, gone.signal);
+    if (from !== last) return; // they came already
+    body.append(...page.data.map(row));
+    last = page.last_id;
+    more.hidden = !page.has_more;
+    trouble.replaceChildren();
+  }
+
+  await older();
   const start = h("a", { class: "button", href: "#/sweeps/new" }, "New sweep");
-  main.replaceChildren(h("div", { class: "head" }, h("h1", {}, "Sweeps"), start), data.length ? h("div", { class: "scroll" }, table(heads, rows, ["Ended"]))
-    : h("div", { class: "empty" }, h("p", {}, "None yet: many jobs that differ in a few settings, and which is best."), h("a", { class: "button", href: "#/sweeps/new" }, "Start the first")));
+  main.replaceChildren(h("div", { class: "head" }, h("h1", {}, "Sweeps"), start), trouble, ...(body.hasChildNodes() ? [h("div", { class: "scroll" }, table(HEADS, body, ["Ended"])), h("p", {}, more)]
+    : [h("div", { class: "empty" }, h("p", {}, "None yet: many jobs that differ in a few settings, and which is best."), h("a", { class: "button", href: "#/sweeps/new" }, "Start the first"))]));
+  return () => gone.abort();
 }
 
 export async function sweepView(main, id) {
   const path = `/v1/sweeps/${id}?curves=${MOST_CURVES}&max_points=200`;
   const gone = new AbortController(), head = h("h1"), facts = h("dl", { class: "facts" }), trouble = h("div"), lines = charts(gone.signal, "epoch"), ways = h("div", { class: "ways" }), jobs = h("div"), calls = h("div");
   const cancel = h("button", { class: "danger", onclick: stopAll }, "Cancel all");
-  let timer = null, drawn = "";
+  let timer = null, drawn = "", begun = 0;
 
   async function stopAll() {
     cancel.disabled = true;
@@ -42,9 +56,8 @@ export async function sweepView(main, id) {
     const sweep = await call(path);
     if (gone.signal.aborted) return;
     connection(true);
-    if (!drawn) calls.replaceChildren(...sweepCalls(sweep));
     draw(sweep);
-    if (!ENDED.has(sweep.status)) soon();
+    if (!ENDED.has(sweep.status) || (sweep.kind === "list" && sweep.status !== "cancelled")) soon(); // a list may get further points
   }
   function soon() {
     clearTimeout(timer);
@@ -64,11 +77,13 @@ export async function sweepView(main, id) {
       .map(([name, ...value]) => h("div", {}, h("dt", {}, name), h("dd", {}, ...value))));
     lines.show(curvesOf(sweep, ranked));
     if (!ways.contains(document.activeElement)) ways.replaceChildren(...waysOf(sweep, ranked, objective)); // not under a person's hands
-    const paths = pathsOf(sweep);
-    renew(jobs, h("h2", {}, "Jobs, the best first"), h("div", { class: "scroll" }, table(["Job", ...paths, titled(sweep.objective), "Epoch", "Status"], ranked.map((job) =>
-      h("tr", {}, h("td", {}, job.id === sweep.best?.id ? "★ " : "", h("a", { href: `#/jobs/${job.id}` }, nameOf(job))), ...paths.map((one) => h("td", {}, told(job.point[one]))),
+    if (begun !== sweep.n_jobs) calls.replaceChildren(...sweepCalls(sweep)); // of a list that grew they say more
+    begun = sweep.n_jobs;
+    const [paths, shared] = pathsOf(sweep);
+    renew(jobs, h("h2", {}, "Jobs, the best first"), ...(shared.length ? [h("p", { class: "soft facts-line" }, `The same in all: ${shared.join(", ")}`)] : []), h("div", { class: "scroll" }, table(["Job", ...paths, titled(sweep.objective), "Epoch", "Status"], h("tbody", {}, ...ranked.map((job) =>
+      h("tr", {}, h("td", {}, job.id === sweep.best?.id ? "★ " : "", h("a", { href: `#/jobs/${job.id}` }, nameOf(job))), ...paths.map((one) => h("td", {}, told(pointOf(job).get(one)))),
         h("td", { class: job.id === sweep.best?.id ? "number best" : "number" }, number(job.objective)), h("td", { class: "number" }, String(job.epoch)),
-        h("td", {}, status(job.status), reason(job) ? h("small", {}, reason(job)) : null))), [titled(sweep.objective), "Epoch"])));
+        h("td", {}, status(job.status), reason(job) ? h("small", {}, reason(job)) : null)))), [titled(sweep.objective), "Epoch"])));
   }
 
   await look();
@@ -78,8 +93,16 @@ export async function sweepView(main, id) {
 
 const ended = (sweep) => [...ENDED].reduce((sum, one) => sum + (sweep.counts[one] || 0), 0);
 const nameOf = (job) => job.name || job.id;
-const told = (value) => (typeof value === "number" ? exact(value, 4) : shown(plain(value)));
-const pathsOf = (sweep) => [...new Set(sweep.jobs.flatMap((job) => Object.keys(job.point)))];
+const told = (value) => (typeof value === "number" ? exact(value, 4) : shown(value));
+// What a job's point sets, by path; a part that is set as a whole is told setting by setting.
+const pointOf = (job) => new Map(Object.entries(job.point).flatMap(([path, value]) => flat(value, path)));
+
+// The paths in which jobs differ, and what those say that are the same in all of several.
+function pathsOf(sweep) {
+  const points = sweep.jobs.map(pointOf), paths = [...new Set(points.flatMap((point) => [...point.keys()]))];
+  const same = (path) => points.length > 1 && points.every((point) => point.get(path) === points[0].get(path));
+  return [paths.filter((path) => !same(path)), paths.filter(same).map((path) => `${path} ${told(points[0].get(path))}`)];
+}
 
 function inOrder(sweep) {
   const sign = sweep.direction === "maximize" ? -1 : 1;
@@ -87,8 +110,8 @@ function inOrder(sweep) {
   return [...sweep.jobs].sort((a, b) => (place(a) === place(b) ? 0 : place(a) - place(b)));
 }
 
-function table(heads, rows, numbers) {
-  return h("table", {}, h("thead", {}, h("tr", {}, ...heads.map((text) => h("th", { scope: "col", class: numbers.includes(text) ? "number" : null }, text)))), h("tbody", {}, ...rows));
+function table(heads, body, numbers) {
+  return h("table", {}, h("thead", {}, h("tr", {}, ...heads.map((text) => h("th", { scope: "col", class: numbers.includes(text) ? "number" : null }, text)))), body);
 }
 
 // One chart for each figure that the curves have; a job has the same colour in all of them.
@@ -107,8 +130,8 @@ function pointsOf(columns, name) {
 }
 
 function waysOf(sweep, ranked, objective) {
-  const some = ranked.filter((job) => job.objective !== null).slice(0, MOST_WAYS), paths = pathsOf(sweep);
+  const some = ranked.filter((job) => job.objective !== null).slice(0, MOST_WAYS), [paths] = pathsOf(sweep);
   if (some.length < 2 || !paths.length) return [];
-  const rows = paths.map((path) => [path, some.map((job) => plain(job.point[path]))]);
+  const rows = paths.map((path) => [path, some.map((job) => pointOf(job).get(path))]);
   return [parallel(some.map((job, i) => ({ name: nameOf(job), look: lookOf(i) })), rows, [objective, some.map((job) => job.objective)]).element];
 }

@@ -1,14 +1,18 @@
 -- Accept jobs, and the sweep that they belong to: records, indexes, queue, first events and wake-ups in one step; all or
 -- none. ARGV: idempotency key or '', body sha256, seconds to keep the key,
---   s, s parts of the sweep's record (0: there is no sweep), the first two of them `id` and the id,
+--   points that are added to a sweep which is there (JSON, apart by commas) or '', the most jobs that it may have,
+--   s, s parts of the sweep's record (0: there is no sweep), the first two of them `id` and the id, the only ones of a
+--     sweep that is there,
 --   jobs, then for each: id, dataset ids (the job's own, then others that it reads, apart by spaces), n, n record parts,
 --   wake-up parts …
 -- Answers {'ok' | 'same', record} for one job, {'ok' | 'same', id, id, …} for several (their records take longer to
 --   read than to write, and nobody else is served meanwhile), {'ok' | 'same', id of the sweep},
---   {'other'} or {'no_dataset', dataset id, number of the job}.
-local idempotency, sha256, ttl, s = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local sweep = s > 0 and ARGV[6]
-local count, at = tonumber(ARGV[5 + s]), 6 + s
+--   {'other'}, {'no_dataset', dataset id, number of the job}, or of a sweep that takes no points
+--   {'no_sweep'}, {'cancelled'}, {'planned'} or {'full', jobs that it has}.
+local idempotency, sha256, ttl, points, most, s = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local sweep = s > 0 and ARGV[8]
+local new_sweep = points == '' and sweep
+local count, at = tonumber(ARGV[7 + s]), 8 + s
 
 local jobs, ids = {}, {}
 for i = 1, count do
@@ -21,18 +25,34 @@ local wake_parts = { unpack(ARGV, at) }
 local function answer(kind, made)
   local found = { kind }
   for _, id in ipairs(made) do
-    if sweep or redis.call('EXISTS', KEY.job:format(id)) == 1 then
-      found[#found + 1] = (sweep or count > 1) and id or record(id)
+    if new_sweep or redis.call('EXISTS', KEY.job:format(id)) == 1 then
+      found[#found + 1] = (new_sweep or count > 1) and id or record(id)
     end
   end
   return found
 end
 
 local function exists(name)
-  return redis.call('EXISTS', (sweep and KEY.sweep or KEY.job):format(name)) == 1
+  return redis.call('EXISTS', (new_sweep and KEY.sweep or KEY.job):format(name)) == 1
 end
 
-local made = sweep and { sweep } or ids
+-- Why a sweep takes no points, and else its plan, a list, with them.
+local function extended()
+  local plan, cancelled = unpack(redis.call('HMGET', KEY.sweep:format(sweep), 'plan', 'cancelled_at_ms'))
+  local jobs = redis.call('ZCARD', KEY.swept:format(sweep))
+  if not plan then
+    return { 'no_sweep' }
+  elseif cancelled then
+    return { 'cancelled' }
+  elseif plan:sub(1, 9) ~= '{"list":[' then
+    return { 'planned' }
+  elseif jobs + count > most then
+    return { 'full', jobs }
+  end
+  return nil, plan:sub(1, -3) .. (plan:sub(-3) == '[]}' and '' or ',') .. points .. ']}' -- Lua's JSON knows no empty list
+end
+
+local made = new_sweep and { new_sweep } or ids
 if exists(made[1]) then
   return answer('ok', made) -- the answer to this very call was lost and the client sent it again
 end
@@ -51,6 +71,14 @@ if idempotency ~= '' then
     if there then
       return answer('same', others)
     end
+  end
+end
+local longer
+if points ~= '' then
+  local refusal
+  refusal, longer = extended()
+  if refusal then
+    return refusal
   end
 end
 local known = {}
@@ -135,10 +163,12 @@ local function create(id, datasets, first, last, sequence)
   notify(id)
 end
 
-if sweep then
+if new_sweep then
   local sequence = redis.call('INCR', KEY.sequence)
-  redis.call('HSET', KEY.sweep:format(sweep), 'sequence', sequence, 'version', 0, 'created_at_ms', now, unpack(ARGV, 5, 4 + s))
+  redis.call('HSET', KEY.sweep:format(sweep), 'sequence', sequence, 'version', 0, 'created_at_ms', now, unpack(ARGV, 7, 6 + s))
   redis.call('ZADD', KEY.sweeps, sequence, sweep)
+elseif sweep then
+  redis.call('HSET', KEY.sweep:format(sweep), 'plan', longer)
 end
 local sequence = redis.call('INCRBY', KEY.sequence, count) - count
 for place, job in ipairs(jobs) do

@@ -11,7 +11,7 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_val_
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mlpq import Client, InvalidInputError, MLPClassifier, MLPRegressor
+from mlpq import Client, ConflictError, InvalidInputError, MLPClassifier, MLPRegressor
 from mlpq.estimators import together
 from mlpq.estimators.training import TAG
 
@@ -55,7 +55,10 @@ def test_a_search_together_finds_what_it_finds_one_by_one(kind: str, client: Cli
         assert np.array_equal(np.asarray(found.cv_results_[name]), np.asarray(alone.cv_results_[name])), name
     assert found.best_params_ == alone.best_params_
     assert all(map(np.array_equal, found.best_estimator_.coefs_, alone.best_estimator_.coefs_))
+    [sweep] = [one for one in client.sweeps(limit=None) if one.record["name"] == tag]
     jobs = sorted((job for job in client.jobs(tag=TAG, limit=None) if job.id not in before), key=moment_of)
+    assert {job.id for job in jobs} == {trial.id for trial in sweep.refresh().trials}, "they are one sweep"
+    assert {trial.point["optimizer"]["l2"] for trial in sweep.trials[:-1]} > {sweep.trials[-1].point["optimizer"]["l2"]}
     fits = jobs[: len(told_splits(found))]
     assert {job.id for job in jobs} == {job.id for job in client.jobs(tag=tag, limit=None)}, "they are listed as one"
     assert len({job.record.dataset for job in fits}) == 2, "each fold is sent once"
@@ -64,6 +67,8 @@ def test_a_search_together_finds_what_it_finds_one_by_one(kind: str, client: Cli
         for place, one in enumerate(fits)
     ]
     assert max(waited) > 1, "several were submitted before one had ended"
+    assert sweep.best is not None
+    sweep.delete()
     for job in client.jobs(tag=TAG, limit=None):
         job.delete()
 
@@ -79,9 +84,34 @@ def told_splits(search: Any) -> list[tuple[int, int]]:
 
 def test_what_fits_share_is_gone_when_they_are_no_longer_together(client: Client, tidy: None) -> None:
     before = {dataset.id for dataset in client.datasets()}
-    with together():
+    with together() as tag:
         cross_val_score(MLPClassifier(hidden_layer_sizes=(8,), max_iter=3), *IRIS, cv=2)
-        with pytest.raises(InvalidInputError):
+        cross_val_score(MLPRegressor(max_iter=3, early_stopping=True), *DIABETES, cv=2)
+        with pytest.raises(InvalidInputError) as refused:
             MLPClassifier(solver={"name": "sgd", "momentum": 7.0}).fit(*IRIS)
+        assert [error.pointer for error in refused.value.errors] == ["/optimizer/momentum"]
+        sweeps = [one for one in client.sweeps(limit=None) if one.record["name"] == tag]
+        assert {one.objective: one.done for one in sweeps} == {"train_loss": (2, 2), "val_loss": (2, 2)}
     assert {dataset.id for dataset in client.datasets()} == before
     assert list(client.jobs(tag=TAG)) == []
+    assert tag not in {one.record["name"] for one in client.sweeps(limit=None)}
+
+
+def test_a_search_whose_sweep_was_cancelled_does_not_go_on(client: Client, tidy: None) -> None:
+    net = MLPClassifier(hidden_layer_sizes=(8,), max_iter=2)
+    with together() as tag:
+        net.fit(*IRIS)
+        [sweep] = [one for one in client.sweeps(limit=None) if one.record["name"] == tag]
+        sweep.cancel()
+        with pytest.raises(ConflictError, match="is cancelled"):
+            net.fit(*IRIS)
+    assert list(client.jobs(tag=TAG)) == []
+
+
+def test_longer_searches_are_several_sweeps(client: Client, tidy: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlpq.estimators.growing.MOST_JOBS", 3)
+    with together() as tag:
+        cross_val_score(MLPClassifier(hidden_layer_sizes=(8,), max_iter=1), *IRIS, cv=5)
+        sweeps = [one for one in client.sweeps(limit=None) if one.record["name"] == tag]
+        assert sorted(one.done for one in sweeps) == [(2, 2), (3, 3)]
+    assert tag not in {one.record["name"] for one in client.sweeps(limit=None)}

@@ -39,6 +39,23 @@ def test_a_sweep_is_awaited_and_tells_its_best(kind: str, service_url: str) -> N
         assert sweep.id not in {one.id for one in client.sweeps(limit=5)}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_points_are_added_and_the_sweep_goes_on(kind: str, service_url: str) -> None:
+    with connect(kind, service_url) as client:
+        study = client.sweep("iris", points=[{"training.seed": 1}], base=BASE).wait()
+        added = study.add([{"net.hidden": (4,)}, {"training.seed": 3, "dataset": "wine"}])
+        assert (study.status, study.done) == ("running", (1, 3))
+        added += client.add_points(study.id, [{"training.seed": 4}])
+        assert [job.record.raw["point"].get("training.seed") for job in added] == [None, 3, 4]
+        study.wait(timeout_s=60)
+        assert [trial.id for trial in study.trials[1:]] == [job.id for job in added]
+        with pytest.raises(InvalidInputError) as error:
+            study.add([{}, {"net.hidden": [0]}])
+        assert [problem.pointer for problem in error.value.errors] == ["/list/1/net.hidden/0"]
+        with pytest.raises(ConflictError, match="only a list"):
+            client.sweep("iris", grid={"training.seed": [1]}, base=BASE).add([{}])
+
+
 def test_a_sweep_that_is_cancelled_has_no_result(client: Any) -> None:
     long = client.sweep("digits", grid={"training.seed": range(3)}, base={"training": {"epochs": 1_000_000}})
     long.cancel()
@@ -137,6 +154,12 @@ def test_points_from_a_file_and_why_jobs_ended(mlpq: Mlpq, tmp_path: Path) -> No
     assert (found["kind"], [job["point"] for job in found["jobs"]]) == ("list", points)
     widths = [mlpq.json("show", job["id"])["spec"]["net"]["hidden"] for job in found["jobs"]]
     assert widths == [[4, 2], [8], [4, 2]]
+    (tmp_path / "more.yaml").write_text("- training.seed: 3")
+    more = mlpq.json("sweep", found["id"], "--points", "more.yaml", "--watch")
+    assert [job["point"] for job in more["jobs"]] == [*points, {"training.seed": 3}]
+    assert more["counts"] == found["counts"] | {"succeeded": 3}
+    mlpq("sweep", found["id"], "--grid", "net.bias=true", status=2)
+    assert "only --points adds to one" in mlpq.stderr
 
 
 def test_of_a_sweep_that_halved_the_table_says_where_each_stood(mlpq: Mlpq) -> None:

@@ -70,3 +70,36 @@ def test_a_sweep_goes_on_being_watched_after_its_end_was_asked_for_without_a_con
     expect(page.locator("#connection")).to_be_empty()
     client.post(f"/v1/sweeps/{sweep}/cancel").raise_for_status()
     expect(page.locator(".facts .status")).to_have_text("cancelled")
+
+
+def test_points_that_are_added_join_the_table_which_tells_once_what_is_the_same(
+    page: Page, running: Deployment, client: httpx2.Client
+) -> None:
+    training = {"training.epochs": 2, "training.batch_size": 50}
+    points = [{"optimizer": {"name": "sgd", "learning_rate": rate}, **training} for rate in (0.1, 0.01)]
+    sweep = swept(client, list=points[:1], name="a study")
+    page.goto(f"{running.url}/#/sweeps/{sweep}")
+    expect(page.locator(".facts .status")).to_have_text("succeeded")
+    heads, rows = page.locator("table thead th"), page.locator("table tbody tr")
+    alone = ["optimizer.name", "optimizer.learning_rate", "training.epochs", "training.batch_size"]
+    expect(heads).to_have_text(["Job", *alone, "Validation loss", "Epoch", "Status"])
+    client.post(f"/v1/sweeps/{sweep}/points", json={"list": points[1:]}).raise_for_status()
+    expect(rows).to_have_count(2)
+    expect(heads).to_have_text(["Job", "optimizer.learning_rate", "Validation loss", "Epoch", "Status"])
+    shared = "The same in all: optimizer.name sgd, training.epochs 2, training.batch_size 50"
+    expect(page.get_by_text(shared, exact=True)).to_be_visible()
+    expect(page.locator("dl.facts")).to_contain_text("2 of 2")
+    expect(page.locator("svg.parallel path.line")).to_have_count(2)
+
+
+def test_older_sweeps_are_asked_for(page: Page, running: Deployment, client: httpx2.Client) -> None:
+    oldest = swept(client, list=[{"training.epochs": 1}], name="the oldest of them")
+    for _ in range(50):
+        swept(client, list=[{"training.epochs": 1}])
+    page.goto(f"{running.url}/#/sweeps")
+    rows, link = page.locator("table tbody tr"), page.get_by_role("link", name="the oldest of them")
+    expect(rows).to_have_count(50)
+    expect(link).to_have_count(0)
+    page.get_by_role("button", name="Older sweeps").click()
+    expect(link).to_have_attribute("href", f"#/sweeps/{oldest}")
+    expect(rows).not_to_have_count(50)

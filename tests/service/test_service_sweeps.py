@@ -110,6 +110,58 @@ def test_a_list_says_each_job_itself(api: httpx2.Client) -> None:
     assert sweep["jobs"][1]["name"] == "by hand #1"
 
 
+def test_points_are_added_to_a_list(api: httpx2.Client, jobs: JobStore, redis: Redis) -> None:
+    sweep = swept(api, list=[{"net.hidden": [3]}], name="a study", base=BASE)
+    url = f"/v1/sweeps/{sweep['id']}"
+    assert run_one(jobs, 0.5) == sweep["jobs"][0]["id"]
+    assert api.get(url).json()["status"] == "succeeded"
+    more = [{"net.hidden": []}, {"optimizer.learning_rate": 1.0, "dataset": "wine"}]
+    answers = [api.post(f"{url}/points", json={"list": more}, headers={"Idempotency-Key": "more"}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [202, 202], answers[0].text
+    added, again = (answer.json()["data"] for answer in answers)
+    assert [job["id"] for job in added] == [job["id"] for job in again]
+    assert [(job["point"], job["sweep"], job["tags"]) for job in added] == [(one, sweep["id"], ["t"]) for one in more]
+    assert [(job["name"], job["dataset"]) for job in added] == [("a study #1", "iris"), ("a study #2", "wine")]
+    shown = api.get(url).json()
+    assert (shown["status"], shown["n_jobs"]) == ("running", 3)
+    assert shown["list"] == [{"net.hidden": [3]}, *more]
+    assert [job["id"] for job in shown["jobs"]] == [sweep["jobs"][0]["id"], *(job["id"] for job in added)]
+    assert run_one(jobs, 0.2) == added[0]["id"]
+    assert api.get(url).json()["best"]["id"] == added[0]["id"]
+    check_laws(redis, jobs)
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "words"),
+    [
+        ({"list": [{}, {"net.hidden": [0]}]}, "/list/1/net.hidden/0", "1"),
+        ({"list": [{"dataset": "ds_gone"}]}, "/list/0/dataset", "ds_gone"),
+        ({"list": [{"name": "x"}]}, "/list/0/name", "must be dataset or begin with"),
+        ({"list": [{"dataset.name": "x"}]}, "/list/0/dataset.name", "must be dataset or begin with"),
+        ({"list": []}, "/list", "at least 1"),
+        ({"points": [{}]}, "/points", ""),
+    ],
+    ids=["value", "data set", "path", "below a data set", "none", "field"],
+)
+def test_points_that_no_job_can_have_are_named(api: httpx2.Client, body: Any, pointer: str, words: str) -> None:
+    sweep = swept(api, list=[{}])
+    problem = assert_problem(api.post(f"/v1/sweeps/{sweep['id']}/points", json=body), 422)
+    assert pointer in [error["pointer"] for error in problem["errors"]], problem
+    assert words in str(problem["errors"])
+    assert api.get(f"/v1/sweeps/{sweep['id']}").json()["n_jobs"] == 1
+
+
+def test_a_sweep_that_takes_no_points_says_why(api: httpx2.Client) -> None:
+    grid, cancelled, full = swept(api), swept(api, list=[{}]), swept(api, list=[{}] * 1000)
+    api.post(f"/v1/sweeps/{cancelled['id']}/cancel")
+    answers = [api.post(f"/v1/sweeps/{one['id']}/points", json={"list": [{}]}) for one in (grid, cancelled, full)]
+    assert "only a list takes more" in assert_problem(answers[0], 409, "conflict")["detail"]
+    assert "is cancelled" in assert_problem(answers[1], 409, "conflict")["detail"]
+    (error,) = assert_problem(answers[2], 422, "invalid_input")["errors"]
+    assert (error["pointer"], "at most 1000" in error["detail"]) == ("/list", True)
+    assert_problem(api.post("/v1/sweeps/swp_none/points", json={"list": [{}]}), 404)
+
+
 def test_cancel_ends_all_and_delete_forgets_them(api: httpx2.Client, jobs: JobStore, redis: Redis) -> None:
     sweep = swept(api)
     first, running = run_one(jobs, 0.5), claimed(jobs)
@@ -204,7 +256,7 @@ BAD = [
     ({"grid": GRID, "random": RANDOM}, ""),
     ({"grid": {}}, "/grid"),
     ({"grid": {"net.hidden": []}}, "/grid/net.hidden"),
-    ({"grid": {"dataset": ["iris"]}}, "/grid/dataset"),
+    ({"grid": {"tags": [["iris"]]}}, "/grid/tags"),
     ({"grid": {"optimizer.speed": [1]}}, "/grid/optimizer.speed/0"),
     ({"grid": {"optimizer.learning_rate": [0.1, -1]}}, "/grid/optimizer.learning_rate/1"),
     ({"grid": {"net.hidden": [[8], [8, 0]]}}, "/grid/net.hidden/1/1"),

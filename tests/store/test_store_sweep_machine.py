@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, multiple, rule, run_state_machine_as_test
 
-from kernels.errors import Fenced
+from kernels.errors import Conflict, Fenced
 from mlpq.embedded import EmbeddedServer
 from store import keys
 from store.halving import State, trial_from_text
@@ -42,6 +42,18 @@ class SweepLife(Life):
         ids = [member.id for member in self.store.members(sweep.id)]
         self.seen |= {job_id: Seen() for job_id in ids}
         return multiple(*ids)
+
+    @rule(target=Life.jobs, count=st.integers(1, 2))
+    def add_points(self, count: int) -> Any:
+        """A user asks for more of the newest sweep, unless it was cancelled."""
+        jobs = [new_job(stack=stackable("x"), point={"training.seed": place}) for place in range(count)]
+        try:
+            added = self.store.add_points(self.sweeps[-1], jobs, 1000)
+        except Conflict:
+            assert self.store.get_sweep(self.sweeps[-1]).cancelled_at_ms is not None
+            return multiple()
+        self.seen |= {job.id: Seen() for job in added}
+        return multiple(*(job.id for job in added))
 
     @rule(claim=Life.claims, figure=st.sampled_from([0.1, 0.2, 0.3, None]), late=st.booleans())
     def halt(self, claim: Claim, figure: float | None, late: bool) -> None:
