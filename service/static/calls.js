@@ -3,6 +3,7 @@ import { hasKey } from "./api.js";
 import { h } from "./dom.js";
 
 const WIDTH = 88; // characters of a line that holds a whole list or object
+const SAID_MS = 2000; // for which a copy is told
 
 // The body of POST /v1/jobs that asks for what this job was asked for.
 export function bodyOf(job) {
@@ -78,10 +79,12 @@ export const sweepCalls = (sweep) => [h("h2", {}, "The same sweep again"), ...sh
 function shown(texts) {
   const text = h("pre", { tabindex: "0", id: "call" });
   const said = h("span", { class: "soft", role: "status" });
+  let silent = null;
   const copy = h("button", { class: "small", onclick: async () => {
     await copied(text);
     said.textContent = "copied";
-    setTimeout(() => { said.textContent = ""; }, 2000);
+    clearTimeout(silent);
+    silent = setTimeout(() => { said.textContent = ""; }, SAID_MS);
   } }, "Copy");
   const tabs = Object.keys(texts).map((name) => h("button", { class: "small tab", "aria-controls": "call", onclick: () => choose(name) }, name));
   function choose(name) {
