@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import httpx2
 import pytest
@@ -12,19 +14,32 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 from bench.deployment import Deployment, deployment
 from tests.processes import http_client, wait_until
 
-STARTS = 20_000
+STARTS = 40_000
 """Milliseconds in which a job must have started and the page must show it, on a busy machine."""
+
+LONG: dict[str, Any] = {"dataset": "digits", "training": {"epochs": 1_000_000}}
+"""A job that trains until it is told to stop."""
+
+ENDED = {"succeeded", "failed", "cancelled"}
 
 expect.set_options(timeout=STARTS)
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Deployment]:
+@pytest.fixture(scope="session")
+def shared() -> Iterator[Deployment]:
     with deployment() as found:
         yield found
 
 
 @pytest.fixture(scope="module")
+def running(shared: Deployment) -> Iterator[Deployment]:
+    """A deployment that has nothing but the built-in data sets: what a file makes is deleted at its end."""
+    yield shared
+    with http_client(shared.url, timeout_s=30) as client:
+        empty(client)
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     assert path, "chromium is not on PATH: apt-get install chromium"
@@ -60,6 +75,40 @@ def _note(message: ConsoleMessage, errors: list[str]) -> None:
 def client(running: Deployment) -> Iterator[httpx2.Client]:
     with http_client(running.url, timeout_s=30) as opened:
         yield opened
+
+
+def empty(client: httpx2.Client) -> None:
+    """End every job, and delete all that was made."""
+    wait_until(lambda: _all_ended(client), 60, "every job has ended", every_s=0.1)
+    for kind in ("sweeps", "jobs", "datasets"):
+        while made := [one for one in _newest(client, kind) if not one.get("builtin")]:
+            for one in made:
+                client.delete(f"/v1/{kind}/{one['id']}").raise_for_status()
+
+
+def _all_ended(client: httpx2.Client) -> bool:
+    live = [job for job in _newest(client, "jobs") if job["status"] not in ENDED]
+    for job in live:
+        client.post(f"/v1/jobs/{job['id']}/cancel")  # refused where it ends just now
+    return not live
+
+
+def _newest(client: httpx2.Client, kind: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.get(f"/v1/{kind}?limit=100").raise_for_status().json()["data"]
+    return found
+
+
+def visit(page: Page, url: str) -> None:
+    """Go to a view and wait until it is drawn: it gives the page its title last. The view before, which stands there
+    until then where only the end of the address differs, is drawn too."""
+    before = re.escape(page.title())
+    page.goto(url)
+    expect(page).to_have_title(re.compile(rf"^(?!{before}$).+ · mlpq$"))
+
+
+def points(count: int) -> re.Pattern[str]:
+    """The `d` of a line that is drawn through so many points."""
+    return re.compile(rf"^M[^ML]+(L[^ML]+){{{count - 1}}}$")
 
 
 def reached(client: httpx2.Client, path: str, status: str = "succeeded") -> None:

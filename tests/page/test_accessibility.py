@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from bench.deployment import Deployment
-from tests.page.conftest import reached
+from tests.page.conftest import reached, visit
 from tests.processes import http_client
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -76,8 +76,7 @@ def test_axe_finds_nothing(page: Page, running: Deployment, views: dict[str, str
     page.set_viewport_size({"width": width, "height": 800})
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     for name, address in views.items():
-        page.goto(f"{running.url}/#/{address}")
-        expect(page.locator("h1")).to_be_visible()
+        visit(page, f"{running.url}/#/{address}")
         if name in SHOWN:
             expect(page.locator(SHOWN[name]).first).to_be_attached()
         if name == "new":

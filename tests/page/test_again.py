@@ -14,7 +14,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from bench.deployment import Deployment
-from tests.page.conftest import reached
+from tests.page.conftest import reached, visit
+from tests.processes import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -37,6 +38,13 @@ def asked(job: dict[str, Any]) -> dict[str, Any]:
     return {field: job[field] for field in ASKED}
 
 
+def in_clipboard(page: Page, text: str | None) -> str:
+    """Wait until a text has been copied: that one was before it is still told."""
+    return wait_until(
+        lambda: text == page.evaluate("navigator.clipboard.readText()") and text, what=f"{text} is copied"
+    )
+
+
 def newest(client: httpx2.Client) -> dict[str, Any]:
     job: dict[str, Any] = client.get("/v1/jobs?limit=1").raise_for_status().json()["data"][0]
     return job
@@ -55,7 +63,7 @@ def test_the_calls_shown_on_a_jobs_view_submit_the_same_job(
         page.get_by_role("button", name="Copy").click()
         expect(page.get_by_text("copied", exact=True)).to_be_visible()
         script = tmp_path / "call"
-        script.write_text(page.evaluate("navigator.clipboard.readText()"), encoding="utf-8")
+        script.write_text(in_clipboard(page, page.locator("#call").text_content()), encoding="utf-8")
         environment = os.environ | {"PATH": bins}
         done = subprocess.run([*runner, script], env=environment, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, f"{name}: {done.stderr}"
@@ -63,6 +71,25 @@ def test_the_calls_shown_on_a_jobs_view_submit_the_same_job(
         assert job["id"] not in seen, name
         assert asked(job) == asked(first), name
         seen.add(job["id"])
+
+
+def test_each_copy_is_told_for_as_long(page: Page, running: Deployment, client: httpx2.Client) -> None:
+    body = {"dataset": "iris", "training": {"epochs": 1}}
+    job = client.post("/v1/jobs", json=body).raise_for_status().json()["id"]
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.clock.install(time=0)
+    visit(page, f"{running.url}/#/jobs/{job}")
+    page.clock.pause_at(60_000)
+    told = page.get_by_text("copied", exact=True)
+    for name in ("Python", "curl"):
+        page.clock.run_for(1500)
+        page.get_by_role("button", name=name, exact=True).click()
+        page.get_by_role("button", name="Copy").click()
+        in_clipboard(page, page.locator("#call").text_content())
+    page.clock.run_for(1500)
+    assert told.is_visible()
+    page.clock.run_for(600)
+    assert told.is_hidden()
 
 
 def test_change_and_retry_opens_the_form_with_the_jobs_settings(
@@ -95,6 +122,7 @@ def test_a_fork_says_whose_weights_it_started_from(page: Page, running: Deployme
     page.goto(f"{running.url}/#/jobs/{fork}")
     page.get_by_role("link", name=first).click()
     expect(page).to_have_url(re.compile(rf"#/jobs/{first}$"))
+    expect(page.get_by_role("heading", name=first)).to_be_visible()
     expect(page.get_by_role("heading", name="The same job again")).to_be_visible()
     expect(page.get_by_text("It started from the weights of")).to_have_count(0)
 

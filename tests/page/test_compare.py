@@ -10,11 +10,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from bench.deployment import Deployment
-from tests.page.conftest import reached
+from tests.page.conftest import LONG, points, reached
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-
-LONG = {"dataset": "digits", "training": {"epochs": 5000}}
 
 
 def submitted(client: httpx2.Client, **body: Any) -> str:
@@ -122,7 +120,8 @@ def test_curves_have_a_log_axis_smoothing_and_zoom(page: Page, running: Deployme
     page.goto(f"{running.url}/#/jobs/{job}")
     loss = page.locator("figure").first
     line = loss.locator("path.line").first
-    expect(line).to_be_visible()
+    steps = client.get(f"/v1/jobs/{job}/metrics").json()["columns"]["step"]
+    expect(line).to_have_attribute("d", points(len(steps)))
     plain = line.get_attribute("d") or ""
     page.get_by_label("log loss").check()
     expect(line).not_to_have_attribute("d", plain)
@@ -134,6 +133,7 @@ def test_curves_have_a_log_axis_smoothing_and_zoom(page: Page, running: Deployme
     page.get_by_label("smoothing").fill("0")
     ticks = loss.locator("text[text-anchor=middle]")
     whole = ticks.all_text_contents()
+    loss.locator("svg").first.scroll_into_view_if_needed()
     box = loss.locator("svg").first.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + 50)

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from bench.deployment import Deployment
-from tests.page.conftest import STARTS, reached
+from tests.page.conftest import reached, visit
 from tests.processes import http_client
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -16,6 +16,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 NAMELESS = re.compile(
     r"^ *- (button|link|checkbox|combobox|listbox|textbox|searchbox|slider|img|progressbar)(?! \")", re.M
 )
+
+CHARTED = ("jobs/", "compare/", "sweeps/swp_")
+"""Views that draw curves."""
 
 
 @pytest.fixture(scope="module")
@@ -54,19 +57,19 @@ def views(running: Deployment) -> list[str]:
 def test_no_view_scrolls_sideways(page: Page, running: Deployment, views: list[str], width: int) -> None:
     page.set_viewport_size({"width": width, "height": 700})
     for view in views:
-        page.goto(f"{running.url}/#/{view}")
-        expect(page.locator("h1")).to_be_visible()
+        visit(page, f"{running.url}/#/{view}")
+        if view.startswith(CHARTED):
+            expect(page.locator("figure svg path.line").first).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{view} at {width}"
 
 
 def test_every_control_has_a_name_and_every_view_a_title(page: Page, running: Deployment, views: list[str]) -> None:
     titles = set()
     for view in views:
-        page.goto(f"{running.url}/#/{view}")
-        expect(page.locator("h1")).to_be_visible()
+        visit(page, f"{running.url}/#/{view}")
         expect(page).to_have_title(f"{page.locator('h1').text_content()} · mlpq")
         titles.add(page.title())
-        if view.startswith(("jobs/", "compare/", "sweeps/swp_")):
+        if view.startswith(CHARTED):
             expect(page.locator("figure svg path.line").first).to_be_visible()
         assert NAMELESS.findall(page.locator("body").aria_snapshot()) == [], view
     assert len(titles) == len(views)
@@ -80,7 +83,7 @@ def test_a_view_that_was_opened_offline_appears_when_the_service_is_back(page: P
     expect(page.get_by_role("heading", name="The service cannot be reached")).to_be_visible()
     expect(page.locator("#connection")).to_contain_text("connection lost")
     page.context.set_offline(False)
-    expect(page.get_by_role("heading", name="Queue")).to_be_visible(timeout=STARTS)
+    expect(page.get_by_role("heading", name="Queue")).to_be_visible()
     expect(page.locator("#connection")).to_be_empty()
 
 
@@ -109,5 +112,5 @@ def test_a_job_is_submitted_with_the_keyboard_alone(page: Page, running: Deploym
     page.keyboard.type("1")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(r"#/jobs/job_"))
-    expect(page.locator(".status.succeeded")).to_be_visible(timeout=STARTS)
+    expect(page.locator(".status.succeeded")).to_be_visible()
     assert page.evaluate("document.activeElement.id") == "view"

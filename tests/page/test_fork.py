@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from bench.deployment import Deployment
-from tests.page.conftest import reached
+from tests.page.conftest import LONG, reached
 from tests.processes import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -55,7 +55,7 @@ def test_a_fork_of_a_result_changes_what_the_form_changed_and_nothing_else(
 def test_a_fork_starts_from_the_checkpoint_that_is_chosen(
     page: Page, running: Deployment, client: httpx2.Client
 ) -> None:
-    first = submitted(client, dataset="digits", training={"epochs": 5000, "checkpoint_every_s": 0.2})
+    first = submitted(client, **LONG | {"training": LONG["training"] | {"checkpoint_every_s": 0.2}})
     wait_until(lambda: client.get(f"/v1/jobs/{first}/checkpoints").json()["data"], 60, "a checkpoint")
     client.post(f"/v1/jobs/{first}/pause").raise_for_status()
     reached(client, f"jobs/{first}", "paused")

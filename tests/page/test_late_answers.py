@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from bench.deployment import Deployment
-from tests.processes import wait_until
+from tests.page.conftest import STARTS, reached
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -31,7 +31,7 @@ class Held:
             route.continue_()
 
     def wait(self, count: int = 1) -> None:
-        for _ in range(200):
+        for _ in range(STARTS // 50):
             if len(self.waiting) >= count:
                 return
             self.page.wait_for_timeout(50)
@@ -41,8 +41,9 @@ class Held:
         """Send what waits, hold nothing more, and wait until the page has the answers."""
         self.holding = False
         for route in self.waiting:
-            with self.page.expect_response(route.request.url):
+            with self.page.expect_response(route.request.url) as answer:
                 route.continue_()
+            answer.value.finished()
         self.page.wait_for_timeout(200)
 
 
@@ -88,7 +89,7 @@ def test_what_a_data_set_chosen_before_would_be_does_not_hide_the_net(page: Page
 
 
 def playground(page: Page, running: Deployment) -> None:
-    page.goto(f"{running.url}/#/playground?dataset=moons&hidden=3&epochs=200000")
+    page.goto(f"{running.url}/#/playground?dataset=moons&hidden=3&epochs=1000000")
     expect(page.get_by_role("button", name="Train")).to_be_visible()
 
 
@@ -122,9 +123,7 @@ def test_a_net_that_is_made_after_another_took_its_place_is_stopped(
     held.wait(2)
     held.let_go()
     last, first = client.get("/v1/jobs?limit=2").json()["data"]
-    wait_until(
-        lambda: client.get(f"/v1/jobs/{first['id']}").json()["status"] == "cancelled", 10, "the first is stopped"
-    )
+    reached(client, f"jobs/{first['id']}", "cancelled")
     expect(page.locator(".planes a")).to_have_attribute("href", f"#/jobs/{last['id']}")
     assert client.get(f"/v1/jobs/{last['id']}").json()["status"] in ("queued", "running")
     page.get_by_role("button", name="Stop").click()
@@ -136,14 +135,15 @@ def test_the_list_shows_the_jobs_of_the_filter_that_was_chosen_last(
 ) -> None:
     body = {"dataset": "iris", "name": "ended", "training": {"epochs": 1}}
     job = client.post("/v1/jobs", json=body).raise_for_status().json()["id"]
-    wait_until(lambda: client.get(f"/v1/jobs/{job}").json()["status"] == "succeeded", 30, "a job has ended")
+    reached(client, f"jobs/{job}")
     page.goto(f"{running.url}/#/")
     row = page.get_by_role("row").filter(has_text="ended").first
     expect(row).to_be_visible()
     held = Held(page, re.compile("status=failed"))
     page.get_by_label("Status").select_option("failed")
     held.wait()
-    page.get_by_label("Status").select_option("succeeded")
+    with page.expect_response(re.compile("status=succeeded")):
+        page.get_by_label("Status").select_option("succeeded")
     expect(row).to_be_visible()
     held.let_go()
     assert row.is_visible()

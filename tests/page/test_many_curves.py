@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx2
 import pytest
 from playwright.sync_api import Page, Response, expect
 from redis import Redis
@@ -30,7 +31,9 @@ TOPMOST = """canvas => {
 """Where across the chart its topmost pixel is."""
 
 
-def test_long_curves_are_thinned_out_by_the_service_and_all_are_drawn(page: Page, running: Deployment) -> None:
+def test_long_curves_are_thinned_out_by_the_service_and_all_are_drawn(
+    page: Page, running: Deployment, client: httpx2.Client
+) -> None:
     redis = Redis.from_url(f"unix://{running.data_dir}/valkey/valkey.sock")
     jobs = fill_curves(redis, CURVES, POINTS, kinds=2, spike=(SPIKE, HEIGHT))
     redis.close()
@@ -48,7 +51,8 @@ def test_long_curves_are_thinned_out_by_the_service_and_all_are_drawn(page: Page
     assert {one["steps"][-1] for one in curves} == {POINTS}, "the last point is kept"
     assert sheet.evaluate(COLOURS) >= 8, "every colour of the lines"
     assert sheet.evaluate(TOPMOST) == pytest.approx((54 + 496 * SPIKE / POINTS) / 560, abs=0.01), "the spike is seen"
-    page.get_by_role("button", name="curve 1", exact=True).click()
+    first = client.get(f"/v1/jobs/{jobs[0]}").raise_for_status().json()["name"]
+    page.get_by_role("button", name=first, exact=True).click()
     expect(sheet).to_have_attribute("data-lines", str(CURVES - 1))
     page.locator(".charts svg").first.focus()
     with page.expect_response(lambda one: "until_step=" in one.url) as closer:

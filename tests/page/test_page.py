@@ -16,12 +16,10 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from bench.deployment import Deployment, command_line, descendants
-from tests.page.conftest import STARTS
+from tests.page.conftest import LONG, points, visit
 from tests.processes import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-
-LONG = {"dataset": "digits", "name": "long", "training": {"epochs": 5000}}
 
 
 def test_features_chosen_on_the_page_are_what_the_job_asks_for(page: Page, running: Deployment) -> None:
@@ -44,7 +42,7 @@ def test_a_job_submitted_on_the_page_is_watched_and_its_weights_are_saved(page: 
     page.locator("[name=name]").fill("from the page")
     page.get_by_role("button", name="Train").click()
     expect(page.get_by_role("heading", name="from the page")).to_be_visible()
-    expect(page.locator(".status.succeeded")).to_be_visible(timeout=STARTS)
+    expect(page.locator(".status.succeeded")).to_be_visible()
     expect(page.get_by_text("32 – 16")).to_be_visible()
     titles = page.locator(".charts figcaption strong")
     expect(titles).to_have_text(["Loss", "Accuracy", "Learning rate", "Throughput"])
@@ -77,13 +75,13 @@ def test_an_idx_pair_is_uploaded_on_the_page_and_trained(
     assert client.get(f"/v1/datasets/{chosen}").json()["format"] == "idx"
     page.locator("[name=epochs]").fill("2")
     page.get_by_role("button", name="Train").click()
-    expect(page.locator(".status.succeeded")).to_be_visible(timeout=STARTS)
+    expect(page.locator(".status.succeeded")).to_be_visible()
     with page.expect_download() as started:
         page.get_by_role("button", name="model card").click()
     assert started.value.path().read_text().startswith("# Model card: ")
     named = page.get_by_text("images-idx3-ubyte", exact=True).first
     expect(named).to_have_attribute("title", chosen)
-    page.goto(f"{running.url}/#/")
+    visit(page, f"{running.url}/#/")
     expect(named).to_have_attribute("title", chosen)
 
 
@@ -125,12 +123,13 @@ def test_a_dropped_file_is_reported_on_and_read_again_as_a_person_says(
         "zip": "numeric",
     }
     menu = page.locator("[name=dataset] option")
-    for _ in range(2):  # the same after it was loaded anew
+    for anew in (False, True):
+        if anew:
+            page.reload()
         for target in ("kind", "zip"):
             title = rf"^t \(40 rows · {target} · \d{{4}}-\d\d-\d\d \d\d:\d\d · …\w{{4}}\)$"
             expect(menu.filter(has_text=re.compile(title))).to_have_count(1)
         expect(menu.filter(has_text="iris")).to_have_text("iris (150 rows)")
-        page.reload()
 
 
 def test_the_net_is_drawn_as_its_widths_are_written(page: Page, running: Deployment) -> None:
@@ -167,7 +166,7 @@ def test_older_jobs_are_offered_only_where_there_are_some(
 ) -> None:
     client.post("/v1/jobs", json={"dataset": "iris", "training": {"epochs": 1}}).raise_for_status()
     page.goto(f"{running.url}/")
-    expect(page.locator("tbody tr").first).to_be_visible(timeout=STARTS)
+    expect(page.locator("tbody tr").first).to_be_visible()
     assert not client.get("/v1/jobs?limit=50").json()["has_more"]
     expect(page.get_by_text("Older jobs")).to_be_hidden()
 
@@ -198,18 +197,18 @@ def test_a_job_is_checked_before_it_is_submitted(page: Page, running: Deployment
 def test_pause_and_resume_from_the_page(page: Page, running: Deployment, client: httpx2.Client) -> None:
     job = client.post("/v1/jobs", json=LONG).raise_for_status().json()
     page.goto(f"{running.url}/#/jobs/{job['id']}")
-    expect(page.locator("figure .line").first).to_be_visible(timeout=STARTS)
+    expect(page.locator("figure .line").first).to_be_visible()
     where = page.get_by_role("button", name="Pause").bounding_box()
     assert where is not None
     middle = (where["x"] + where["width"] / 2, where["y"] + where["height"] / 2)
     page.mouse.click(*middle)
-    expect(page.locator(".status.paused")).to_be_visible(timeout=STARTS)
+    expect(page.locator(".status.paused")).to_be_visible()
     expect(page.locator(".head")).not_to_contain_text("(paused)")
     expect(page.get_by_role("link", name="Fork")).to_be_visible()
     page.mouse.click(*middle)  # the same place means the opposite, whatever has appeared beside it
-    expect(page.locator(".status.running")).to_be_visible(timeout=STARTS)
+    expect(page.locator(".status.running")).to_be_visible()
     page.get_by_role("button", name="Cancel").click()
-    expect(page.locator(".status.cancelled")).to_be_visible(timeout=STARTS)
+    expect(page.locator(".status.cancelled")).to_be_visible()
     assert client.get(f"/v1/jobs/{job['id']}").json()["attempt"] == 1
     expect(page.get_by_role("heading", name="Weights of its last checkpoint")).to_be_visible()
     with page.expect_download() as started:
@@ -243,9 +242,10 @@ def test_a_job_that_finds_the_store_busy_is_sent_again_and_made_once(
 
 
 def test_the_epoch_shown_is_that_of_the_newest_point(page: Page, running: Deployment, client: httpx2.Client) -> None:
-    job = client.post("/v1/jobs", json={**LONG, "training": {"epochs": 50_000, "checkpoint_every_s": 600}}).json()
+    body = LONG | {"training": LONG["training"] | {"checkpoint_every_s": 600}}
+    job = client.post("/v1/jobs", json=body).raise_for_status().json()
     page.goto(f"{running.url}/#/jobs/{job['id']}")
-    expect(page.locator("figure .line").first).to_be_visible(timeout=STARTS)
+    expect(page.locator("figure .line").first).to_be_visible()
     shown = page.locator("progress")
     first = int(shown.get_attribute("value") or 0)
     page.wait_for_function("first => document.querySelector('progress').value > first + 5", arg=first)
@@ -258,7 +258,7 @@ def test_a_button_keeps_its_focus_and_its_click_while_the_curves_grow(
 ) -> None:
     job = client.post("/v1/jobs", json=LONG | {"name": "grows"}).raise_for_status().json()
     page.goto(f"{running.url}/#/jobs/{job['id']}")
-    expect(page.locator("figure .line").first).to_be_visible(timeout=STARTS)
+    expect(page.locator("figure .line").first).to_be_visible()
     pause = page.get_by_role("button", name="Pause")
     drawn = page.locator("figure .line").first.get_attribute("d")
     pause.hover()
@@ -266,7 +266,7 @@ def test_a_button_keeps_its_focus_and_its_click_while_the_curves_grow(
     page.wait_for_function("drawn => document.querySelector('figure .line').getAttribute('d') !== drawn", arg=drawn)
     expect(pause).to_be_focused()
     page.mouse.up()
-    expect(page.locator(".status.paused")).to_be_visible(timeout=STARTS)
+    expect(page.locator(".status.paused")).to_be_visible()
     client.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
 
 
@@ -275,13 +275,13 @@ def test_a_page_that_was_offline_when_its_job_ended_shows_the_end(
 ) -> None:
     job = client.post("/v1/jobs", json=LONG | {"name": "cut"}).raise_for_status().json()
     page.goto(f"{running.url}/#/jobs/{job['id']}")
-    expect(page.locator("figure .line").first).to_be_visible(timeout=STARTS)
+    expect(page.locator("figure .line").first).to_be_visible()
     page.context.set_offline(True)
     client.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
     wait_until(lambda: client.get(f"/v1/jobs/{job['id']}").json()["status"] == "cancelled", what="the end")
     page.wait_for_timeout(500)  # what arrives of it on the open stream is handled while nothing can be asked
     page.context.set_offline(False)
-    expect(page.locator(".status.cancelled")).to_be_visible(timeout=STARTS)
+    expect(page.locator(".status.cancelled")).to_be_visible()
 
 
 def test_a_job_that_was_deleted_while_its_stream_was_cut_is_no_lost_connection(
@@ -305,16 +305,15 @@ def test_the_curve_on_the_page_survives_a_killed_service_without_gap_or_repeat(
     body = {"dataset": "digits", "name": "cut", "net": {"hidden": [512, 512]}, "training": {"epochs": 900}}
     job = client.post("/v1/jobs", json=body).raise_for_status().json()
     page.goto(f"{running.url}/#/jobs/{job['id']}")
-    expect(page.locator("figure .line").first).to_be_visible(timeout=STARTS)
+    expect(page.locator("figure .line").first).to_be_visible()
     [service] = [pid for pid in descendants(running.pid) if b"\0service\0" in command_line(pid)]
     os.kill(service, signal.SIGKILL)
     expect(page.locator("#connection")).to_contain_text("connection lost")
     expect(page.locator("#connection")).to_be_empty(timeout=60_000)
     page.get_by_role("button", name="Cancel").click()
-    expect(page.locator(".status.cancelled")).to_be_visible(timeout=STARTS)
+    expect(page.locator(".status.cancelled")).to_be_visible()
     curve = client.get(f"/v1/jobs/{job['id']}/metrics").json()["columns"]["step"]
-    drawn = page.locator("figure").first.locator(".line").first.get_attribute("d") or ""
-    assert drawn.count("L") + drawn.count("M") == len(curve)
+    expect(page.locator("figure").first.locator(".line").first).to_have_attribute("d", points(len(curve)))
 
 
 def test_the_list_shows_jobs_live_and_the_queue_shows_its_worker(
@@ -323,7 +322,7 @@ def test_the_list_shows_jobs_live_and_the_queue_shows_its_worker(
     job = client.post("/v1/jobs", json=LONG | {"name": "in the list"}).raise_for_status().json()
     page.goto(f"{running.url}/#/")
     row = page.get_by_role("row").filter(has_text="in the list")
-    expect(row.locator(".status.running")).to_be_visible(timeout=STARTS)
+    expect(row.locator(".status.running")).to_be_visible()
     page.goto(f"{running.url}/#/queue")
     expect(page.get_by_role("cell", name="cpu").first).to_be_visible()
     client.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
@@ -350,7 +349,7 @@ def test_a_finished_job_shows_what_it_has_learned_in_pictures_that_load_when_the
     asked: list[str] = []
     page.on("request", lambda r: asked.append(r.url.partition("/explanations/")[2].partition("?")[0]))
     page.goto(f"{running.url}/#/jobs/{job['id']}")
-    expect(page.get_by_role("heading", name="What it has learned")).to_be_attached(timeout=STARTS)
+    expect(page.get_by_role("heading", name="What it has learned")).to_be_attached()
     titles = LEARNED[dataset]
     expect(page.locator(".pictures figcaption strong")).to_have_text(titles)
     page.wait_for_timeout(300)
@@ -359,8 +358,8 @@ def test_a_finished_job_shows_what_it_has_learned_in_pictures_that_load_when_the
         figure = page.locator(".pictures figure").filter(has=page.get_by_text(title, exact=True))
         figure.scroll_into_view_if_needed()
         shown = figure.get_by_role("img", name=f"{title} of <b>{dataset}. ")
-        expect(shown).to_be_visible(timeout=STARTS)
-        assert shown.evaluate("image => image.naturalWidth") == 1200
+        expect(shown).to_have_js_property("naturalWidth", 1200)
+        expect(shown).to_be_visible()
     assert LAST[dataset] in asked
     with page.expect_download() as started:
         page.get_by_role("button", name="Importance of columns: save the numbers as JSON").click()

@@ -10,15 +10,15 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from bench.deployment import Deployment
-from tests.page.conftest import reached
+from tests.page.conftest import LONG, reached
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 PLAN = {
-    "dataset": "iris",
+    "dataset": LONG["dataset"],
     "grid": {"optimizer.learning_rate": [0.01, 1e-7]},
     "objective": "train_loss",
-    "base": {"training": {"epochs": 1_000_000}},
+    "base": {"training": LONG["training"]},
 }
 
 
