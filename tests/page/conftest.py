@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 from bench.deployment import Deployment, deployment
 from tests.processes import http_client, wait_until
@@ -73,8 +73,11 @@ def _note(message: ConsoleMessage, errors: list[str]) -> None:
 
 @pytest.fixture
 def client(running: Deployment) -> Iterator[httpx2.Client]:
+    """A client; what a test leaves training, as one that fails does, ends with it: jobs of others would wait."""
     with http_client(running.url, timeout_s=30) as opened:
+        before = _live(opened)
         yield opened
+        _cancel(opened, _live(opened) - before)
 
 
 def empty(client: httpx2.Client) -> None:
@@ -87,10 +90,18 @@ def empty(client: httpx2.Client) -> None:
 
 
 def _all_ended(client: httpx2.Client) -> bool:
-    live = [job for job in _newest(client, "jobs") if job["status"] not in ENDED]
-    for job in live:
-        client.post(f"/v1/jobs/{job['id']}/cancel")  # refused where it ends just now
+    live = _live(client)
+    _cancel(client, live)
     return not live
+
+
+def _live(client: httpx2.Client) -> set[str]:
+    return {job["id"] for job in _newest(client, "jobs") if job["status"] not in ENDED}
+
+
+def _cancel(client: httpx2.Client, jobs: set[str]) -> None:
+    for job in jobs:
+        client.post(f"/v1/jobs/{job}/cancel")  # refused where it ends just now
 
 
 def _newest(client: httpx2.Client, kind: str) -> list[dict[str, Any]]:
@@ -104,6 +115,11 @@ def visit(page: Page, url: str) -> None:
     before = re.escape(page.title())
     page.goto(url)
     expect(page).to_have_title(re.compile(rf"^(?!{before}$).+ · mlpq$"))
+
+
+def expect_focused(control: Locator) -> None:
+    """Wait until a control has its document's focus. Whether the window has that of the screen is not the page's."""
+    control.page.wait_for_function("one => one === document.activeElement", arg=control.element_handle())
 
 
 def points(count: int) -> re.Pattern[str]:

@@ -14,6 +14,9 @@ from tests.page.conftest import LONG, points, reached
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
+PERIOD_MS = 5000
+"""After which the list looks for new jobs."""
+
 
 def submitted(client: httpx2.Client, **body: Any) -> str:
     return str(client.post("/v1/jobs", json=body).raise_for_status().json()["id"])
@@ -167,6 +170,7 @@ def test_the_list_is_filtered_by_status_tag_and_text_and_its_address_keeps_that(
 ) -> None:
     trained(client, dataset="iris", name="alpha", tags=["red"], training={"epochs": 1})
     trained(client, dataset="iris", name="beta", tags=["red", "blue"], training={"epochs": 1})
+    page.clock.install()
     page.goto(f"{running.url}/#/?tag=red")
     names = page.locator("tbody tr:visible td:nth-child(2) a")
     expect(names).to_have_text(["beta", "alpha"])
@@ -180,4 +184,5 @@ def test_the_list_is_filtered_by_status_tag_and_text_and_its_address_keeps_that(
     page.get_by_role("button", name="Show all").click()
     expect(names.filter(has_text="beta")).to_be_visible()
     trained(client, dataset="iris", name="came later", training={"epochs": 1})
+    page.clock.fast_forward(PERIOD_MS)
     expect(names.first).to_have_text("came later")

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from bench.deployment import Deployment
+from tests.page.conftest import expect_focused
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -64,7 +65,7 @@ def test_older_data_sets_are_read_into_every_menu(small: Page, running: Deployme
     older = small.get_by_role("button", name="Older data sets")
     older.press("Enter")
     expect(older).to_be_hidden()
-    expect(small.locator("[name=dataset]")).to_be_focused()
+    expect_focused(small.locator("[name=dataset]"))
     expect(small.locator("[name=dataset]")).to_have_value("digits")
     for menu in MENUS:
         found = [name for name in names(small, menu) if name != "none"]

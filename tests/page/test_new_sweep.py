@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from bench.deployment import Deployment
+from tests.page.conftest import expect_focused
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -69,7 +70,7 @@ def test_a_grid_is_started_and_what_is_refused_is_said_at_its_field(
     page.get_by_role("button", name="Start 6 jobs").click()
     expect(page.locator(".vary").nth(1).locator(".fault")).to_have_text("is 0; must be 1..65536")
     expect(widths).to_have_attribute("aria-invalid", "true")
-    expect(widths).to_be_focused()
+    expect_focused(widths)
     widths.fill("none, 8, 8 4")
     page.locator("[name=batch_size]").fill("-1")
     page.get_by_role("button", name="Start 6 jobs").click()

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from bench.deployment import Deployment, command_line, descendants
-from tests.page.conftest import LONG, points, visit
+from tests.page.conftest import LONG, expect_focused, points, visit
 from tests.processes import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -264,7 +264,7 @@ def test_a_button_keeps_its_focus_and_its_click_while_the_curves_grow(
     pause.hover()
     page.mouse.down()
     page.wait_for_function("drawn => document.querySelector('figure .line').getAttribute('d') !== drawn", arg=drawn)
-    expect(pause).to_be_focused()
+    expect_focused(pause)
     page.mouse.up()
     expect(page.locator(".status.paused")).to_be_visible()
     client.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()

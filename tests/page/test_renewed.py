@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from bench.deployment import Deployment
-from tests.page.conftest import LONG, reached
+from tests.page.conftest import LONG, expect_focused, reached
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -49,13 +49,14 @@ def test_a_link_of_the_queue_keeps_the_focus(page: Page, running: Deployment, jo
     link = page.get_by_role("link", name=jobs[0])
     link.focus()
     changed(page.get_by_role("region", name="Workers").locator("tbody td").nth(4))
-    expect(link).to_be_focused()
+    expect_focused(link)
 
 
 def test_a_link_to_a_compared_job_is_followed_while_it_trains(page: Page, running: Deployment, jobs: list[str]) -> None:
     page.goto(f"{running.url}/#/compare/{','.join(jobs)}")
     row = page.get_by_role("region", name="Figures").locator("tbody tr").first
     expect(row).to_contain_text("running")
+    expect(page.locator(".charts figure").first.locator("path.line")).to_have_count(2)
     epoch = row.locator("td").nth(-2)
     changed(epoch)
     row.get_by_role("link").hover()
@@ -72,7 +73,7 @@ def test_the_keyboard_hides_and_shows_the_curves_of_a_job(page: Page, running: D
     for pressed in ("false", "true"):
         page.keyboard.press("Space")
         expect(key).to_have_attribute("aria-pressed", pressed)
-        expect(key).to_be_focused()
+        expect_focused(key)
 
 
 def test_figures_of_a_job_keep_the_focus_while_it_trains(page: Page, running: Deployment, jobs: list[str]) -> None:
@@ -80,7 +81,7 @@ def test_figures_of_a_job_keep_the_focus_while_it_trains(page: Page, running: De
     table = page.get_by_role("region", name="Figures by rows")
     table.focus()
     changed(table.locator("td").first)
-    expect(table).to_be_focused()
+    expect_focused(table)
 
 
 def test_a_link_of_a_sweep_keeps_the_focus(page: Page, running: Deployment, sweep: str, jobs: list[str]) -> None:
@@ -89,4 +90,4 @@ def test_a_link_of_a_sweep_keeps_the_focus(page: Page, running: Deployment, swee
     link = row.get_by_role("link")
     link.focus()
     changed(row.locator("td").nth(-2))
-    expect(link).to_be_focused()
+    expect_focused(link)
