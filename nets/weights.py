@@ -3,7 +3,8 @@
 Names: W1 (I, O), b1 (O,), W2, ...; input_mean, input_std, input_median, input_categories, input_categorical,
 input_dates, input_indicator, input_slots, target_mean, target_std (see `Preprocessing`), and where there are
 featurisers input_feature_mean, ... (see `FittedFeatures`);
-golden_inputs (G, F) cells, golden_outputs (G, O) raw scores; meta, a JSON text as a 0-d array.
+golden_inputs (G, F) cells, golden_outputs (G, O) raw scores; meta, a JSON text as a 0-d array, whose `activations` are
+the formulas of the hidden layers in x and in their numbers: who reads the file needs no table of names.
 """
 
 from __future__ import annotations
@@ -59,7 +60,10 @@ def pack(
     for name, array in parameters.items():
         if not _finite(array):
             raise InvalidInput.at(f"/{name}", "is not finite everywhere")
+    activations = activations_of(spec.net.activation)
+    formulas = [{"expression": operation.value, **numbers} for operation, numbers in activations]
     meta = {"format": FORMAT, "spec": spec.to_json(), "info": info.to_json(), "metrics": dict(metrics)}
+    meta["activations"] = formulas
     text = json.dumps(meta, sort_keys=True, separators=(",", ":"), allow_nan=False)
     arrays = {name: np.ascontiguousarray(array) for name, array in parameters.items()}
     arrays |= preprocessing.arrays()

@@ -1,4 +1,4 @@
-"""Activations in NumPy: the service's formulas, and those that a user wrote."""
+"""Activations in NumPy, from the formulas that a weights file brings."""
 
 from __future__ import annotations
 
@@ -16,35 +16,10 @@ from mlpq.errors import InvalidArgumentError
 
 Function = Callable[..., Any]
 
-SELU = (1.0507009873554805, 1.7580993408473766)
-"""λ and λα of Klambauer et al. 2017."""
-
 
 def _softplus(x: Any) -> Any:
     return np.logaddexp(0.0, x)
 
-
-def _gelu(x: Array) -> Array:
-    return np.asarray(0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
-
-
-def _elu(x: Array, alpha: float = 1.0) -> Array:
-    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
-
-
-_FUNCTIONS: Mapping[str, Function] = {
-    "identity": lambda x: x,
-    "sigmoid": expit,
-    "tanh": np.tanh,
-    "relu": lambda x: np.maximum(x, 0),
-    "leaky_relu": lambda x, alpha=0.01: np.where(x > 0, x, alpha * x),
-    "elu": _elu,
-    "gelu": _gelu,
-    "gelu_erf": lambda x: 0.5 * x * (1 + erf(math.sqrt(0.5) * x)),
-    "silu": lambda x: x * expit(x),
-    "softplus": _softplus,
-    "selu": lambda x: np.where(x > 0, SELU[0] * x, SELU[1] * np.expm1(np.minimum(x, 0))),
-}
 
 _CALLS: Mapping[str, Function] = {
     **{name: getattr(np, name) for name in ("exp", "expm1", "log", "log1p", "maximum", "minimum", "sqrt", "tanh")},
@@ -69,16 +44,10 @@ _OPERATORS: Mapping[type[ast.AST], Function] = {
 }
 
 
-def activate(x: Array, activation: str | Mapping[str, Any]) -> Array:
-    """f(x), elementwise; `activation` as in a job's spec: a name, or an object with the name and its settings."""
-    given = {"name": activation} if isinstance(activation, str) else dict(activation)
-    name = given.pop("name")
-    if name == "custom":
-        names = {key: value for key, value in given.items() if key != "expression"}
-        return np.asarray(_value(ast.parse(given["expression"].strip(), mode="eval").body, {**names, "x": x}) + 0 * x)
-    if name not in _FUNCTIONS:
-        raise InvalidArgumentError(f"the net has the activation {name!r}, which this version does not know")
-    return np.asarray(_FUNCTIONS[name](x, **given))
+def activate(x: Array, formula: Mapping[str, Any]) -> Array:
+    """f(x), elementwise; `formula` has the `expression` in x, and the numbers that it names."""
+    names = {key: value for key, value in formula.items() if key != "expression"}
+    return np.asarray(_value(ast.parse(formula["expression"].strip(), mode="eval").body, {**names, "x": x}) + 0 * x)
 
 
 def _value(node: ast.AST, names: Mapping[str, Any]) -> Any:

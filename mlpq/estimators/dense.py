@@ -28,7 +28,7 @@ class DenseNet:
     Attributes:
         coefs: (in, out) of every layer.
         intercepts: (out,) of every layer.
-        activations: one for each hidden layer, as in a job's spec.
+        activations: the formula of each hidden layer, see `activate`.
         link: `softmax`, `logistic` (one score tells two classes apart) or `identity`.
     """
 
@@ -59,7 +59,8 @@ def dense_from(weights: Mapping[str, Array]) -> DenseNet:
     Standardised inputs, (x - mean) / std, batch normalisation and the restoration of a regression's target are affine:
     W/std and b - mean/std·W say the same of raw inputs, and likewise for the others.
     """
-    spec = json.loads(str(weights["meta"]))["spec"]
+    meta = json.loads(str(weights["meta"]))
+    spec = meta["spec"]
     n_layers = sum(name[0] == "W" and name[1:].isdigit() for name in weights)
     coefs, intercepts = [], []
     for layer in range(1, n_layers + 1):
@@ -76,4 +77,4 @@ def dense_from(weights: Mapping[str, Array]) -> DenseNet:
     coefs[-1] = coefs[-1] * weights["target_std"]
     intercepts[-1] = intercepts[-1] * weights["target_std"] + weights["target_mean"]
     loss = spec["loss"] if isinstance(spec["loss"], str) else spec["loss"]["name"]
-    return DenseNet(coefs, intercepts, list(spec["net"]["activation"]), LINKS.get(loss, "identity"))
+    return DenseNet(coefs, intercepts, meta["activations"], LINKS.get(loss, "identity"))

@@ -18,9 +18,11 @@ from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 
+from kernels.expressions import MACROS
 from kernels.operations import ACTIVATIONS
+from kernels.tape import FUNCTIONS
 from mlpq import Client, InvalidInputError, MLPClassifier, MLPRegressor, NotFoundError, ServiceUnreachableError
-from mlpq.estimators.activations import activate
+from mlpq.estimators.activations import _CALLS, activate
 from mlpq.estimators.training import TAG
 from tests.kernels.references import VALUES, parameter_sets
 from tests.processes import wait_until
@@ -101,9 +103,12 @@ def test_every_activation_is_the_one_of_the_service() -> None:
     x = np.linspace(-6.0, 6.0, 1001)
     for row in ACTIVATIONS.values():
         for parameters in parameter_sets(row):
-            assert np.allclose(activate(x, {"name": row.name, **parameters}), VALUES[row.name](x, parameters), 1e-12)
-            formula = {"name": "custom", "expression": row.value, **parameters}
+            formula = {"expression": row.value, **parameters}
             assert np.allclose(activate(x, formula), VALUES[row.name](x, parameters), 1e-12, 1e-14), row.name
+
+
+def test_every_call_of_a_formula_is_known_here() -> None:
+    assert set(_CALLS) == {*FUNCTIONS, *MACROS}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from kernels.errors import InvalidInput, MalformedInput
+from kernels.operations import ACTIVATIONS
 from nets.export import load_npz, load_safetensors, map_npz
 from nets.table import Column, Table, TableInfo
 from nets.weight_formats import EXPORTERS, write
@@ -75,7 +76,9 @@ def test_a_file_gives_back_every_array_and_equal_arrays_give_equal_bytes(name):
         assert np.array_equal(back[key], array), key
     predictor = Predictor.from_arrays(back)
     predictor.verify(back["golden_inputs"], back["golden_outputs"])
-    assert json.loads(str(back["meta"]))["spec"]["net"]["hidden"] == [128]
+    meta = json.loads(str(back["meta"]))
+    assert meta["spec"]["net"]["hidden"] == [128]
+    assert meta["activations"] == [{"expression": ACTIVATIONS["relu"].value}]
 
 
 def test_damaged_weights_fail_their_golden_vectors():
