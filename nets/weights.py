@@ -60,10 +60,9 @@ def pack(
     for name, array in parameters.items():
         if not _finite(array):
             raise InvalidInput.at(f"/{name}", "is not finite everywhere")
-    activations = activations_of(spec.net.activation)
-    formulas = [{"expression": operation.value, **numbers} for operation, numbers in activations]
-    meta = {"format": FORMAT, "spec": spec.to_json(), "info": info.to_json(), "metrics": dict(metrics)}
-    meta["activations"] = formulas
+    formulas = [{"expression": one.value, **numbers} for one, numbers in activations_of(spec.net.activation)]
+    said = {"spec": spec.to_json(), "info": info.to_json(), "metrics": dict(metrics), "activations": formulas}
+    meta = {"format": FORMAT, **said}
     text = json.dumps(meta, sort_keys=True, separators=(",", ":"), allow_nan=False)
     arrays = {name: np.ascontiguousarray(array) for name, array in parameters.items()}
     arrays |= preprocessing.arrays()

@@ -97,6 +97,8 @@ def _print_list(job: Any, as_json: bool) -> None:
 
 
 def _save(job: Any, name: str, path: Path, as_json: bool, **asked: Any) -> None:
+    if path.suffix.lower() not in ("", ".png"):
+        raise InvalidArgumentError(f"-o is {path}; pictures are PNG", f"-o {path.with_suffix('.png')}")
     try:
         content = job.picture(name, path, **asked)
     except OSError as error:

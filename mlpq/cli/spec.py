@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import yaml
 
 ENDINGS = (".json", ".yaml", ".yml")
+CHOICES = frozenset({"activation", "loss", "optimizer", "schedule"})
+"""Options that are a name, or a name with settings."""
 HINT = "`mlpq train iris --dry-run --json` shows what a specification may hold"
 
 
@@ -118,11 +120,21 @@ def composed(source: str | None, settings: Mapping[str, Any], assignments: Seque
     """A file first, then the settings that were given (None: not), then assignments, each over the one before."""
     from mlpq.settings import job_changes
 
-    given = {name: value for name, value in settings.items() if value is not None}
+    given = {name: _choice(name, value) for name, value in settings.items() if value is not None}
     document = merge(read_spec(source) if source else {}, job_changes(given))
     for assignment in assignments:
         assign(document, assignment)
     return document
+
+
+def _choice(name: str, value: Any) -> Any:
+    """What may be a name or an object with settings, on one line: JSON where it begins as JSON does."""
+    if name not in CHOICES or value[:1] not in ("{", "["):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise InvalidArgumentError(f"--{name} is no JSON: {error}", f'--{name} \'{{"name": …}}\'') from error
 
 
 def assign(document: dict[str, Any], assignment: str) -> None:

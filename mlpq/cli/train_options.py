@@ -27,7 +27,11 @@ Hidden = Annotated[
     str | None, typer.Option(help="Widths of the hidden layers: `128 64` or 128,64 or none.", rich_help_panel="Net")
 ]
 Activation = Annotated[
-    str | None, typer.Option(help="relu, tanh, gelu, …; see `mlpq capabilities`.", rich_help_panel="Net")
+    str | None,
+    typer.Option(
+        help="relu, tanh, …, or with settings '{\"name\": \"elu\", \"alpha\": 0.5}'; see `mlpq capabilities`.",
+        rich_help_panel="Net",
+    ),
 ]
 Loss = Annotated[
     str | None, typer.Option(help="softmax, svm, squared_error, …; see `mlpq capabilities`.", rich_help_panel="Net")

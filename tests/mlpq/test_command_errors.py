@@ -54,6 +54,8 @@ def ended(service_url: str) -> str:
         (["predict", "ENDED"], 2, "standard input holds no rows", "rows are a CSV, JSON"),
         (["weights", "ENDED", "-o", "/proc/none"], 2, "cannot be written", "-o"),
         (["explain", "ENDED", "conf"], 2, "conf is no explanation", "mlpq explain"),
+        (["explain", "ENDED", "confusion", "-o", "x.jpg"], 2, "-o is x.jpg; pictures are PNG", "-o x.png"),
+        (["train", "iris", "--activation", "{relu}"], 2, "--activation is no JSON", "--activation '{"),
         (["completion"], 2, "Missing argument 'SHELL'. Choose from: bash, zsh, fish", "mlpq completion --help"),
         (["demo", "--port", "65536"], 2, "--port is '65536'; must be at most 65535", "mlpq demo --help"),
         (["jobs", "--url", "http://[::1"], 2, "url is 'http://[::1', which is no address", "mlpq config"),
