@@ -134,7 +134,7 @@ def _choice(name: str, value: Any) -> Any:
     try:
         return json.loads(value)
     except ValueError as error:
-        raise InvalidArgumentError(f"--{name} is no JSON: {error}", f'--{name} \'{{"name": …}}\'') from error
+        raise InvalidArgumentError(f"--{name} is no JSON: {error}", f"--{name} '{{\"name\": …}}'") from error
 
 
 def assign(document: dict[str, Any], assignment: str) -> None:

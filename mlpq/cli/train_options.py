@@ -29,7 +29,7 @@ Hidden = Annotated[
 Activation = Annotated[
     str | None,
     typer.Option(
-        help="relu, tanh, …, or with settings '{\"name\": \"elu\", \"alpha\": 0.5}'; see `mlpq capabilities`.",
+        help='relu, tanh, …, or with settings \'{"name": "elu", "alpha": 0.5}\'; see `mlpq capabilities`.',
         rich_help_panel="Net",
     ),
 ]
