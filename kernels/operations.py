@@ -6,6 +6,7 @@ row's parameters. Backends, capabilities, the spec's schema and the tests all fo
 
 from __future__ import annotations
 
+import keyword
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from kernels.expressions import CONSTANTS, MACROS, parse
 from kernels.tape import FUNCTIONS, Expression
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
-_RESERVED: Final = frozenset({"x", "y", "upstream", *CONSTANTS, *FUNCTIONS, *MACROS})
+_RESERVED: Final = frozenset({"x", "y", "upstream", *CONSTANTS, *FUNCTIONS, *MACROS, *keyword.kwlist})
 
 
 @dataclass(frozen=True)

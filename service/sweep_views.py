@@ -11,6 +11,8 @@ from store.records import iso
 from store.sweeps import Member, Sweep
 from store.transitions import HELD, TERMINAL, Status
 
+LIST: Final = "list"
+"""The kind of plan that says each job itself."""
 CURVES: Final = 20
 """Jobs whose curves are shown, if nobody says otherwise."""
 MAX_CURVES: Final = 100
@@ -19,7 +21,7 @@ POINTS: Final = 50
 
 
 def sweep_view(sweep: Sweep) -> dict[str, Any]:
-    """A sweep without its jobs."""
+    """A sweep without its jobs, whose points a list is."""
     [(kind, plan)] = sweep.plan.items()
     base = f"/v1/sweeps/{sweep.id}"
     return {
@@ -28,7 +30,7 @@ def sweep_view(sweep: Sweep) -> dict[str, Any]:
         "name": sweep.name or None,
         "status": status_of(sweep),
         "kind": kind,
-        kind: plan,
+        **({} if kind == LIST else {kind: plan}),
         "dataset": sweep.dataset,
         "dataset_name": sweep.dataset_name,
         "base": sweep.base,
@@ -63,11 +65,16 @@ def details(
     ranked = _ranked(sweep, members)
     finished = [member for member in ranked if member.status is Status.SUCCEEDED]
     best = next(iter(finished or ranked), None)
-    return sweep_view(sweep) | {
-        "best": None if best is None else _member_view(sweep, best),
-        "jobs": [_member_view(sweep, member) for member in members],
-        "curves": {one.id: _curve(all_curves, one.id, sweep.objective, max_points) for one in ranked[:curves]},
-    }
+    listed = {LIST: [member.point for member in members]} if LIST in sweep.plan else {}
+    return (
+        sweep_view(sweep)
+        | listed
+        | {
+            "best": None if best is None else _member_view(sweep, best),
+            "jobs": [_member_view(sweep, member) for member in members],
+            "curves": {one.id: _curve(all_curves, one.id, sweep.objective, max_points) for one in ranked[:curves]},
+        }
+    )
 
 
 def _ranked(sweep: Sweep, members: Sequence[Member]) -> list[Member]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from kernels.errors import FieldError, InvalidInput, NotFound
+from kernels.errors import Conflict, FieldError, InvalidInput, NotFound
 from nets.sweeps.objective import check_objective, direction_of, figures
 from nets.sweeps.plan import MAX_JOBS, Plan
 from nets.sweeps.points import PathError, Point, points_of, with_point
@@ -15,6 +15,7 @@ from service.context import Services
 from service.models.many import PointsRequest, SweepRequest
 from service.models.requests import JobRequest
 from service.submit import Resolved, check_room, resolved_of
+from service.sweep_views import LIST
 from service.text import echo
 from store.records import Job, Json, NewJob
 from store.sweeps import Halving, NewSweep, Sweep
@@ -50,7 +51,10 @@ def add_points(
 
     def jobs() -> list[NewJob]:
         base = _base(request)
-        found = _resolved_base(services, base)
+        try:
+            found = _resolved_base(services, base)
+        except InvalidInput as error:
+            raise Conflict(f"what the jobs of {sweep_id} share is no job any more: {error}") from error
         return _jobs(Resolver(services, owner), request, base, points_of(request), found.spec.to_json(), begun)
 
     new = jobs()
@@ -78,8 +82,11 @@ def _new_sweep(services: Services, request: SweepRequest, points: list[Point], o
     halving = None
     if request.asha is not None:
         halving = Halving(request.asha.rungs, request.asha.reduction, direction == "maximize")
+    plan: Json = {LIST: []}  # whose points are those of its jobs
+    if request.list is None:
+        plan = request.model_dump(mode="json", include={request.kind}, exclude_none=True)
     return NewSweep(
-        plan=request.model_dump(mode="json", include={request.kind}, exclude_none=True),
+        plan=plan,
         dataset=request.dataset,
         base=request.base,
         objective=request.objective,

@@ -92,12 +92,12 @@ class JobStore(Claims):
         ids: Sequence[str],
         idempotency: tuple[str, str] | None,
         sweep: Sequence[str | bytes] = (),
-        points: tuple[str, int] = ("", 0),
+        most: int = 0,
     ) -> Any:
         """The answer of `create.lua`, unless it is a refusal of jobs; of a sweep, the caller tells what that means."""
         key, sha256 = ("", "") if idempotency is None else (keys.idempotency(idempotency[0]), idempotency[1])
         jobs = chain.from_iterable(_creation(new, job_id) for new, job_id in zip(news, ids, strict=True))
-        head = (key, sha256, IDEMPOTENCY_S, *points, len(sweep), *sweep, len(news))
+        head = (key, sha256, IDEMPOTENCY_S, most, len(sweep), *sweep, len(news))
         answer = self._call("create", *head, *jobs, *self._wake_parts())
         if answer[0] == b"other":
             raise InvalidInput.at("/headers/Idempotency-Key", "was used before with another body")

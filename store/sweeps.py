@@ -28,7 +28,7 @@ class Halving:
 
 @dataclass(frozen=True, slots=True)
 class NewSweep:
-    """What a user submits: the plan as it was said, and the job of each of its points, in their order."""
+    """What a user submits: the plan, and the job of each of its points, in their order; a list's are nowhere else."""
 
     plan: Json
     dataset: str
@@ -113,7 +113,7 @@ class SweepStore(JobStore):
     def add_points(
         self, sweep_id: str, jobs: Sequence[NewJob], most: int, idempotency: tuple[str, str] | None = None
     ) -> list[Job]:
-        """Accept further points of a sweep whose plan is a list: it grows, and their jobs are queued, in one step.
+        """Accept further points of a sweep whose plan is a list: their jobs join it, and are queued, in one step.
 
         Args:
             sweep_id: the sweep; one that has ended goes on.
@@ -125,9 +125,8 @@ class SweepStore(JobStore):
             NotFound: no such sweep, or a data set is gone. Conflict: it is cancelled, or its plan is no list.
             InvalidInput: it would have too many jobs, or the key came before with another body.
         """
-        points = b",".join(encode(job.point or {}) for job in jobs).decode()
         news, ids = [replace(job, sweep=sweep_id) for job in jobs], [new_id() for _ in jobs]
-        kind, *found = self._accept(news, ids, idempotency, ("id", sweep_id), (points, most))
+        kind, *found = self._accept(news, ids, idempotency, ("id", sweep_id), most)
         if kind == b"no_sweep":
             raise _missing(sweep_id)
         if kind == b"cancelled":

@@ -95,11 +95,12 @@ def compare(w: Workload, peers_python: str, against: Sequence[str], rounds: int,
                 runs[process.name].append(answer)
 
     take_turns(present, rounds, FEW_ROUNDS, LONG_S)
-    close = ("mlpq", best_of({name: _median_s(answers) for name, answers in runs.items() if name != CEILING}))
-    take_turns([process for process in present if process.name in close], FINAL_ROUNDS, 0, FINAL_S)
+    best = best_of({name: _median_s(answers) for name, answers in runs.items() if name != CEILING})
+    if best != "mlpq":
+        take_turns([process for process in present if process.name in ("mlpq", best)], FINAL_ROUNDS, 0, FINAL_S)
     for process in processes:
         process.close()
-    return _figures(w, runs, checked, busy)
+    return _figures(w, runs, checked, busy, best)
 
 
 def _median_s(answers: Sequence[dict[str, Any]]) -> float:
@@ -136,7 +137,7 @@ def _busy_s() -> float:
 
 
 def _figures(
-    w: Workload, runs: dict[str, list[dict[str, Any]]], distances: dict[str, float], busy: list[float]
+    w: Workload, runs: dict[str, list[dict[str, Any]]], distances: dict[str, float], busy: list[float], best: str
 ) -> dict[str, Any]:
     found = {}
     ceiling = FLOPS / _median_s(runs.pop(CEILING)) / 1e9
@@ -152,7 +153,6 @@ def _figures(
             "loss_distance": float(f"{distances[name]:.1e}"),
             "note": answers[0]["note"],
         }
-    best = best_of(medians)
     return {
         "title": w.title,
         "best_peer": best,

@@ -12,6 +12,7 @@ from scipy.special import expit, softmax
 from sklearn.utils.extmath import safe_sparse_dot
 
 from mlpq.arrays import Array
+from mlpq.errors import InvalidArgumentError
 from mlpq.estimators.activations import activate
 
 BATCH_NORM_EPSILON = 1e-5
@@ -58,8 +59,13 @@ def dense_from(weights: Mapping[str, Array]) -> DenseNet:
 
     Standardised inputs, (x - mean) / std, batch normalisation and the restoration of a regression's target are affine:
     W/std and b - mean/std·W say the same of raw inputs, and likewise for the others.
+
+    Raises:
+        InvalidArgumentError: the file is of a service that is older than this client.
     """
     meta = json.loads(str(weights["meta"]))
+    if "activations" not in meta:
+        raise InvalidArgumentError("the weights do not say their activations: the service is older than this client")
     spec = meta["spec"]
     n_layers = sum(name[0] == "W" and name[1:].isdigit() for name in weights)
     coefs, intercepts = [], []

@@ -13,7 +13,7 @@ from joblib import parallel_config
 
 from mlpq.client import Client
 from mlpq.errors import MlpqError
-from mlpq.estimators.growing import GrowingSweep
+from mlpq.estimators.growing import GrowingSweep, connected_again
 from mlpq.job import Job
 from mlpq.records import DatasetRecord
 
@@ -31,10 +31,10 @@ class Shared:
         self.tag = f"search {uuid.uuid4().hex[:8]}"
         self._lock = threading.Lock()
         self._sweeps: dict[tuple[str, str, bool], GrowingSweep] = {}
-        self._callers: dict[str, Client] = {}
         self._sent: dict[Hashable, Future[DatasetRecord]] = {}
         self._clients: dict[Hashable, Client] = {}
         self._kept: set[Hashable] = set()
+        self._closed = False
 
     def record(self, key: Hashable, client: Client, send: Callable[[], DatasetRecord], *, keep: bool) -> DatasetRecord:
         """The data set of this key: sent by whoever asks first, waited for by the others."""
@@ -56,30 +56,24 @@ class Shared:
         return sent.result()
 
     def submit(self, client: Client, specification: Mapping[str, Any], *, keep: bool) -> Job:
-        """Queue the job of a fit as a point of the sweep."""
+        """Queue the job of a fit as a point of the sweep. Raises RuntimeError once this is closed."""
         validates = specification.get("training", {}).get("validation_fraction", 1.0) > 0
         objective = "val_loss" if validates else "train_loss"
         with self._lock:
-            self._callers[client.url] = client
+            if self._closed:
+                raise RuntimeError("the search is over")
             sweep = self._sweeps.setdefault((client.url, objective, keep), GrowingSweep(self.tag, objective))
         return sweep.submit(client, specification)
 
     def close(self) -> None:
-        """Delete what nobody keeps."""
-        for (url, _, keep), sweep in self._sweeps.items():
-            if not keep:
-                with _connected_again(self._callers[url]) as client:
-                    sweep.delete(client)
+        """Take no further fit, and delete what nobody keeps."""
+        with self._lock:
+            self._closed, sweeps = True, list(self._sweeps.items())
+        for (_, _, keep), sweep in sweeps:
+            sweep.close(keep=keep)
         for key in self._sent.keys() - self._kept:
-            with suppress(MlpqError), _connected_again(self._clients[key]) as client:
+            with suppress(MlpqError), connected_again(self._clients[key]) as client:
                 client.delete_dataset(self._sent[key].result().id)
-
-
-def _connected_again(client: Client) -> Client:
-    """A connection of its own to the same service: those of the fits may be closed."""
-    again, made_with = client.__reduce__()
-    made: Client = again(*made_with)
-    return made
 
 
 _active: list[Shared] = []

@@ -23,6 +23,8 @@ from mlpq.records import DatasetRecord
 from mlpq.settings import job_changes, job_specification
 
 TAG = "scikit-learn"
+LARGE_BYTES = 16 * 1024 * 1024
+"""Weights beyond this do not stay on the service until a search ends: there may be a thousand of them."""
 CANCEL_S = 10.0
 """Seconds that an interrupted fit waits for its job to stop."""
 
@@ -156,7 +158,8 @@ def _followed(job: Job, stay: Stay, *, verbose: bool) -> Fitted:
     except BaseException:
         _abandon(job)
         raise
-    if not stay.job and job.record.raw["sweep"] is None:
+    large = sum(array.nbytes for array in done.weights.values()) > LARGE_BYTES
+    if not stay.job and (large or job.record.raw["sweep"] is None):
         with suppress(MlpqError):
             job.delete()
     return done

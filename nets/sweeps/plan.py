@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
@@ -14,6 +14,7 @@ from nets.spec_errors import shown
 from nets.spec_fields import Range, Strict, problem
 from nets.training_spec import MAX_SEED
 
+T = TypeVar("T")
 MAX_JOBS = 1_000
 """Jobs of one sweep."""
 MAX_PATHS = 32
@@ -66,9 +67,18 @@ class Draw(Strict):
         return self
 
 
-Grid = Annotated[dict[Path, Values], Field(min_length=1, max_length=MAX_PATHS)]
-Space = Annotated[dict[Path, Draw], Field(min_length=1, max_length=MAX_PATHS)]
-Overrides = Annotated[dict[Path, JsonValue], Field(max_length=MAX_PATHS)]
+def _apart(settings: dict[str, T]) -> dict[str, T]:
+    """What is set as a whole is not set in part as well: one of both would hold, and the other be checked by nobody."""
+    for path in settings:
+        above = next((other for other in settings if path.startswith(f"{other}.")), None)
+        if above is not None:
+            raise problem("", f"holds {shown(above)} and {shown(path)}, which is a part of it")
+    return settings
+
+
+Grid = Annotated[dict[Path, Values], Field(min_length=1, max_length=MAX_PATHS), AfterValidator(_apart)]
+Space = Annotated[dict[Path, Draw], Field(min_length=1, max_length=MAX_PATHS), AfterValidator(_apart)]
+Overrides = Annotated[dict[Path, JsonValue], Field(max_length=MAX_PATHS), AfterValidator(_apart)]
 Listed = Annotated[list[Overrides], Field(min_length=1, max_length=MAX_JOBS)]
 
 

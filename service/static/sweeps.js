@@ -1,5 +1,5 @@
 // Sweeps: the list of them, and one with its best job, its curves, the way from settings to the outcome, and every job.
-import { answered, call } from "./api.js";
+import { answered, call, Problem } from "./api.js";
 import { connection } from "./app.js";
 import { sweepCalls } from "./calls.js";
 import { charts } from "./charts.js";
@@ -10,7 +10,7 @@ import { parallel } from "./parallel.js";
 import { curve } from "./points.js";
 import { flat, shown } from "./settings.js";
 
-const PERIOD_MS = 2000;
+const PERIOD_MS = 2000, RARELY_MS = 10000;
 const MOST_CURVES = 16; // lines that colours and dashes tell apart
 const MOST_WAYS = 200; // jobs whose settings are drawn, the best first
 const PAGE = 50;
@@ -57,13 +57,19 @@ export async function sweepView(main, id) {
     if (gone.signal.aborted) return;
     connection(true);
     draw(sweep);
-    if (!ENDED.has(sweep.status) || (sweep.kind === "list" && sweep.status !== "cancelled")) soon(); // a list may get further points
+    if (!ENDED.has(sweep.status)) soon();
+    else if (sweep.kind === "list" && sweep.status !== "cancelled") soon(RARELY_MS); // it may get further points
   }
-  function soon() {
+  function soon(wait = PERIOD_MS) {
     clearTimeout(timer);
-    timer = setTimeout(again, PERIOD_MS);
+    timer = setTimeout(again, wait);
   }
-  const again = () => look().catch(() => { if (!gone.signal.aborted) { connection(false); soon(); } });
+  const again = () => look().catch((error) => {
+    if (gone.signal.aborted) return;
+    const refused = error instanceof Problem && error.status >= 400 && error.status < 500; // as of a sweep that was deleted
+    connection(refused);
+    if (refused) trouble.replaceChildren(alert(error)); else soon();
+  });
 
   function draw(sweep) {
     const next = JSON.stringify(sweep);

@@ -1,6 +1,6 @@
 -- Accept jobs, and the sweep that they belong to: records, indexes, queue, first events and wake-ups in one step; all or
 -- none. ARGV: idempotency key or '', body sha256, seconds to keep the key,
---   points that are added to a sweep which is there (JSON, apart by commas) or '', the most jobs that it may have,
+--   the most jobs that a sweep may have which is there and gets these, or 0,
 --   s, s parts of the sweep's record (0: there is no sweep), the first two of them `id` and the id, the only ones of a
 --     sweep that is there,
 --   jobs, then for each: id, dataset ids (the job's own, then others that it reads, apart by spaces), n, n record parts,
@@ -9,10 +9,10 @@
 --   read than to write, and nobody else is served meanwhile), {'ok' | 'same', id of the sweep},
 --   {'other'}, {'no_dataset', dataset id, number of the job}, or of a sweep that takes no points
 --   {'no_sweep'}, {'cancelled'}, {'planned'} or {'full', jobs that it has}.
-local idempotency, sha256, ttl, points, most, s = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
-local sweep = s > 0 and ARGV[8]
-local new_sweep = points == '' and sweep
-local count, at = tonumber(ARGV[7 + s]), 8 + s
+local idempotency, sha256, ttl, most, s = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local sweep = s > 0 and ARGV[7]
+local new_sweep = most == 0 and sweep
+local count, at = tonumber(ARGV[6 + s]), 7 + s
 
 local jobs, ids = {}, {}
 for i = 1, count do
@@ -36,20 +36,18 @@ local function exists(name)
   return redis.call('EXISTS', (new_sweep and KEY.sweep or KEY.job):format(name)) == 1
 end
 
--- Why a sweep takes no points, and else its plan, a list, with them.
-local function extended()
+-- Why the sweep takes no points.
+local function refusal()
   local plan, cancelled = unpack(redis.call('HMGET', KEY.sweep:format(sweep), 'plan', 'cancelled_at_ms'))
   local jobs = redis.call('ZCARD', KEY.swept:format(sweep))
   if not plan then
     return { 'no_sweep' }
   elseif cancelled then
     return { 'cancelled' }
-  elseif plan:sub(1, 9) ~= '{"list":[' then
+  elseif plan:sub(1, 8) ~= '{"list":' then
     return { 'planned' }
-  elseif jobs + count > most then
-    return { 'full', jobs }
   end
-  return nil, plan:sub(1, -3) .. (plan:sub(-3) == '[]}' and '' or ',') .. points .. ']}' -- Lua's JSON knows no empty list
+  return jobs + count > most and { 'full', jobs } or nil
 end
 
 local made = new_sweep and { new_sweep } or ids
@@ -73,13 +71,9 @@ if idempotency ~= '' then
     end
   end
 end
-local longer
-if points ~= '' then
-  local refusal
-  refusal, longer = extended()
-  if refusal then
-    return refusal
-  end
+local refused = most > 0 and refusal()
+if refused then
+  return refused
 end
 local known = {}
 for i, job in ipairs(jobs) do
@@ -165,10 +159,8 @@ end
 
 if new_sweep then
   local sequence = redis.call('INCR', KEY.sequence)
-  redis.call('HSET', KEY.sweep:format(sweep), 'sequence', sequence, 'version', 0, 'created_at_ms', now, unpack(ARGV, 7, 6 + s))
+  redis.call('HSET', KEY.sweep:format(sweep), 'sequence', sequence, 'version', 0, 'created_at_ms', now, unpack(ARGV, 6, 5 + s))
   redis.call('ZADD', KEY.sweeps, sequence, sweep)
-elseif sweep then
-  redis.call('HSET', KEY.sweep:format(sweep), 'plan', longer)
 end
 local sequence = redis.call('INCRBY', KEY.sequence, count) - count
 for place, job in ipairs(jobs) do

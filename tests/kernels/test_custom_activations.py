@@ -155,6 +155,7 @@ def test_what_grows_towards_the_ends_of_the_range_has_no_pole_there(text: str) -
         ("_x", 1),
         ("x * beta", 5),
         ("x(1)", 2),
+        ("x * 01", 6),
     ],
 )
 def test_what_cannot_be_read_is_refused_at_its_column(text: str, column: int) -> None:
@@ -170,6 +171,7 @@ def test_parameters_must_be_used_and_may_not_hide_anything() -> None:
         ({"x": 1.0}, "/x"),
         ({"tanh": 1.0}, "/tanh"),
         ({"B": 1.0}, "/B"),
+        ({"lambda": 1.0}, "/lambda"),
     ):
         with pytest.raises(InvalidInput) as caught:
             custom_operation("x * 2", numbers)

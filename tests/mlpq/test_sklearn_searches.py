@@ -11,8 +11,9 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_val_
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mlpq import Client, ConflictError, InvalidInputError, MLPClassifier, MLPRegressor
+from mlpq import Client, ConflictError, InvalidInputError, MLPClassifier, MLPRegressor, NotFoundError
 from mlpq.estimators import together
+from mlpq.estimators.together import shared
 from mlpq.estimators.training import TAG
 
 IRIS = load_iris(return_X_y=True)
@@ -99,8 +100,11 @@ def test_what_fits_share_is_gone_when_they_are_no_longer_together(client: Client
 
 def test_a_search_whose_sweep_was_cancelled_does_not_go_on(client: Client, tidy: None) -> None:
     net = MLPClassifier(hidden_layer_sizes=(8,), max_iter=2)
+    endless = {"dataset": "iris", "tags": [TAG], "training": {"epochs": 1_000_000, "validation_fraction": 0.0}}
     with together() as tag:
-        net.fit(*IRIS)
+        common = shared()
+        assert common is not None
+        common.submit(client, endless, keep=False)
         [sweep] = [one for one in client.sweeps(limit=None) if one.record["name"] == tag]
         sweep.cancel()
         with pytest.raises(ConflictError, match="is cancelled"):
@@ -115,3 +119,39 @@ def test_longer_searches_are_several_sweeps(client: Client, tidy: None, monkeypa
         sweeps = [one for one in client.sweeps(limit=None) if one.record["name"] == tag]
         assert sorted(one.done for one in sweeps) == [(2, 2), (3, 3)]
     assert tag not in {one.record["name"] for one in client.sweeps(limit=None)}
+
+
+def test_a_fit_that_comes_when_the_search_is_over_leaves_nothing(client: Client, tidy: None) -> None:
+    with together() as tag:
+        common = shared()
+        assert common is not None
+        job = common.submit(client, {"dataset": "iris", "net": {"hidden": []}, "tags": [TAG]}, keep=False)
+    assert tag not in {one.record["name"] for one in client.sweeps(limit=None)}
+    with pytest.raises(NotFoundError):
+        job.refresh()
+    with pytest.raises(RuntimeError, match="the search is over"):
+        common.submit(client, {"dataset": "iris"}, keep=False)
+
+
+def test_a_sweep_whose_answer_never_came_is_gone_at_the_end(
+    client: Client, tidy: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: Client, *given: Any, **told: Any) -> Any:
+        sweep(self, *given, **told)
+        raise KeyboardInterrupt
+
+    sweep = Client.sweep
+    monkeypatch.setattr(Client, "sweep", interrupted)
+    with pytest.raises(KeyboardInterrupt), together() as tag:
+        MLPClassifier(hidden_layer_sizes=(8,), max_iter=1_000_000, tol=None).fit(*IRIS)
+    assert tag not in {one.record["name"] for one in client.sweeps(limit=None)}
+    assert list(client.jobs(tag=tag)) == []
+
+
+def test_large_weights_do_not_stay_until_a_search_ends(
+    client: Client, tidy: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlpq.estimators.training.LARGE_BYTES", 100)
+    with together() as tag:
+        MLPClassifier(hidden_layer_sizes=(8,), max_iter=2).fit(*IRIS)
+        assert list(client.jobs(tag=tag)) == []

@@ -125,6 +125,7 @@ def test_points_are_added_to_a_list(api: httpx2.Client, jobs: JobStore, redis: R
     shown = api.get(url).json()
     assert (shown["status"], shown["n_jobs"]) == ("running", 3)
     assert shown["list"] == [{"net.hidden": [3]}, *more]
+    assert "list" not in api.get("/v1/sweeps").json()["data"][0], "lists of sweeps stay short"
     assert [job["id"] for job in shown["jobs"]] == [sweep["jobs"][0]["id"], *(job["id"] for job in added)]
     assert run_one(jobs, 0.2) == added[0]["id"]
     assert api.get(url).json()["best"]["id"] == added[0]["id"]
@@ -149,6 +150,23 @@ def test_points_that_no_job_can_have_are_named(api: httpx2.Client, body: Any, po
     assert pointer in [error["pointer"] for error in problem["errors"]], problem
     assert words in str(problem["errors"])
     assert api.get(f"/v1/sweeps/{sweep['id']}").json()["n_jobs"] == 1
+
+
+def test_points_are_added_to_a_sweep_that_ended_and_was_to_be_cancelled(api: httpx2.Client, jobs: JobStore) -> None:
+    sweep = swept(api, list=[{}])
+    run_one(jobs, 0.5)
+    assert api.post(f"/v1/sweeps/{sweep['id']}/cancel").json()["status"] == "succeeded"
+    assert api.post(f"/v1/sweeps/{sweep['id']}/points", json={"list": [{}]}).status_code == 202
+
+
+def test_points_on_a_base_whose_data_set_is_gone_are_a_conflict(api: httpx2.Client, jobs: JobStore) -> None:
+    rows = "".join(f"{n},{'ab'[n > 9]}\n" for n in range(20))
+    dataset = api.post("/v1/datasets?filename=rows.csv", content=f"x,y\n{rows}".encode()).json()["id"]
+    sweep = swept(api, dataset=dataset, list=[{}])
+    run_one(jobs, 0.5)
+    assert api.delete(f"/v1/datasets/{dataset}").status_code == 204
+    answer = api.post(f"/v1/sweeps/{sweep['id']}/points", json={"list": [{"dataset": "iris"}]})
+    assert dataset in assert_problem(answer, 409, "conflict")["detail"]
 
 
 def test_a_sweep_that_takes_no_points_says_why(api: httpx2.Client) -> None:
@@ -257,6 +275,8 @@ BAD = [
     ({"grid": {}}, "/grid"),
     ({"grid": {"net.hidden": []}}, "/grid/net.hidden"),
     ({"grid": {"tags": [["iris"]]}}, "/grid/tags"),
+    ({"grid": {"optimizer": ["sgd"], "optimizer.name": ["adam"]}}, "/grid"),
+    ({"list": [{"training": {"epochs": [[[]]]}, "training.epochs": 3}]}, "/list/0"),
     ({"grid": {"optimizer.speed": [1]}}, "/grid/optimizer.speed/0"),
     ({"grid": {"optimizer.learning_rate": [0.1, -1]}}, "/grid/optimizer.learning_rate/1"),
     ({"grid": {"net.hidden": [[8], [8, 0]]}}, "/grid/net.hidden/1/1"),

@@ -95,7 +95,7 @@ def test_a_claim_sent_twice_takes_one_job(store: JobStore, redis: Redis) -> None
 
 def test_a_create_sent_twice_makes_one_job(store: JobStore, redis: Redis) -> None:
     parts = ["name", "", "spec", "{}", "tags", "[]", "metadata", "{}", "priority", 0, "wanted", "auto"]
-    arguments = ("", "", 1, "", 0, 0, 1, "job_x", "digits", len(parts), *parts, *wakeups.entry_fields(redis))
+    arguments = ("", "", 1, 0, 0, 1, "job_x", "digits", len(parts), *parts, *wakeups.entry_fields(redis))
     assert store._call("create", *arguments) == store._call("create", *arguments)
     check_laws(redis, store)
 
