@@ -16,7 +16,7 @@ from tests.compose.stack import SERVICES, Stack, until
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
 
 QUICK = {"epochs": 5, "seed": 1}
-LONG_S = 6.0
+LONG_S = 4.0
 """Seconds that a job trains which is to be disturbed."""
 
 

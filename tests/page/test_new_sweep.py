@@ -22,7 +22,8 @@ ASKED = ("name", "dataset", "base", "kind", "objective", "direction")
 
 
 def newest(client: httpx2.Client) -> dict[str, Any]:
-    sweep: dict[str, Any] = client.get("/v1/sweeps?limit=1").raise_for_status().json()["data"][0]
+    [listed] = client.get("/v1/sweeps?limit=1").raise_for_status().json()["data"]
+    sweep: dict[str, Any] = client.get(f"/v1/sweeps/{listed['id']}").raise_for_status().json()
     return sweep
 
 
