@@ -145,7 +145,7 @@ def compare(running: Deployment, peers: str, epochs: int, rounds: int) -> dict[s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", default=os.environ.get("MLPQ_PEERS_PYTHON", sys.executable))
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--dry", action="store_true", help="print, do not write bench/results/many.json")
     asked = parser.parse_args()
     with deployment() as running:
