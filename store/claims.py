@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 import orjson
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from kernels.errors import Fenced, IllegalTransition, StoreUnavailable
 from store import keys, scripts, wakeups
@@ -295,14 +295,25 @@ class Claims:
                 return [self._call(script, *calls[0])]
             except ResponseError as error:
                 return [error]
-        with redis_errors(), self.redis.pipeline(transaction=False) as pipe:
-            for arguments in calls:
-                self._scripts[script](args=arguments, client=pipe)
-            answers: list[Any] = pipe.execute(raise_on_error=False)
+        answers = self._sent(script, calls)
+        unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:  # the server has started anew
+            with redis_errors():
+                self.redis.script_load(self._scripts[script].script)
+            for place, answer in zip(unknown, self._sent(script, [calls[place] for place in unknown]), strict=True):
+                answers[place] = answer
         for answer in answers:
             if isinstance(answer, RedisError):
                 with redis_errors(), suppress(ResponseError):
                     raise answer
+        return answers
+
+    def _sent(self, script: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
+        """The answers in one round trip; redis-py's own way for scripts would first ask whether they are known."""
+        with redis_errors(), self.redis.pipeline(transaction=False) as pipe:
+            for arguments in calls:
+                pipe.evalsha(self._scripts[script].sha, 0, *arguments)
+            answers: list[Any] = pipe.execute(raise_on_error=False)
         return answers
 
     def _wake_parts(self) -> list[bytes | str | int | float]:

@@ -1,11 +1,13 @@
 """Loads the Lua scripts. Each sees the tables and key names that Python uses, written out as Lua.
 
 A script is one transaction: Redis runs it alone and whole, and writes its effects to the append-only file as
-one block. What they share (`SHARED`) is put before each; Redis caches the compiled text by its hash.
+one block. What a script uses of that which they share (`SHARED`) is put before it; Redis caches the compiled text by
+its hash.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -56,11 +58,16 @@ def _lua(value: Any) -> str:
 
 @cache
 def source(name: str) -> str:
-    """The complete text of a script: constants, shared functions, its own lines."""
-    folder = Path(__file__).parent / "lua"
+    """The complete text of a script."""
+    return complete(_text(name))
+
+
+def complete(lines: str) -> str:
+    """Lines of a script after the constants and the shared functions that they use, and no others.
+
+    Lua makes them anew at every call: all of them would take longer than most scripts do.
+    """
     constants = {
-        "KEY": dict(keys.TEMPLATES)
-        | {"entry": wakeups.ENTRY_TEMPLATE, "entries": wakeups.LIST_KEY, "rq_queues": wakeups.QUEUES_KEY},
         "NOTIFY": keys.NOTIFY,
         "TRANSITIONS": transitions.TRANSITIONS,
         "TERMINAL": transitions.TERMINAL,
@@ -70,8 +77,37 @@ def source(name: str) -> str:
         "MAX_CRASHES": transitions.MAX_CRASHES,
         "EVENTS_KEPT": EVENTS_KEPT,
     }
-    head = "\n".join(f"local {key} = {_lua(value)}" for key, value in constants.items())
-    return "\n".join([head, *((folder / f"{part}.lua").read_text(encoding="utf-8") for part in (*SHARED, name))])
+    used = lines
+    for name, text in reversed(_shared()):  # what a function uses stands before it
+        if name in _words(used):
+            used = f"{text}\n\n{used}"
+    keys_by_name = {
+        **keys.TEMPLATES,
+        "entry": wakeups.ENTRY_TEMPLATE,
+        "entries": wakeups.LIST_KEY,
+        "rq_queues": wakeups.QUEUES_KEY,
+    }
+    fields = set(re.findall(r"\bKEY\.(\w+)", used))
+    head: dict[str, Any] = {"KEY": {name: value for name, value in keys_by_name.items() if name in fields}}
+    head |= {name: value for name, value in constants.items() if name in _words(used)}
+    return "\n".join([*(f"local {name} = {_lua(value)}" for name, value in head.items()), used])
+
+
+@cache
+def _shared() -> list[tuple[str, str]]:
+    """What scripts share, by the name that each piece defines: one local function or variable between blank lines."""
+    pieces = [piece for part in SHARED for piece in _text(part).split("\n\n")]
+    named = [(re.search(r"^local (?:function )?(\w+)", piece, re.MULTILINE), piece.strip()) for piece in pieces]
+    return [(found[1], piece) for found, piece in named if found]
+
+
+def _text(name: str) -> str:
+    return (Path(__file__).parent / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _words(text: str) -> set[str]:
+    """The words of a script, but for those of its comments."""
+    return set(re.findall(r"\w+", re.sub("--.*", "", text)))
 
 
 def load(redis: Redis) -> dict[str, Script]:

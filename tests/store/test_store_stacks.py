@@ -135,6 +135,7 @@ def test_many_reports_are_told_and_refused_one_by_one(store: JobStore, redis: Re
     assert answers[3] is Directive.CONTINUE
     before = [store.get(claim.job_id) for claim in claims]
     assert [job.last_metric_step for job in before] == [3, 3, -1, 3]
+    redis.script_flush()  # as a server that was started anew
     again = store.write_many([Report(claim, point, {"progress": {"step": 3}}, "t") for claim in claims])
     assert again[0] is Directive.CONTINUE
     assert [store.get(claim.job_id).last_event for claim in claims] == [job.last_event for job in before]

@@ -24,7 +24,7 @@ MOVE = "move(ARGV[1], ARGV[2], '', now_ms())"
 
 def move(redis: Redis, job_id: str, to: Status) -> None:
     """The transition function alone, as every script calls it."""
-    redis.register_script(scripts.source("get").rpartition("-- One record")[0] + MOVE)(args=[job_id, to.value])
+    redis.register_script(scripts.complete(MOVE))(args=[job_id, to.value])
 
 
 @pytest.mark.parametrize(("source", "target"), LEGAL)
