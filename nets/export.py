@@ -8,6 +8,7 @@ import json
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -37,9 +38,22 @@ def write_npz(arrays: Arrays, out: Path | IO[bytes]) -> None:
     """The same file, array by array."""
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
+            rows = np.asarray(array, order="C")
             member = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
-            with archive.open(member, "w", force_zip64=array.nbytes > 1 << 30) as file:
-                np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+            with archive.open(member, "w", force_zip64=rows.nbytes > 1 << 30) as file:
+                file.write(_npy_header(rows.dtype, rows.shape))
+                file.write(rows.reshape(-1).view(np.uint8).data)
+
+
+@lru_cache(maxsize=1024)
+def _npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """How an .npy of plain values in C order begins; files of nets of one shape begin alike."""
+    if dtype.hasobject:
+        raise ValueError(f"{dtype} holds objects")
+    out = io.BytesIO()
+    described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(out, described)
+    return out.getvalue()
 
 
 def little_endian(array: NDArray[Any], dtype: Any) -> Iterator[bytes]:

@@ -148,6 +148,11 @@ LARGE_PARAMETERS = 1_000_000
 """From this size on a net's products are worth a team of threads outside of training, too."""
 
 
+def on_threads(count: int) -> AbstractContextManager[None]:
+    """The same as `blas_threads` for a long block in which others are `ALONE`, again and again: they then cost little."""
+    return ALONE if count == 1 else blas_threads(count)
+
+
 def beside_others(parameters: int) -> AbstractContextManager[None]:
     """What a net of this size is run in where a trainer may be at work on the same machine."""
     return ALONE if parameters < LARGE_PARAMETERS else nullcontext()

@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from kernels.backend import Backend
@@ -63,7 +64,7 @@ def pack(
     formulas = [{"expression": one.value, **numbers} for one, numbers in activations_of(spec.net.activation)]
     said = {"spec": spec.to_json(), "info": info.to_json(), "metrics": dict(metrics), "activations": formulas}
     meta = {"format": FORMAT, **said}
-    text = json.dumps(meta, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = orjson.dumps(meta, option=orjson.OPT_SORT_KEYS).decode()
     arrays = {name: np.ascontiguousarray(array) for name, array in parameters.items()}
     arrays |= preprocessing.arrays()
     arrays["meta"] = np.array(text)

@@ -19,7 +19,7 @@ from nets.engines import lanes_for
 from nets.member import Member
 from nets.resolve import MEMORY_SHARE, memory_estimate_bytes, stack_key
 from nets.stacking import gains
-from nets.threads import blas_threads
+from nets.threads import on_threads
 from nets.trainer import fit, threads_of
 from nets.training_spec import TrainingOptions
 from store.clocks import LEASE_S
@@ -104,7 +104,7 @@ class Runner:
 
     def _as_trained(self, run: Run) -> AbstractContextManager[None]:
         """Results are measured, too, on the threads that the last bits of their products depend on."""
-        return blas_threads(threads_of([run.member])) if run.backend.device == "cpu" else nullcontext()
+        return on_threads(threads_of([run.member])) if run.backend.device == "cpu" else nullcontext()
 
     def _enter(self, claims: Sequence[Claim], reporter: Reporter) -> list[Run]:
         """Runs whose leases are renewed from now on."""
