@@ -69,10 +69,13 @@ def record(
         raise
 
 
-def check_room(services: Services, jobs: int = 1) -> None:
-    """Raise Refused (429) where so many jobs are more than may still be queued."""
+def check_room(services: Services, idempotency: tuple[str, str] | None, jobs: int = 1) -> None:
+    """Raise Refused (429) where so many jobs are more than may still be queued; those of a repeated request are there.
+
+    Raises InvalidInput: the key came before with another body.
+    """
     limit = services.settings.max_queued
-    if services.queued() + jobs > limit:
+    if services.queued() + jobs > limit and not (idempotency and services.idempotency.seen(*idempotency)):
         detail = f"{limit} jobs may wait at once; {services.queued()} wait already"
         raise Refused(429, "queue_full", "Too much is queued", detail, {"Retry-After": "10"})
 

@@ -30,7 +30,7 @@ def submit_sweep(services: Services, request: SweepRequest, owner: str, idempote
     Raises InvalidInput, naming every path and value that no job can have. Refused: so many jobs may not wait.
     """
     points = points_of(request)
-    check_room(services, len(points))
+    check_room(services, idempotency, len(points))
     new = _new_sweep(services, request, points, owner)
     with _deleted_named(services, new.jobs, lambda: _new_sweep(services, request, points, owner)):
         return services.sweeps.create_sweep(new, idempotency)[0]
@@ -44,7 +44,7 @@ def add_points(
     Raises NotFound, Conflict for a sweep that takes no points, InvalidInput as `submit_sweep` does, Refused as it does.
     """
     sweep = services.sweeps.get_sweep(sweep_id)
-    check_room(services, len(more.list))
+    check_room(services, idempotency, len(more.list))
     known = {name: getattr(sweep, name) for name in ("dataset", "base", "objective", "direction")}
     request = SweepRequest.model_validate({**known, "name": sweep.name or None, "list": more.list})
     begun = sum(sweep.counts.values())

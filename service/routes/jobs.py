@@ -59,8 +59,8 @@ def create_job(
     """Queue a job; with `dry_run=true` answer what it would be: spec, size, memory, gradient check, initial loss."""
     if dry_run:
         return answer(dry_run_of(services, body))
-    check_room(services)
     idempotency = None if key is None else (key, "jobs:" + request.state.body_sha256)
+    check_room(services, idempotency)
     job = submit(services, body, request.state.owner, idempotency)
     return answer(_shown(services, job), 202, {"Location": f"/v1/jobs/{job.id}"})
 
@@ -78,8 +78,8 @@ def create_jobs(
     key: IdempotencyKey = None,
 ) -> Response:
     """Queue up to 1 000 jobs at once, or none: every wrong one is named by its pointer, `/jobs/3/net/hidden`."""
-    check_room(services, len(body.jobs))
     idempotency = None if key is None else (key, "batch:" + request.state.body_sha256)
+    check_room(services, idempotency, len(body.jobs))
     found = submit_many(services, body.jobs, request.state.owner, idempotency)
     return answer(page_of([_shown(services, job) for job in found], has_more=False), 202)
 
@@ -171,8 +171,8 @@ def fork_job(
 
     The optimizer starts afresh; what prepares the inputs stays as these weights know it, on another data set too.
     """
-    check_room(services)
     idempotency = None if key is None else (key, f"fork:{job_id}:{checkpoint}:{request.state.body_sha256}")
+    check_room(services, idempotency)
     origin, owner = services.jobs.get(job_id), request.state.owner
     job = fork(services, origin, named_in(body), checkpoint, owner, idempotency)
     return answer(_shown(services, job), 202, {"Location": f"/v1/jobs/{job.id}"})

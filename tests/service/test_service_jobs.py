@@ -240,12 +240,17 @@ def test_queue_and_workers_are_what_the_store_says(api: httpx2.Client, jobs: Job
 def test_a_full_queue_is_429(processes: Processes) -> None:
     service = processes.service(MLPQ_MAX_QUEUED="2").ready()
     with http_client(service.url) as api:
+        key = {"Idempotency-Key": "mine"}
         submitted(api)
-        submitted(api)
+        mine = api.post("/v1/jobs", json=SPEC, headers=key).json()
         time.sleep(1.1)  # counted at most a second ago
         refused = api.post("/v1/jobs", json=SPEC)
         assert_problem(refused, 429, "queue_full")
         assert refused.headers["retry-after"]
+        again = api.post("/v1/jobs", json=SPEC, headers=key)
+        assert (again.status_code, again.json()["id"]) == (202, mine["id"])
+        changed = api.post("/v1/jobs", json=SPEC | {"name": "other"}, headers=key)
+        assert_problem(changed, 422)
 
 
 def test_capabilities_come_with_an_entity_tag(api: httpx2.Client) -> None:
