@@ -87,8 +87,14 @@ def normal(
     and 2i+1 are sqrt(-2 ln u) cos(2 pi v) and sqrt(-2 ln u) sin(2 pi v), in C order.
     """
     count = int(np.prod(shape, dtype=np.int64))
-    words = bits(seed, stream, 2 * ((count + 1) // 2), step=step, lane=lane) >> np.uint64(11)
-    radius = np.sqrt(-2.0 * np.log((words[0::2] + np.uint64(1)) * 2.0**-53))
+    words = bits(seed, stream, 2 * ((count + 1) // 2), step=step, lane=lane)
+    words >>= np.uint64(11)
+    radius = (words[0::2] + np.uint64(1)) * 2.0**-53
+    np.log(radius, out=radius)
+    radius *= -2.0
+    np.sqrt(radius, out=radius)
     angle = words[1::2] * (2.0 * np.pi * 2.0**-53)
-    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
+    pairs = np.empty((len(radius), 2))
+    np.multiply(radius, np.cos(angle), out=pairs[:, 0])
+    np.multiply(radius, np.sin(angle), out=pairs[:, 1])
     return pairs.reshape(-1)[:count].reshape(shape)
