@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -210,12 +211,18 @@ def _pointer(location: Sequence[int | str], body: object, *, missing: bool) -> s
     return "".join(f"/{step}" for step in steps)
 
 
-def parameter_errors(wrong: Sequence[Any]) -> list[FieldError]:
-    """FastAPI's complaints about query, path and header parameters: `/query/limit`, `/headers/Idempotency-Key`."""
+def parameter_errors(wrong: Sequence[Any], ranges: Mapping[str, str] = MappingProxyType({})) -> list[FieldError]:
+    """FastAPI's complaints about query, path and header parameters: `/query/limit`, `/headers/Idempotency-Key`.
+
+    `ranges` are those of numbers in the query, of which FastAPI tells one bound or none.
+    """
     found = []
     for item in wrong:
         where, *rest = item["loc"]
         steps = ("headers" if where == "header" else where, *rest)
         pointer = "".join(f"/{escape_pointer(str(step))}" for step in steps)
-        found.append(FieldError(pointer, _sentence(item)))
+        allowed = ranges.get(str(rest[-1])) if where == "query" and rest else None
+        found.append(
+            FieldError(pointer, f"is {echo(item['input'])}; must be {allowed}" if allowed else _sentence(item))
+        )
     return found

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from annotated_types import Ge, Le
 from fastapi import Request
 from fastapi.dependencies.utils import get_flat_params, request_params_to_args
+from fastapi.exceptions import RequestValidationError
 from fastapi.params import Query
 from fastapi.routing import APIRoute
 from pydantic.fields import FieldInfo
@@ -44,6 +46,7 @@ class Route(APIRoute):
         declared = [field for field in get_flat_params(self.dependant) if isinstance(field.field_info, Query)]
         known = [field.alias for field in declared]
         inside = {name: field.alias for field in declared for name in _held(field.field_info)}
+        ranges = {field.alias: told for field in declared if (told := _range(field.field_info))}
 
         async def strictly(request: Request) -> Response:
             if request.scope["query_string"]:
@@ -52,14 +55,25 @@ class Route(APIRoute):
                 told = [_fault(name, count, known, inside) for name, count in islice(faults, SHOWN_ERRORS)]
                 if told:
                     _, wrong = request_params_to_args(declared, request.query_params)
-                    raise InvalidInput(*parameter_errors(wrong), *told)
-            return await answer(request)
+                    raise InvalidInput(*parameter_errors(wrong, ranges), *told)
+            try:
+                return await answer(request)
+            except RequestValidationError as error:
+                raise InvalidInput(*parameter_errors(error.errors(), ranges)) from error
 
         return strictly
 
 
 def _held(declared: FieldInfo) -> frozenset[str]:
     return frozenset[str]().union(*(one.names for one in declared.metadata if isinstance(one, Holds)))
+
+
+def _range(declared: FieldInfo) -> str:
+    """What a number may be, as an option of a body says it; empty where it has no two bounds."""
+    lows = [one.ge for one in declared.metadata if isinstance(one, Ge)]
+    highs = [one.le for one in declared.metadata if isinstance(one, Le)]
+    kind = "a number" if declared.annotation is float else "an integer"
+    return f"{kind} >= {lows[0]} and <= {highs[0]}" if lows and highs else ""
 
 
 def _fault(name: str, count: int, known: Sequence[str], inside: Mapping[str, str]) -> FieldError:

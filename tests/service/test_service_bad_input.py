@@ -313,8 +313,9 @@ def test_a_wrong_query_is_422(api: httpx2.Client, query: str) -> None:
 
 
 def test_a_number_of_a_query_is_demanded_as_that_of_a_body(api: httpx2.Client) -> None:
-    (error,) = assert_problem(api.get("/v1/jobs?limit=x"), 422)["errors"]
-    assert error["detail"] == 'is "x"; must be an integer'
+    for wrong in ("x", "0", "101"):
+        (error,) = assert_problem(api.get(f"/v1/jobs?limit={wrong}"), 422)["errors"]
+        assert error["detail"] == f'is "{wrong}"; must be an integer >= 1 and <= 100'
 
 
 def test_a_value_that_may_be_of_several_types_is_one_complaint(api: httpx2.Client) -> None:
