@@ -43,6 +43,9 @@ PREFIX = "mlpq:"
 NOTIFY = PREFIX + "notify"
 """Pub/sub channel: every script that writes to a job says its id here."""
 
+ENDED = PREFIX + "ended"
+"""Pub/sub channel: who ends a job says its id here and, behind a space, that of its sweep if it has one."""
+
 TEMPLATES: Mapping[str, str] = MappingProxyType(
     {
         "job": PREFIX + "job:%s",

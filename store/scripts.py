@@ -69,6 +69,7 @@ def complete(lines: str) -> str:
     """
     constants = {
         "NOTIFY": keys.NOTIFY,
+        "ENDED": keys.ENDED,
         "TRANSITIONS": transitions.TRANSITIONS,
         "TERMINAL": transitions.TERMINAL,
         "HELD": transitions.HELD,

@@ -1,4 +1,4 @@
--- The clock, and the log of a job. Of what all scripts share this comes first; before it stand KEY, NOTIFY,
+-- The clock, and the log of a job. Of what all scripts share this comes first; before it stand KEY, NOTIFY, ENDED,
 -- TRANSITIONS, TERMINAL, HELD, REQUESTS, YIELDS, MAX_CRASHES and EVENTS_KEPT, written out from the Python tables.
 
 local function now_ms()

@@ -78,6 +78,7 @@ local function move(id, to, reason, now)
   status_event(id, key, 'status', now)
   if TERMINAL[to] then
     status_event(id, key, 'end', now)
+    redis.call('PUBLISH', ENDED, sweep and id .. ' ' .. sweep or id)
   end
   notify(id)
 end

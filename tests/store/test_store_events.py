@@ -16,7 +16,7 @@ from store.connection import connect_async
 from store.events import gap, read_many
 from store.jobs import JobStore
 from store.transitions import Status
-from tests.store.store_parts import job_with_metrics
+from tests.store.store_parts import job_with_metrics, new_job
 
 
 @pytest.fixture
@@ -85,6 +85,24 @@ def test_every_change_of_a_job_is_announced(store: JobStore, redis: Redis) -> No
         store.finish(claim, Status.CANCELLED)
         heard = [listener.get_message(timeout=20) for _ in range(5)]
     assert [message and message["data"].decode() for message in heard] == [claim.job_id] * 5
+
+
+def test_the_end_of_a_job_is_announced_once_with_its_sweep(store: JobStore, redis: Redis) -> None:
+    with redis.pubsub(ignore_subscribe_messages=True) as listener:
+        listener.subscribe(keys.ENDED)
+        listener.get_message(timeout=1)
+        claim = job_with_metrics(store, 1)
+        store.finish(claim, Status.SUCCEEDED)
+        alone, _ = store.create(new_job())
+        store.request(alone.id, "pause")
+        store.request(alone.id, "cancel")
+        swept, _ = store.create(new_job(sweep="swp_1"))
+        store.request(swept.id, "cancel")
+        heard = [listener.get_message(timeout=20) for _ in range(3)]
+        store.delete(alone.id)
+        assert listener.get_message(timeout=0.05) is None
+    told = [message and message["data"].decode() for message in heard]
+    assert told == [claim.job_id, alone.id, f"{swept.id} swp_1"]
 
 
 def test_the_async_reader_says_when_redis_is_away(tmp_path_factory: pytest.TempPathFactory) -> None:
