@@ -22,6 +22,7 @@ from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
 from kernels.errors import MlpqError, NotFound, StoreUnavailable
 from service.context import Services, StillAway
 from service.edge import Edge
+from service.ends import Ends
 from service.explanations import Explanations
 from service.feed import Feed
 from service.guard import Guard
@@ -112,6 +113,7 @@ def build(settings: Settings, metrics: Metrics) -> Services:
         predictors=predictors,
         explanations=Explanations(predictors, tables),
         feed=Feed(connect_async(settings.redis_url, "fail_fast"), metrics),
+        ends=Ends(connect_async(settings.redis_url, "fail_fast"), metrics, settings.max_streams),
         metrics=metrics,
         ownership=Ownership(redis, settings.data_dir),
     )
@@ -128,10 +130,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     reaper = Reaper(JobStore(connect(settings.redis_url, "fail_fast")), guard=services.check_ownership)
     reaper.start()
     services.feed.start()
+    services.ends.start()
     gc.collect()
     gc.freeze()  # what is made here stays: no later collection looks through it again
     yield
     await services.feed.stop()
+    await services.ends.stop()
     await asyncio.to_thread(reaper.stop)
     services.jobs.redis.close()
 

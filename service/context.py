@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from kernels.errors import ForeignStore, StoreUnavailable
+from service.ends import Ends
 from service.explanations import Explanations
 from service.feed import Feed
 from service.metrics import Metrics
@@ -36,7 +37,7 @@ class StillAway(StoreUnavailable):
 
 @dataclass
 class Services:
-    """What routes call. Everything here may be used from several threads, except `feed`: event loop only."""
+    """What routes call. Everything here may be used from several threads, except `feed` and `ends`: event loop only."""
 
     settings: Settings
     jobs: JobStore
@@ -51,6 +52,7 @@ class Services:
     predictors: Predictors
     explanations: Explanations
     feed: Feed
+    ends: Ends
     metrics: Metrics
     ownership: Ownership
     _foreign: str | None = None

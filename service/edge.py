@@ -78,7 +78,8 @@ class Edge:
     def _finish(self, exchange: _Exchange, scope: Scope) -> None:
         seconds = time.perf_counter() - exchange.started
         route = getattr(scope.get("route"), "path", "(none)")
-        self._metrics.request(exchange.method, route, exchange.status, seconds)
+        waited = scope["state"].get("waited", False)
+        self._metrics.request(exchange.method, route, exchange.status, None if waited else seconds)
         write_access_line(
             {
                 "time": datetime.now(UTC),

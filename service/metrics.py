@@ -18,7 +18,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._latency = Histogram(
             "mlpq_request_seconds",
-            "Time from the first byte of a request to the last of its answer",
+            "Time from the first byte of a request to the last of its answer, of those that did not wait for an end",
             ["method", "route"],
             buckets=_BUCKETS_S,
             registry=self.registry,
@@ -27,16 +27,21 @@ class Metrics:
             "mlpq_requests", "Answered requests", ["method", "route", "status"], registry=self.registry
         )
         self.streams = Gauge("mlpq_streams", "Open event streams", registry=self.registry)
+        self.waiting = Gauge("mlpq_waiting", "Requests that wait for a job or a sweep to end", registry=self.registry)
         self.events = Counter("mlpq_stream_events", "Events read for the open streams", registry=self.registry)
         self._jobs = Gauge("mlpq_jobs", "Jobs by status", ["status"], registry=self.registry)
         self._depth = Gauge("mlpq_queue_depth", "Jobs that wait for a worker", registry=self.registry)
         self._workers = Gauge("mlpq_workers", "Workers with a recent heartbeat", registry=self.registry)
         self._up = Gauge("mlpq_store_up", "1 if the job store answered just now", registry=self.registry)
 
-    def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one answered request; `route` is a template, never a path, so that labels stay few."""
+    def request(self, method: str, route: str, status: int, seconds: float | None) -> None:
+        """Count one answered request; `route` is a template, never a path, so that labels stay few.
+
+        `seconds` are None where they tell how long the client wanted to wait.
+        """
         method = method if method in _METHODS else "other"
-        self._latency.labels(method, route).observe(seconds)
+        if seconds is not None:
+            self._latency.labels(method, route).observe(seconds)
         self._answers.labels(method, route, str(status)).inc()
 
     def store(self, counts: Mapping[str, int] | None, workers: int) -> None:

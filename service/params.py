@@ -24,6 +24,9 @@ _HEADER_KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
 MAX_JOBS = 100
 """Jobs that one request may name."""
 
+MAX_WAIT_S = 60
+"""Seconds after which a request is answered in any case: proxies wait about as long."""
+
 NO_JOB = "there is no such job"
 NO_SWEEP = "there is no such sweep"
 NO_DATASET = "there is no such data set"
@@ -106,6 +109,15 @@ After = Annotated[str | None, Query(max_length=100, description="The last id of 
 JobIds = Annotated[str, Query(description=f"Ids of up to {MAX_JOBS} jobs, separated by commas")]
 AfterStep = Annotated[int, Query(ge=-1, le=2**53, description="Only points of later steps")]
 UntilStep = Annotated[int | None, Query(ge=0, le=2**53, description="Only points of this step and earlier ones")]
+WaitS = Annotated[
+    float,
+    Query(
+        ge=0,
+        le=MAX_WAIT_S,
+        allow_inf_nan=False,
+        description="Answer when it has ended, or after so many seconds as it is then; at once where too many wait",
+    ),
+]
 Checkpoint = Annotated[
     str | None,
     Query(

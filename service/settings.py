@@ -37,7 +37,8 @@ class Settings:
         api_keys: SHA-256 digests of the accepted keys; empty means no key is asked for.
         allowed_hosts: names that a request's Host may carry, besides loopback names and IP addresses.
         max_body_bytes: of a JSON body; `max_upload_bytes`: of one data set's upload.
-        max_streams: open event streams of this process; more are answered 503.
+        max_streams: open event streams of this process; more are answered 503. So many requests may wait for an end,
+            too; more are answered at once.
         max_queued: unfinished jobs in the queue; more are answered 429.
         shutdown_s: how long open requests may take after SIGTERM.
     """

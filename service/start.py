@@ -24,15 +24,16 @@ COLLECT_AFTER = 50_000
 
 
 class Server(uvicorn.Server):
-    """Uvicorn, with the event streams told to end before it waits for open requests."""
+    """Uvicorn, with streams told to end, and whoever waits for an end answered, before it waits for open requests."""
 
     def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)
         self._services = services
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let the streams end, then stop as usual."""
+        """Let streams and waiting end, then stop as usual."""
         self._services.feed.drain()
+        self._services.ends.drain()
         await super().shutdown(sockets)
 
 

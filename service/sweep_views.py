@@ -48,7 +48,7 @@ def sweep_view(sweep: Sweep) -> dict[str, Any]:
 def status_of(sweep: Sweep) -> str:
     """One word for all jobs: how they end once none is left that goes on."""
     counts = sweep.counts
-    if any(count for status, count in counts.items() if status not in TERMINAL):
+    if not has_ended(sweep):
         if sweep.cancelled_at_ms is not None:
             return "cancelling"
         begun = any(count for status, count in counts.items() if status in HELD | TERMINAL)
@@ -56,6 +56,11 @@ def status_of(sweep: Sweep) -> str:
     if sweep.cancelled_at_ms is not None:
         return "cancelled"
     return "succeeded" if counts[Status.SUCCEEDED] or not counts[Status.FAILED] else "failed"
+
+
+def has_ended(sweep: Sweep) -> bool:
+    """Whether none of its jobs goes on."""
+    return not any(count for status, count in sweep.counts.items() if status not in TERMINAL)
 
 
 def details(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
@@ -22,6 +24,7 @@ from service.params import (
     JobId,
     Limit,
     ServicesDep,
+    WaitS,
     answer,
     answers,
     job_ids,
@@ -107,9 +110,11 @@ def list_jobs(
 
 
 @router.get("/{job_id}", responses=answers({200: {"model": JobOut}}, 404))
-def get_job(services: ServicesDep, job_id: JobId) -> Response:
-    """One job as it is now."""
-    return answer(_shown(services, services.jobs.get(job_id)))
+async def get_job(request: Request, services: ServicesDep, job_id: JobId, wait_s: WaitS = 0.0) -> Response:
+    """One job as it is now; with `wait_s` as it is when it has ended."""
+    if wait_s:
+        await services.ends.until(request, job_id, partial(_has_ended, services, job_id), wait_s)
+    return await run_sync(_answered, services, job_id)
 
 
 @router.patch(
@@ -176,6 +181,15 @@ def fork_job(
     origin, owner = services.jobs.get(job_id), request.state.owner
     job = fork(services, origin, named_in(body), checkpoint, owner, idempotency)
     return answer(_shown(services, job), 202, {"Location": f"/v1/jobs/{job.id}"})
+
+
+def _has_ended(services: Services, job_id: str) -> bool:
+    services.check_store()
+    return services.jobs.get(job_id).terminal
+
+
+def _answered(services: Services, job_id: str) -> Response:
+    return answer(_shown(services, services.jobs.get(job_id)))
 
 
 def _shown(services: Services, job: Job) -> dict[str, Any]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from service.body import accepts, json_body
+from service.context import Services
 from service.models.many import BatchOut, PointsRequest, SweepDetailsOut, SweepList, SweepRequest
-from service.params import After, IdempotencyKey, Limit, ServicesDep, SweepId, answer, answers, page_of
+from service.params import After, IdempotencyKey, Limit, ServicesDep, SweepId, WaitS, answer, answers, page_of
 from service.strict_query import Route
-from service.sweep_views import CURVES, MAX_CURVES, POINTS, details, sweep_view
+from service.sweep_views import CURVES, MAX_CURVES, POINTS, details, has_ended, sweep_view
 from service.sweeps import add_points, submit_sweep
 from service.views import job_view
 
@@ -71,15 +74,21 @@ def list_sweeps(services: ServicesDep, limit: Limit = 20, after: After = None) -
 
 
 @router.get("/{sweep_id}", responses=answers({200: {"model": SweepDetailsOut}}, 404))
-def get_sweep(
+async def get_sweep(
+    request: Request,
     services: ServicesDep,
     sweep_id: SweepId,
     curves: Annotated[int, Query(ge=0, le=MAX_CURVES, description="Of how many jobs, the best first")] = CURVES,
     max_points: Annotated[int, Query(ge=2, le=1000, description="Points of each curve")] = POINTS,
+    wait_s: WaitS = 0.0,
 ) -> Response:
-    """One sweep as it is now: its jobs with point and objective, the best of them, curves."""
-    sweep = services.sweeps.get_sweep(sweep_id)
-    return answer(details(sweep, services.sweeps.members(sweep_id), services.curves, curves, max_points))
+    """One sweep as it is now: its jobs with point and objective, the best of them, curves.
+
+    With `wait_s` as it is when all of its jobs have ended.
+    """
+    if wait_s:
+        await services.ends.until(request, sweep_id, partial(_has_ended, services, sweep_id), wait_s)
+    return await run_sync(_answered, services, sweep_id, curves, max_points)
 
 
 @router.post("/{sweep_id}/cancel", status_code=202, responses=answers({202: {"model": SweepDetailsOut}}, 404))
@@ -95,3 +104,13 @@ def delete_sweep(services: ServicesDep, sweep_id: SweepId) -> Response:
     for job_id in services.sweeps.delete_sweep(sweep_id):
         services.artifacts.delete_folder(job_id)
     return Response(status_code=204)
+
+
+def _has_ended(services: Services, sweep_id: str) -> bool:
+    services.check_store()
+    return has_ended(services.sweeps.get_sweep(sweep_id))
+
+
+def _answered(services: Services, sweep_id: str, curves: int, max_points: int) -> Response:
+    sweep = services.sweeps.get_sweep(sweep_id)
+    return answer(details(sweep, services.sweeps.members(sweep_id), services.curves, curves, max_points))

@@ -97,6 +97,18 @@ def test_without_a_store_every_route_that_needs_it_is_503_within_a_second(
         submitted(api)
 
 
+def test_who_waits_for_an_end_is_told_too(own: Service, own_valkey: EmbeddedServer) -> None:
+    with http_client(own.url) as api, http_client(own.url, timeout_s=40) as waiting, ThreadPoolExecutor(1) as pool:
+        job = submitted(api)
+        future = pool.submit(waiting.get, f"/v1/jobs/{job['id']}?wait_s=30")
+        wait_until(lambda: "mlpq_waiting 1.0" in api.get("/metrics").text, what="it waits")
+        time.sleep(0.1)
+        own_valkey.kill()
+        refused = future.result(20)
+        assert_problem(refused, 503, "store_unavailable")
+        assert int(refused.headers["retry-after"]) >= 1
+
+
 def test_a_crowd_is_told_within_a_second_too(own: Service, own_valkey: EmbeddedServer) -> None:
     assert own_valkey.process is not None
     clients = [http_client(own.url, timeout_s=10) for _ in range(64)]
