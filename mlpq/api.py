@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import random
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -35,6 +36,11 @@ RETRY_STATUS = frozenset({429, 502, 503, 504})
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 
+LONGEST_WAIT_S = 20.0
+"""An answer is awaited so long at most, and half as long as the transport waits for a byte."""
+MOST_WAITING = 50
+"""Answers awaited at once: the other connections of a client, which has 100, are for other calls."""
+
 BATCH_JOBS = 1_000
 """Jobs that one request may hold."""
 
@@ -51,13 +57,14 @@ class Api:
 
     Args:
         transport: how requests travel.
-        patience_s: seconds during which lost connections and 429/502/503/504 are tried again. Every POST carries an
-            `Idempotency-Key`, so a second attempt never makes a second job.
+        patience_s: seconds, from the first on, during which lost connections and 429/502/503/504 are tried again. Every
+            POST carries an `Idempotency-Key`, so a second attempt never makes a second job.
     """
 
     def __init__(self, transport: Transport, patience_s: float) -> None:
         self.transport = transport
         self.patience_s = patience_s
+        self._places = threading.Semaphore(MOST_WAITING)
 
     async def call(self, request: Request) -> Reply:
         """Send, again if need be, and return an answer below 400.
@@ -68,16 +75,19 @@ class Api:
         """
         if request.method == "POST" and "Idempotency-Key" not in request.headers:
             request = request.with_headers(Idempotency_Key=uuid.uuid4().hex)
-        deadline = time.monotonic() + self.patience_s
+        deadline = math.inf
         attempt = 0
         while True:
             wanted_s = None
             try:
                 reply = await self.transport.send(request)
             except ConnectionLostError as error:
+                deadline = min(deadline, time.monotonic() + self.patience_s)
                 if time.monotonic() >= deadline:
                     raise ServiceUnreachableError(self.transport.url, str(error)) from error
             else:
+                if reply.status in RETRY_STATUS:
+                    deadline = min(deadline, time.monotonic() + self.patience_s)
                 if reply.status not in RETRY_STATUS or time.monotonic() >= deadline:
                     return _checked(reply, request, attempt)
                 wanted_s = _retry_after_s(reply.headers)
@@ -114,9 +124,23 @@ class Api:
         """Resolve a job without creating it."""
         return await self.post_json("/v1/jobs", specification, {"dry_run": "true"})
 
-    async def job(self, job_id: str) -> JobRecord:
-        """One job as it is now."""
-        return job_from(await self.get_json(job_path(job_id)))
+    async def job(self, job_id: str, wait_s: float = 0.0) -> JobRecord:
+        """One job as it is now, or when it has ended or `wait_s` seconds are over, if not before."""
+        return job_from(await self._awaited(job_path(job_id), {}, wait_s))
+
+    async def sweep(self, sweep_id: str, wait_s: float = 0.0) -> Json:
+        """One sweep likewise, with its jobs and without curves."""
+        return await self._awaited(sweep_path(sweep_id), {"curves": "0"}, wait_s)
+
+    async def _awaited(self, path: str, query: Mapping[str, str], wait_s: float) -> Json:
+        """GET what ends some time; at once where as many answers are awaited as may be."""
+        asked_s = min(wait_s, LONGEST_WAIT_S, self.transport.timeout_s / 2)
+        if asked_s <= 0 or not self._places.acquire(blocking=False):
+            return await self.get_json(path, query)
+        try:
+            return await self.get_json(path, {**query, "wait_s": f"{asked_s:.3f}"})
+        finally:
+            self._places.release()
 
     async def act(self, job_id: str, verb: str) -> JobRecord:
         """`cancel`, `pause` or `resume` a job. A move that a lost attempt already made is no conflict."""

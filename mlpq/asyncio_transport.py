@@ -25,7 +25,7 @@ class AsyncioTransport:
     """
 
     def __init__(self, url: str, headers: Mapping[str, str], timeout_s: float) -> None:
-        self.url = url
+        self.url, self.timeout_s = url, timeout_s
         self._silence = silence(timeout_s)
         self._http = httpx2.AsyncClient(**connection(url, headers, timeout_s))
 

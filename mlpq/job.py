@@ -296,8 +296,8 @@ class JobCalls(Explained, Generic[J]):
         """A handle of the same kind on another job."""
         return cast("J", type(self)(self._api, record))
 
-    async def _refreshed(self) -> J:
-        self.record = await self._api.job(self.id)
+    async def _refreshed(self, wait_s: float = 0.0) -> J:
+        self.record = await self._api.job(self.id, wait_s)
         return self._this
 
     async def _look(self) -> None:

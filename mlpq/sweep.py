@@ -261,8 +261,8 @@ class SweepCalls(Generic[S, J]):
     def _this(self) -> S:
         return cast("S", self)
 
-    async def _refreshed(self) -> S:
-        self.record = await self._api.get_json(sweep_path(self.id), {"curves": "0"})
+    async def _refreshed(self, wait_s: float = 0.0) -> S:
+        self.record = await self._api.sweep(self.id, wait_s)
         return self._this
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
-from mlpq.api import sweep_path
 from mlpq.both import iteration, operation
 from mlpq.records import Json
 from mlpq.settings import Part
@@ -73,7 +72,7 @@ class SweepingCalls(UploadingCalls, Generic[S]):
         >>> client.sweep_of(sweep.id)
         <Sweep swp_... succeeded on iris, 2 of 2 jobs>
         """
-        return self._sweep(await self._api.get_json(sweep_path(sweep_id), {"curves": "0"}))
+        return self._sweep(await self._api.sweep(sweep_id))
 
     @iteration
     async def sweeps(self, limit: int | None = 20) -> AsyncIterator[S]:

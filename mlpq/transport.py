@@ -76,6 +76,7 @@ class Transport(Protocol):
     """What `mlpq.api` needs to reach a service."""
 
     url: str
+    timeout_s: float
 
     async def send(self, request: Request) -> Reply:
         """Send, and return the whole answer. Raises ConnectionLostError."""
@@ -105,7 +106,7 @@ class BlockingTransport:
     """
 
     def __init__(self, url: str, headers: Mapping[str, str], timeout_s: float) -> None:
-        self.url = url
+        self.url, self.timeout_s = url, timeout_s
         self._silence = silence(timeout_s)
         self._http = httpx2.Client(**connection(url, headers, timeout_s))
 

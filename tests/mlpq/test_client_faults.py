@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import threading
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 from mlpq import (
+    AsyncClient,
     Client,
     ConflictError,
     CorruptDownloadError,
@@ -29,6 +31,7 @@ from mlpq import (
     ResetEvent,
     ServiceUnreachableError,
     UnavailableError,
+    WaitTimeoutError,
 )
 from mlpq.arrays import table_to_npz
 from tests.mlpq.on_a_loop import KINDS, connect
@@ -304,6 +307,78 @@ def test_waiting_for_a_failed_job_raises_its_error(script: Script, client: Clien
     with pytest.raises(JobFailedError, match=r"job_1 failed \(diverged\): W1 at step 3"):
         client.job("job_1").wait()
     assert client.job("job_1").wait(check=False).status == "failed"
+
+
+ENDED = {**JOB, "status": "succeeded"}
+
+
+def slowly(seconds: float, answer: Answer) -> Answer:
+    """The same, later."""
+
+    def later(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(seconds)
+        answer(handler)
+
+    return later
+
+
+def waits_asked(script: Script) -> list[float]:
+    """The `wait_s` of every request for the job, 0 where it has none."""
+    paths = [seen.path.partition("?wait_s=") for seen in script.seen if seen.path.startswith("/v1/jobs/job_1")]
+    return [float(wait or 0) for _, _, wait in paths]
+
+
+@pytest.mark.parametrize(
+    ("timeout", "timeout_s", "asked"), [(30, None, 15), (1, None, 0.5), (60, None, 20), (60, 7, 7)]
+)
+def test_an_end_is_awaited_no_longer_than_the_connection_and_the_caller_allow(
+    script: Script, kind: str, timeout: float, timeout_s: float | None, asked: float
+) -> None:
+    script.answers = [say(200, JOB), say(200, ENDED)]
+    with connect(kind, script.url, timeout=timeout) as client:
+        assert client.job("job_1").wait(timeout_s).ended
+    assert waits_asked(script) == [0, pytest.approx(asked, abs=0.4)]
+
+
+def test_a_service_that_does_not_wait_is_not_asked_without_rest(script: Script, client: Client) -> None:
+    script.answers = [say(200, JOB)]
+    with pytest.raises(WaitTimeoutError, match="still running"):
+        client.job("job_1").wait(0.5)
+    assert 5 < len(script.seen) < 30
+    assert waits_asked(script)[-1] == 0, "when time is over it is asked as it is now"
+
+
+def test_waiting_that_is_cut_off_is_taken_up_again_with_all_patience(script: Script, kind: str) -> None:
+    script.answers = [say(200, JOB), slowly(0.4, lose), lose, say(200, ENDED)]
+    with connect(kind, script.url, patience_s=0.3) as client:
+        assert client.job("job_1").wait().ended
+
+
+def test_most_connections_stay_free_while_many_jobs_are_awaited(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlpq.api.MOST_WAITING", 2)
+    here, most = 0, 0
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        nonlocal here, most
+        if "wait_s" not in handler.path:
+            say(200, JOB)(handler)
+            return
+        here += 1
+        most = max(most, here)
+        time.sleep(0.2)
+        here -= 1
+        say(200, ENDED)(handler)
+
+    async def all_of_them() -> list[str]:
+        async with AsyncClient(script.url) as client:
+            jobs = [await client.job("job_1") for _ in range(5)]
+            return [job.status for job in await asyncio.gather(*(job.wait() for job in jobs))]
+
+    script.answers = [answer]
+    assert asyncio.run(all_of_them()) == ["succeeded"] * 5
+    assert most == 2
 
 
 def test_lists_are_read_page_by_page(script: Script, client: Client) -> None:

@@ -22,9 +22,11 @@ from mlpq import (
     NotFoundError,
     StatusEvent,
     Unseen,
+    WaitTimeoutError,
 )
 from mlpq.demo import forward
 from mlpq.job import PREDICT_ROWS
+from mlpq.transport import Reply, Request
 from tests.mlpq.on_a_loop import KINDS, connect
 from tests.store.file_writers import idx
 
@@ -273,6 +275,31 @@ def test_one_client_serves_many_threads(client: Client) -> None:
         thread.join()
     assert len(found) == 6
     assert all(ids == found[0] for ids in found)
+
+
+@pytest.mark.parametrize("client", ["blocking"], indirect=True)
+def test_waiting_for_an_end_is_one_request(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, sent, send = client.train("digits", epochs=1_000_000), list[str](), client._api.transport.send
+
+    async def counted(request: Request) -> Reply:
+        sent.append(f"{request.method} {request.path}")
+        return await send(request)
+
+    monkeypatch.setattr(client._api.transport, "send", counted)
+    cancelling = threading.Timer(1.0, job.cancel)
+    cancelling.start()
+    assert client.job(job.id).wait(check=False).status == "cancelled"
+    cancelling.join()
+    assert sent.count(f"GET /v1/jobs/{job.id}") == 2, "the handle's own, and the end"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_client_that_takes_no_slow_answer_waits_as_long_as_it_is_told(service_url: str, kind: str) -> None:
+    with connect(kind, service_url, timeout=1.0) as client:
+        job = client.train("digits", epochs=1_000_000)
+        with pytest.raises(WaitTimeoutError):
+            job.wait(timeout_s=1.2)
+        job.cancel()
 
 
 def test_saved_weights_are_whole_files_in_the_asked_format(client: Client, tmp_path: Path) -> None:
