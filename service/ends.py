@@ -22,7 +22,7 @@ from store import keys
 LOOK_S = 1.0
 """Between two looks of who hears nothing, at the job and whether the client is still there."""
 
-LOOKS_PER_S = 100
+LOOKS_PER_S = 25
 """Looks of all that hear nothing; where more wait, each looks more rarely."""
 
 REST_S = 0.02
