@@ -149,7 +149,7 @@ LARGE_PARAMETERS = 1_000_000
 
 
 def on_threads(count: int) -> AbstractContextManager[None]:
-    """The same as `blas_threads`, for a long block in which others are `ALONE` again and again: that then costs little."""
+    """`blas_threads` for a long block in which others are `ALONE` again and again, which then costs little."""
     return ALONE if count == 1 else blas_threads(count)
 
 
