@@ -87,10 +87,13 @@ end
 local function record(id)
   local key = KEY.job:format(id)
   local found = redis.call('HGETALL', key)
-  local rank = redis.call('HGET', key, 'status') == 'queued' and queue_position(id)
-  if rank then
-    found[#found + 1] = 'queue_position'
-    found[#found + 1] = tostring(rank)
+  if redis.call('HGET', key, 'status') == 'queued' then
+    local wanted, owner = unpack(redis.call('HMGET', key, 'wanted', 'owner'))
+    local rank = queue_position(id, wanted or wanted_by(id), owner or '')
+    if rank then
+      found[#found + 1] = 'queue_position'
+      found[#found + 1] = tostring(rank)
+    end
   end
   return found
 end

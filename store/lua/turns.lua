@@ -3,19 +3,21 @@
 local rotations = {}
 
 -- The owners with jobs of a priority in these queues, in the order in which they are to lead: `name`, `turn`, `jobs`;
--- `at` is the place of each among them. It is worked out once in a script, whatever the script changes.
+-- `at` is the place of each among them, `more_urgent` the number of jobs of higher priorities. It is worked out once in a
+-- script, whatever the script changes.
 local function rotation(queues, priority)
   local key = table.concat(queues, ' ') .. ' ' .. priority
   if rotations[key] then
     return rotations[key]
   end
   local low, high, jobs = first_score(priority), '(' .. first_score(priority - 1), {}
+  local found = { at = {}, more_urgent = 0 }
   for _, queue in ipairs(queues) do
+    found.more_urgent = found.more_urgent + redis.call('ZCOUNT', queue, '-inf', '(' .. low)
     for _, owner in ipairs(redis.call('ZRANGEBYSCORE', KEY.owners:format(queue), '-inf', high)) do
       jobs[owner] = (jobs[owner] or 0) + redis.call('ZCOUNT', KEY.line:format(queue, owner), low, high)
     end
   end
-  local found = { at = {} }
   for owner, count in pairs(jobs) do
     if count > 0 then
       found[#found + 1] = { name = owner, jobs = count, turn = turn_of(priority, owner) }
@@ -45,23 +47,18 @@ local function place_of(queues, owner, score)
   return queue_score(priority, older_of(queues, owner, score) * #circle + (circle.at[owner] or 0))
 end
 
--- How many jobs are to be claimed before this one: from its own queue, and from the others of the workers that it waits
--- for.
-local function queue_position(id)
-  local wanted = wanted_by(id)
+-- How many jobs are to be claimed before this one, of which the record says what it wants and whose it is: from its own
+-- queue, and from the others of the workers that it waits for.
+local function queue_position(id, wanted, owner)
   local own = queue_for(wanted)
   local score = tonumber(redis.call('ZSCORE', own, id) or nil)
   if not score then
     return nil
   end
   local queues = own == KEY.queue and { own } or queues_for(wanted)
-  local priority, owner = priority_of(score), share_of(id)
-  local older = older_of(queues, owner, score)
-  local rounds, before = older + 1, older
-  for _, queue in ipairs(queues) do
-    before = before + redis.call('ZCOUNT', queue, '-inf', '(' .. first_score(priority))
-  end
-  for _, other in ipairs(rotation(queues, priority)) do
+  local circle, older = rotation(queues, priority_of(score)), older_of(queues, owner, score)
+  local rounds, before = older + 1, older + circle.more_urgent
+  for _, other in ipairs(circle) do
     if other.name == owner then
       rounds = older -- those behind it in turn lead once less before it
     else
