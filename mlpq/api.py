@@ -134,9 +134,9 @@ class Api:
 
     async def _awaited(self, path: str, query: Mapping[str, str], wait_s: float) -> Json:
         """GET what ends some time; at once where as many answers are awaited as may be."""
-        asked_s = min(wait_s, LONGEST_WAIT_S, self.transport.timeout_s / 2)
-        if asked_s <= 0 or not self._places.acquire(blocking=False):
+        if wait_s <= 0 or not self._places.acquire(blocking=False):
             return await self.get_json(path, query)
+        asked_s = min(wait_s, LONGEST_WAIT_S, self.transport.timeout_s / 2)
         try:
             return await self.get_json(path, {**query, "wait_s": f"{asked_s:.3f}"})
         finally:

@@ -42,8 +42,8 @@ async def until_ended(
     """Refresh `one` until it has ended; `redraw` follows every answer.
 
     `refresh` is told for how many seconds the answer may wait for the end: for all that are left or, where something is
-    drawn, for `longest_poll_s` at most. Where answers come sooner without the end, as from an older service or one for
-    which too many wait, they are asked for no more often than if they were drawn.
+    drawn, for `longest_poll_s` at most. Where answers come sooner without the end, as from a service for which too many
+    wait, they are asked for no more often than if they were drawn.
 
     Raises:
         WaitTimeoutError: it had not ended after `timeout_s` seconds.

@@ -28,6 +28,9 @@ LOOKS_PER_S = 25
 REST_S = 0.02
 """After every look: the jobs of a sweep may end within moments."""
 
+NEWS_PER_S = 250
+"""Looks at one job or sweep that is in the news; where more wait for it, each rests longer."""
+
 
 class Ends:
     """Those that wait, by the id of the job or the sweep, and the task that hears of ends. Event loop only.
@@ -80,7 +83,7 @@ class Ends:
         with self._registered(name) as news:
             while not self._closing and not await run_sync(ended):
                 request.state.waited = True
-                await self._hear(news, over_at)
+                await self._hear(news, len(self._waiting[name]), over_at)
                 if time.monotonic() >= over_at or await request.is_disconnected():
                     return
 
@@ -103,9 +106,9 @@ class Ends:
         self._number += more
         self._metrics.waiting.set(self._number)
 
-    async def _hear(self, news: asyncio.Event, over_at: float) -> None:
-        """Return at news, when it is time to look, or at `over_at`; never at once."""
-        await asyncio.sleep(min(REST_S, over_at - time.monotonic()))
+    async def _hear(self, news: asyncio.Event, beside: int, over_at: float) -> None:
+        """Return at news, when it is time to look, or at `over_at`; never at once, where many wait for the same."""
+        await asyncio.sleep(min(max(REST_S, beside / NEWS_PER_S), over_at - time.monotonic()))
         silence_s = max(LOOK_S, self._number / LOOKS_PER_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(silence_s, over_at - time.monotonic())):

@@ -75,7 +75,7 @@ def check_room(services: Services, idempotency: tuple[str, str] | None, jobs: in
     Raises InvalidInput: the key came before with another body.
     """
     limit = services.settings.max_queued
-    if services.queued() + jobs > limit and not (idempotency and services.idempotency.seen(*idempotency)):
+    if services.queued() + jobs > limit and not (idempotency and services.idempotency.made(*idempotency)):
         detail = f"{limit} jobs may wait at once; {services.queued()} wait already"
         raise Refused(429, "queue_full", "Too much is queued", detail, {"Retry-After": "10"})
 

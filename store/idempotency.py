@@ -30,6 +30,19 @@ class Idempotency:
             raise InvalidInput.at("/headers/Idempotency-Key", "was used before with another body")
         return seen is not None
 
+    def made(self, key: str, body_sha256: str) -> bool:
+        """Whether the key came before with this body, and a job or the sweep that it made is still there.
+
+        Raises: InvalidInput if it came with another body.
+        """
+        if not self.seen(key, body_sha256):
+            return False
+        with redis_errors():
+            found = cast("bytes | None", self.redis.get(keys.idempotency(key))) or b""
+            names = found.decode().partition(" ")[2].split(",")
+            there = [keys.sweep(name) if name.startswith("swp_") else keys.job(name) for name in names]
+            return bool(self.redis.exists(*there))
+
     def remember(self, key: str, body_sha256: str, resource_id: str) -> None:
         """From now on the key stands for this body."""
         with redis_errors():

@@ -251,6 +251,12 @@ def test_a_full_queue_is_429(processes: Processes) -> None:
         assert (again.status_code, again.json()["id"]) == (202, mine["id"])
         changed = api.post("/v1/jobs", json=SPEC | {"name": "other"}, headers=key)
         assert_problem(changed, 422)
+        api.post(f"/v1/jobs/{mine['id']}/cancel")
+        api.delete(f"/v1/jobs/{mine['id']}")
+        time.sleep(1.1)
+        submitted(api)
+        time.sleep(1.1)
+        assert_problem(api.post("/v1/jobs", json=SPEC, headers=key), 429, "queue_full")
 
 
 def test_capabilities_come_with_an_entity_tag(api: httpx2.Client) -> None:
