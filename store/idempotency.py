@@ -24,24 +24,27 @@ class Idempotency:
 
     def seen(self, key: str, body_sha256: str) -> bool:
         """Whether the key came before with this body. Raises: InvalidInput if it came with another one."""
-        with redis_errors():
-            seen = cast("bytes | None", self.redis.get(keys.idempotency(key)))
-        if seen is not None and seen.decode().partition(" ")[0] != body_sha256:
-            raise InvalidInput.at("/headers/Idempotency-Key", "was used before with another body")
-        return seen is not None
+        return self._stands_for(key, body_sha256) is not None
 
     def made(self, key: str, body_sha256: str) -> bool:
-        """Whether the key came before with this body, and a job or the sweep that it made is still there.
-
-        Raises: InvalidInput if it came with another body.
-        """
-        if not self.seen(key, body_sha256):
+        """The same, and a job or the sweep that it made is still there."""
+        names = self._stands_for(key, body_sha256)
+        if names is None:
             return False
+        there = [keys.sweep(name) if name.startswith("swp_") else keys.job(name) for name in names.split(",")]
         with redis_errors():
-            found = cast("bytes | None", self.redis.get(keys.idempotency(key))) or b""
-            names = found.decode().partition(" ")[2].split(",")
-            there = [keys.sweep(name) if name.startswith("swp_") else keys.job(name) for name in names]
             return bool(self.redis.exists(*there))
+
+    def _stands_for(self, key: str, body_sha256: str) -> str | None:
+        """The ids behind a key that came with this body, apart by commas."""
+        with redis_errors():
+            found = cast("bytes | None", self.redis.get(keys.idempotency(key)))
+        if found is None:
+            return None
+        before, _, names = found.decode().partition(" ")
+        if before != body_sha256:
+            raise InvalidInput.at("/headers/Idempotency-Key", "was used before with another body")
+        return names
 
     def remember(self, key: str, body_sha256: str, resource_id: str) -> None:
         """From now on the key stands for this body."""

@@ -77,7 +77,8 @@ def sweep(
     """
     with connect(url) as client:
         if dataset == "last" or dataset.startswith("swp_"):
-            if any((grid, draw, random, asha)):
+            jobs = (grid, draw, random, asha, seed, hidden, activation, epochs, batch_size, spec, assignments)
+            if any(one not in (None, []) for one in (*jobs, objective, direction, target, name)):
                 raise InvalidArgumentError(
                     f"{dataset} is a sweep; only --points adds to one", "mlpq sweep iris --grid …"
                 )
@@ -87,6 +88,8 @@ def sweep(
                 found.refresh()
             if cancel:
                 found.cancel()
+        elif cancel:
+            raise InvalidArgumentError(f"--cancel is for a sweep; {dataset} is none", "mlpq sweep last --cancel")
         else:
             plan = _plan(grid or [], draw or [], points, random, asha, seed)
             shared: dict[str, Any] = {"activation": activation, "epochs": epochs, "batch_size": batch_size}

@@ -158,8 +158,11 @@ def test_points_from_a_file_and_why_jobs_ended(mlpq: Mlpq, tmp_path: Path) -> No
     more = mlpq.json("sweep", found["id"], "--points", "more.yaml", "--watch")
     assert [job["point"] for job in more["jobs"]] == [*points, {"training.seed": 3}]
     assert more["counts"] == found["counts"] | {"succeeded": 3}
-    mlpq("sweep", found["id"], "--grid", "net.bias=true", status=2)
-    assert "only --points adds to one" in mlpq.stderr
+    for lost in (("--grid", "net.bias=true"), ("--epochs", "9"), ("--seed", "0"), ("--name", "other")):
+        mlpq("sweep", found["id"], *lost, status=2)
+        assert "only --points adds to one" in mlpq.stderr
+    mlpq("sweep", "iris", "--grid", "net.bias=true", "--cancel", status=2)
+    assert "--cancel is for a sweep" in mlpq.stderr
 
 
 def test_of_a_sweep_that_halved_the_table_says_where_each_stood(mlpq: Mlpq) -> None:
